@@ -1,0 +1,55 @@
+# On a fresh machine with Python 3.11 or later: `make run`, `make test`. `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# For the tools: the project itself has no secret that is good for anything.
+TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
+
+.PHONY: help run test test-all check format lock audit clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+.venv/run: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt .venv/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: .venv/run ## Serve on 127.0.0.1:8000 (PORT, DATABASE_URL), with an admin and a client made on the first run
+	$(BIN)/python scripts/run.py
+
+test: .venv/dev ## Run the whole suite on SQLite and PostgreSQL (ARGS goes to pytest)
+	scripts/test -n 2 $(ARGS)
+
+test-all: .venv/dev ## Run the suite on every supported Python and Django that is found
+	$(BIN)/tox run
+
+check: .venv/dev ## Lint, format, types, Django's checks, missing migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(TOOLS_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
+	$(TOOLS_ENV) $(BIN)/python manage.py check --fail-level WARNING
+	env -u DEBUG SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
+	    ALLOWED_HOSTS=tasks.example.org DJANGO_SETTINGS_MODULE=sartiq_tasks.settings \
+	    $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+format: .venv/dev ## Format the code and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: .venv/dev ## Renew requirements.txt and requirements-dev.txt, universal over the supported Pythons
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml --group project -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --no-emit-index-url --custom-compile-command 'make lock' -c requirements.txt pyproject.toml --group dev -o requirements-dev.txt
+
+audit: .venv/dev ## Look for known vulnerabilities in what is installed
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.txt
+
+clean: ## Remove the environment and everything made by running
+	rm -rf .venv .tox staticfiles local db.sqlite3* .coverage* htmlcov dist

@@ -1,0 +1,16 @@
+"""The Django application."""
+
+from django.apps import AppConfig
+
+
+class TasksConfig(AppConfig):
+    """The app under the label ``sartiq_tasks``, because many backends have a ``tasks`` already."""
+
+    name = "tasks"
+    label = "sartiq_tasks"
+    verbose_name = "Compute tasks"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks and the OpenAPI extensions."""
+        from . import checks, openapi  # noqa: F401 (imported for their registrations)

@@ -1,0 +1,102 @@
+"""The setting ``SARTIQ_TASKS`` as one frozen, typed view, read live.
+
+Every key is optional. ``tasks.checks`` judges the values at start-up; nothing is read at import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.utils.module_loading import import_string
+
+#: The columns are this wide; ``MAX_STRING_LENGTH`` can only be lower.
+COLUMN_LENGTH = 255
+
+DEFAULT_STATUSES: Mapping[str, tuple[str, ...]] = {
+    "queued": (
+        "accepted", "created", "enqueued", "new", "pending", "queued", "received", "scheduled",
+        "submitted", "waiting",
+    ),
+    "running": (
+        "active", "executing", "in_progress", "initializing", "preparing", "processing", "progress",
+        "resumed", "retrying", "running", "started", "starting", "working",
+    ),
+    "succeeded": ("complete", "completed", "done", "finished", "ok", "succeeded", "success", "successful"),
+    "failed": (
+        "crashed", "dead", "error", "errored", "failed", "failure", "killed", "lost", "oom", "rejected",
+        "timed_out", "timeout",
+    ),
+    "cancelled": ("aborted", "canceled", "cancelled", "revoked", "skipped", "stopped", "terminated"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AppSettings:
+    """One reading of ``SARTIQ_TASKS``; field ``max_body_bytes`` is its key ``MAX_BODY_BYTES``, and so on."""
+
+    #: Which statuses mean what, in any letter case; a meaning given here replaces that meaning's defaults.
+    statuses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: A ``timestamp`` further ahead of the time of receipt than this counts as the time of receipt.
+    clock_tolerance: timedelta = timedelta(minutes=5)
+    #: Bytes of a body; a longer one is answered 413 before it is read whole.
+    max_body_bytes: int = 1024 * 1024
+    #: Levels of lists and objects inside the body's own object.
+    max_nesting: int = 100
+    #: Characters of every string but ``error_message``.
+    max_string_length: int = COLUMN_LENGTH
+    #: Dotted paths of DRF authentication classes, tried in order.
+    authentication_classes: tuple[str, ...] = ("tasks.authentication.BearerTokenAuthentication",)
+    #: Dotted paths of DRF permission classes, all of which must allow.
+    permission_classes: tuple[str, ...] = ("tasks.permissions.MayPostEvents",)
+    #: The OAuth 2 scope that a token must have.
+    scope: str = "tasks:webhook"
+
+    @cached_property
+    def meanings(self) -> Mapping[str, str]:
+        """Normalised status to the meaning it has: ``{"done": "succeeded", ...}``."""
+        merged = {**DEFAULT_STATUSES, **self.statuses}
+        return {normalise(status): meaning for meaning, names in merged.items() for status in names}
+
+    @cached_property
+    def authenticators(self) -> tuple[type[Any], ...]:
+        """The classes that ``authentication_classes`` names."""
+        return tuple(import_string(path) for path in self.authentication_classes)
+
+    @cached_property
+    def permissions(self) -> tuple[type[Any], ...]:
+        """The classes that ``permission_classes`` names."""
+        return tuple(import_string(path) for path in self.permission_classes)
+
+
+def normalise(status: str) -> str:
+    """Return the form in which statuses are compared: ``In-Progress`` and ``in_progress`` are one."""
+    return status.strip().casefold().replace("-", "_").replace(" ", "_")
+
+
+def app_settings() -> AppSettings:
+    """Return the settings as they are now; another ``SARTIQ_TASKS`` object makes another reading."""
+    global _raw, _current
+    raw = getattr(django_settings, "SARTIQ_TASKS", _DEFAULTS)
+    if raw is not _raw:
+        known = AppSettings.__dataclass_fields__
+        given = {key.lower(): value for key, value in raw.items() if key.lower() in known}
+        _raw, _current = raw, AppSettings(**{key: _frozen(key, value) for key, value in given.items()})
+    return _current
+
+
+def _frozen(key: str, value: Any) -> Any:
+    if key.endswith("_classes"):
+        return tuple(value)
+    if key == "statuses":
+        return {meaning: tuple(names) for meaning, names in value.items()}
+    return value
+
+
+_DEFAULTS: Mapping[str, Any] = {}
+_raw: Mapping[str, Any] = _DEFAULTS
+_current = AppSettings()

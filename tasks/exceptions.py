@@ -1,0 +1,68 @@
+"""What can be wrong with a delivery, as exceptions that carry their answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rest_framework import status
+from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+
+#: The key of one ``detail`` item's ``input`` is left out where its JSON is longer than this, in bytes.
+MAX_INPUT_BYTES = 1000
+
+
+class ContractViolation(ValidationError):
+    """The body breaks the contract: a 422 whose ``items`` are worded as Pydantic words them."""
+
+    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+
+    def __init__(self, items: Sequence[dict[str, Any]]) -> None:
+        self.items = list(items)
+        fields: dict[str, list[ErrorDetail]] = {}
+        for item in self.items:
+            place = item["loc"][1] if len(item["loc"]) > 1 else "non_field_errors"
+            fields.setdefault(str(place), []).append(ErrorDetail(item["msg"], item["type"]))
+        super().__init__(fields)
+
+
+class IdempotencyConflict(APIException):
+    """An event with this key is stored already, with another body: a 409, never a silent drop."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_detail = (
+        "This idempotency key was used before for the same task with another body. "
+        "Send each event under a key of its own."
+    )
+    default_code = "idempotency_conflict"
+
+
+class BodyTooLarge(APIException):
+    """The body is longer than the setting ``MAX_BODY_BYTES`` allows: a 413."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "body_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is longer than {limit} bytes.")
+
+
+def error_item(
+    type_: str,
+    msg: str,
+    loc: Sequence[str | int] = (),
+    *,
+    value: Any = None,
+    ctx: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return one item of a 422's ``detail``; ``loc`` is what comes after ``"body"``.
+
+    ``value``, the value refused, becomes ``input`` unless its JSON is longer than 1 kB.
+    """
+    item: dict[str, Any] = {"type": type_, "loc": ["body", *loc], "msg": msg}
+    if len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) <= MAX_INPUT_BYTES:
+        item["input"] = value
+    if ctx is not None:
+        item["ctx"] = ctx
+    return item

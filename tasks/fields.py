@@ -1,0 +1,205 @@
+"""The types of the wire as serializer fields: strict, and worded as Pydantic words its errors.
+
+Sources: the published schema (OpenAPI 3.1), RFC 3339 for date-times, and for the texts the answers
+of the endpoint that this one replaces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+from rest_framework import serializers
+
+from .conf import app_settings
+from .exceptions import ContractViolation, error_item
+
+#: A schema as OpenAPI writes it.
+Schema = dict[str, Any]
+
+
+class WireField(serializers.Field[Any, Any, Any, Any]):
+    """A field of the wire contract: it says what is wrong as a 422 item, and its own schema.
+
+    ``component`` and ``title`` name the schema as the published document names it.
+    """
+
+    schema: Schema
+
+    def __init__(self, *, component: str = "", title: str = "", **kwargs: Any) -> None:
+        self.component = component
+        self.title = title
+        super().__init__(**kwargs)
+
+    def refuse(
+        self, type_: str, msg: str, value: Any, *, ctx: dict[str, Any] | None = None, loc: Sequence[str] = ()
+    ) -> NoReturn:
+        """Raise the violation of one item."""
+        assert self.field_name is not None
+        raise ContractViolation([error_item(type_, msg, [self.field_name, *loc], value=value, ctx=ctx)])
+
+    def to_representation(self, value: Any) -> Any:
+        """Return the value as it is: the wire's types are JSON's own."""
+        return value
+
+
+class TextField(WireField):
+    """A JSON string, nothing that could be taken for one; ``limited`` ones by ``MAX_STRING_LENGTH``."""
+
+    schema: Schema = {"type": "string"}
+
+    def __init__(self, *, limited: bool = True, **kwargs: Any) -> None:
+        self.limited = limited
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the string unchanged."""
+        if not isinstance(data, str):
+            self.refuse("string_type", "Input should be a valid string", data)
+        if self.limited and len(data) > (limit := app_settings().max_string_length):
+            self.refuse(
+                "string_too_long",
+                f"String should have at most {limit} characters",
+                data,
+                ctx={"max_length": limit},
+            )
+        return data
+
+
+class ObjectField(WireField):
+    """A JSON object with any content."""
+
+    schema: Schema = {"additionalProperties": True, "type": "object"}
+
+    def to_internal_value(self, data: Any) -> Mapping[str, Any]:
+        """Return the object unchanged."""
+        if not isinstance(data, dict):
+            self.refuse("dict_type", "Input should be a valid dictionary", data)
+        return data
+
+
+class ProgressField(WireField):
+    """A percentage, 0 to 100.
+
+    The schema is a union of number and integer, so a bad value breaks both and gives two items.
+    """
+
+    schema: Schema = {
+        "anyOf": [
+            {"type": "number", "maximum": 100.0, "minimum": 0.0},
+            {"type": "integer", "maximum": 100.0, "minimum": 0.0},
+        ]
+    }
+
+    def to_internal_value(self, data: Any) -> float:
+        """Return the percentage as a float."""
+        is_number = isinstance(data, (int, float)) and not isinstance(data, bool)
+        if is_number and 0 <= data <= 100:
+            return float(data)
+        number = self._item("float", data) if is_number else self._type_item("float", "number", data)
+        is_integer = is_number and isinstance(data, int)
+        integer = self._item("int", data) if is_integer else self._type_item("int", "integer", data)
+        raise ContractViolation([number, integer])
+
+    def _type_item(self, branch: str, noun: str, data: Any) -> dict[str, Any]:
+        loc = ["progress", f"constrained-{branch}"]
+        return error_item(f"{branch}_type", f"Input should be a valid {noun}", loc, value=data)
+
+    def _item(self, branch: str, data: float) -> dict[str, Any]:
+        number = {"float": float, "int": int}[branch]
+        loc = ["progress", f"constrained-{branch}"]
+        if data > 100:
+            msg, ctx = "less than or equal to 100", {"le": number(100)}
+            return error_item("less_than_equal", f"Input should be {msg}", loc, value=data, ctx=ctx)
+        msg, ctx = "greater than or equal to 0", {"ge": number(0)}
+        return error_item("greater_than_equal", f"Input should be {msg}", loc, value=data, ctx=ctx)
+
+
+class TimeField(WireField):
+    """An RFC 3339 date-time, returned in UTC; without an offset it is taken as UTC."""
+
+    schema: Schema = {"type": "string", "format": "date-time"}
+
+    def to_internal_value(self, data: Any) -> datetime:
+        """Return the time in UTC, to the microsecond (further digits are cut off)."""
+        if not isinstance(data, str):
+            self.refuse("datetime_type", "Input should be a valid datetime", data)
+        try:
+            return parse_time(data)
+        except ValueError as error:
+            reason = str(error)
+            self.refuse(
+                "datetime_from_date_parsing",
+                f"Input should be a valid datetime or date, {reason}",
+                data,
+                ctx={"error": reason},
+            )
+
+
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
+_TIME = re.compile(
+    r"[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d+))?(?:([Zz])|([+-])([01]\d|2[0-3]):([0-5]\d))?",
+    re.ASCII,
+)
+_TRAILING = "unexpected extra characters at the end of the input"
+
+
+def parse_time(text: str) -> datetime:
+    """Return the RFC 3339 date-time ``text`` in UTC, or raise ``ValueError`` with Pydantic's reason.
+
+    A leap second (23:59:60 UTC) is the next second. What does not fit Python's years is refused.
+    """
+    if len(text.encode()) < 10:
+        raise ValueError("input is too short")
+    date = _DATE.match(text)
+    if date is None:
+        raise ValueError(_date_fault(text))
+    year, month, day = (int(group) for group in date.groups())
+    if not 1 <= month <= 12:
+        raise ValueError("month value is outside expected range of 1-12")
+    if year == 0:
+        raise ValueError("year 0 is out of range")
+    try:
+        midnight = datetime(year, month, day, tzinfo=UTC)
+    except ValueError:
+        raise ValueError("day value is outside expected range") from None
+    if date.end() == len(text):
+        raise ValueError("input is too short")
+    time = _TIME.fullmatch(text, date.end())
+    if time is None:
+        raise ValueError(_TRAILING)
+    return _at(midnight, time)
+
+
+def _at(midnight: datetime, time: re.Match[str]) -> datetime:
+    hour, minute, second, fraction, _, sign, offset_hours, offset_minutes = time.groups()
+    offset = timedelta()
+    if sign:
+        offset = timedelta(hours=int(offset_hours), minutes=int(offset_minutes)) * (-1 if sign == "-" else 1)
+    is_leap = second == "60"
+    since_midnight = timedelta(
+        hours=int(hour),
+        minutes=int(minute),
+        seconds=int(second),
+        microseconds=int((fraction or "").ljust(6, "0")[:6]),
+    )
+    try:
+        value = midnight + since_midnight - offset
+    except OverflowError:
+        raise ValueError("the time in UTC is outside the years 1 to 9999") from None
+    if is_leap and (value.hour, value.minute, value.second) != (0, 0, 0):
+        raise ValueError(_TRAILING)
+    return value
+
+
+def _date_fault(text: str) -> str:
+    """Return what Pydantic would say is wrong with the first ten characters of ``text``."""
+    for place, part in enumerate(text):
+        if place in (4, 7):
+            if part != "-":
+                return "invalid date separator, expected `-`"
+        elif part not in "0123456789":
+            return f"invalid character in {'year' if place < 4 else 'month' if place < 7 else 'day'}"
+    return "input is too short"

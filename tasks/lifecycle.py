@@ -1,0 +1,172 @@
+"""What a status means, and which of two events wins: pure functions, no database.
+
+A task's state is a set of *registers*: groups of columns that change together, such as the status
+or the origin. An event claims the registers it has something to say on, each under an *order key*;
+of two claims on a register the one with the greater key stands. Taking the greater is commutative,
+associative and idempotent, so the state is the same in whatever order, how often and how
+concurrently the events arrive (a map of last-writer-wins registers). ``tasks.statements`` has the
+database do the same merge in one upsert; ``docs/ordering.md`` explains the rule.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import reduce
+from typing import Any
+
+from .conf import AppSettings, normalise
+
+#: The columns of one task's row, by name.
+State = dict[str, Any]
+
+
+class Meaning(StrEnum):
+    """What a status says about a task, whatever word the sender has for it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    OTHER = "other"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a task with such a status has ended."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({Meaning.SUCCEEDED, Meaning.FAILED, Meaning.CANCELLED})
+
+#: The columns of each register, by the column that holds the order key of the claim that stands.
+REGISTERS: Mapping[str, tuple[str, ...]] = {
+    "first_order": ("first_event_id", "first_event_at"),
+    "last_order": ("last_event_id", "last_event_at", "event_type", "task_type", "progress"),
+    "status_order": ("status", "meaning", "status_at"),
+    "error_order": ("error_message", "error_category"),
+    "started_order": ("started_at",),
+    "completed_order": ("completed_at",),
+    "entity_order": ("entity_id",),
+    "origin_order": ("origin_instance", "origin_zone", "origin_version"),
+}
+#: An event that has nothing to say on a register claims it under this key, lower than any other.
+NO_CLAIM = b""
+
+_YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
+_INVERTED = bytes(range(255, -1, -1))
+# With equal times a later phase wins, then the higher progress, then the event's digest.
+_RANK = {Meaning.OTHER: 1, Meaning.QUEUED: 0, Meaning.RUNNING: 2}
+_TERMINAL_RANK = 3
+
+
+def meaning_of(status: str | None, settings: AppSettings) -> Meaning:
+    """Return what ``status`` means by the settings; an unknown or null one is ``OTHER``."""
+    if status is None:
+        return Meaning.OTHER
+    return Meaning(settings.meanings.get(status) or settings.meanings.get(normalise(status), Meaning.OTHER))
+
+
+def event_time(timestamp: datetime | None, received_at: datetime, tolerance: timedelta) -> datetime:
+    """Return when an event happened: its timestamp, but the time of receipt for one that has none
+    or one further ahead of the time of receipt than ``tolerance``, so that one wrong clock cannot
+    freeze a task.
+    """
+    if timestamp is None or timestamp - received_at > tolerance:
+        return received_at
+    return timestamp
+
+
+def order_key(event: Mapping[str, Any], *, received_at: datetime, tie: bytes, settings: AppSettings) -> bytes:
+    """Return the place of ``event`` in the total order on a task's events, as bytes that sort.
+
+    Events with a timestamp come after all without one, and follow each other by that timestamp;
+    those without one by whether their status is terminal, then by the time of receipt. ``tie``
+    tells apart what is equal in all that.
+    """
+    meaning = meaning_of(event["status"], settings)
+    has_timestamp = event["timestamp"] is not None
+    kind = 2 if has_timestamp else int(meaning.is_terminal)
+    at = event_time(event["timestamp"], received_at, settings.clock_tolerance)
+    return struct.pack(
+        ">BQBH8s",
+        kind,
+        (at - _YEAR_ONE) // timedelta(microseconds=1),
+        _RANK.get(meaning, _TERMINAL_RANK),
+        int(event["progress"] * 100),
+        tie,
+    )
+
+
+def state_of(
+    event: Mapping[str, Any], *, event_id: int, received_at: datetime, tie: bytes, settings: AppSettings
+) -> State:
+    """Return the state of a task of which ``event`` is the only event known."""
+    key = order_key(event, received_at=received_at, tie=tie, settings=settings)
+    at = event_time(event["timestamp"], received_at, settings.clock_tolerance)
+    meaning = meaning_of(event["status"], settings)
+    has_status = event["status"] is not None
+    has_error = event["error_message"] is not None or event["error_category"] is not None
+    has_origin = any(event[column] is not None for column in REGISTERS["origin_order"])
+    # A task that runs again, or has succeeded, no longer has the error or the end it had before.
+    ends_error = has_status and meaning not in (Meaning.FAILED, Meaning.CANCELLED)
+    ends_completion = has_status and not meaning.is_terminal
+    return {
+        # The first event is the earliest in time, whether or not it has a timestamp.
+        "first_order": key[1:].translate(_INVERTED),
+        "first_event_id": event_id,
+        "first_event_at": at,
+        "last_order": key,
+        "last_event_id": event_id,
+        "last_event_at": at,
+        "event_type": event["event_type"],
+        "task_type": event["task_type"],
+        "progress": event["progress"],
+        "status_order": key if has_status else NO_CLAIM,
+        "status": event["status"],
+        "meaning": meaning.value,
+        "status_at": at if has_status else None,
+        "error_order": key if has_error or ends_error else NO_CLAIM,
+        "error_message": event["error_message"],
+        "error_category": event["error_category"],
+        "started_order": key if event["started_at"] is not None else NO_CLAIM,
+        "started_at": event["started_at"],
+        "completed_order": key if event["completed_at"] is not None or ends_completion else NO_CLAIM,
+        "completed_at": event["completed_at"],
+        "entity_order": key if event["entity_id"] is not None else NO_CLAIM,
+        "entity_id": event["entity_id"],
+        "origin_order": key if has_origin else NO_CLAIM,
+        "origin_instance": event["origin_instance"],
+        "origin_zone": event["origin_zone"],
+        "origin_version": event["origin_version"],
+        "last_received_at": received_at,
+        "event_count": 1,
+    }
+
+
+def merge(one: State, other: State) -> State:
+    """Return the state of a task of which both sets of events are known.
+
+    The sets must be disjoint for ``event_count`` to be right; all else is idempotent.
+    """
+    merged = dict(one)
+    for order, columns in REGISTERS.items():
+        if other[order] > one[order]:
+            merged[order] = other[order]
+            merged.update((column, other[column]) for column in columns)
+    merged["last_received_at"] = max(one["last_received_at"], other["last_received_at"])
+    merged["event_count"] = one["event_count"] + other["event_count"]
+    return merged
+
+
+def fold(states: Iterable[State]) -> State:
+    """Return the state that all events together make; there must be at least one."""
+    return reduce(merge, states)
+
+
+def tie_of(payload_digest: bytes, idempotency_key: bytes) -> bytes:
+    """Return the eight bytes that break a tie between events: theirs alone, and known to both."""
+    return hashlib.sha256(payload_digest + idempotency_key).digest()[:8]

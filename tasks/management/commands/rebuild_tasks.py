@@ -1,0 +1,48 @@
+"""``manage.py rebuild_tasks``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from tqdm import tqdm
+
+from tasks.models import Task, TaskStatusEvent
+from tasks.recording import rebuild_task
+
+
+class Command(BaseCommand):
+    """Recompute the tasks from the ledger."""
+
+    help = (
+        "Recompute every task's current state from the ledger of events and report each that differed. "
+        "Needed after a change of the setting STATUSES or CLOCK_TOLERANCE; else none should differ. "
+        "Events may be posted meanwhile."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare which tasks, and whether to write."""
+        parser.add_argument("--task-id", action="append", help="only this task (can be given more than once)")
+        parser.add_argument("--dry-run", action="store_true", help="report what differs and change nothing")
+
+    def handle(self, *, task_id: list[str] | None, dry_run: bool, **options: Any) -> None:
+        """Rebuild and report."""
+        task_ids = task_id or (
+            TaskStatusEvent.objects.order_by("task_id").values_list("task_id", flat=True).distinct()
+        )
+        total = len(task_id) if task_id else Task.objects.count()
+        differed = seen = 0
+        for one in tqdm(task_ids, total=total, unit="task", disable=None, file=self.stderr):
+            seen += 1
+            if differences := rebuild_task(one, dry_run=dry_run):
+                differed += 1
+                self.stdout.write(f"{one}: {_told(differences)}")
+        verb = "differ" if dry_run else "differed and were mended"
+        self.stdout.write(f"{seen} tasks, {differed} {verb}.")
+
+
+def _told(differences: dict[str, tuple[Any, Any]]) -> str:
+    shown = {column: change for column, change in differences.items() if not column.endswith("_order")}
+    return (
+        ", ".join(f"{column} was {was!r}, is {now!r}" for column, (was, now) in shown.items()) or "order keys"
+    )

@@ -1,0 +1,150 @@
+"""The ledger of events and the current state of each task.
+
+``tasks.recording`` is the only writer of both. Events are append-only: after the insert nothing
+but the count of deliveries changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from .conf import COLUMN_LENGTH
+from .lifecycle import NO_CLAIM, Meaning
+
+
+class NameField(models.CharField):  # type: ignore[type-arg]
+    """A name or identifier as a sender gives it: any text up to the columns' width."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", COLUMN_LENGTH)
+        super().__init__(*args, **kwargs)
+
+
+def _percentage(name: str) -> models.CheckConstraint:
+    return models.CheckConstraint(condition=Q(progress__gte=0) & Q(progress__lte=100), name=name)
+
+
+def _event_of_task(name: Any) -> models.ForeignKey[TaskStatusEvent, TaskStatusEvent]:
+    return models.ForeignKey(
+        "TaskStatusEvent",
+        models.DO_NOTHING,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+        verbose_name=name,
+    )
+
+
+class Task(models.Model):
+    """One task as it stands: the fold of its events (``tasks.lifecycle``), written with each of them."""
+
+    task_id = NameField(_("task id"), primary_key=True)
+
+    status = NameField(_("status"), null=True)
+    meaning = models.CharField(_("meaning"), max_length=9, choices=[(m.value, m.value) for m in Meaning])
+    status_at = models.DateTimeField(_("status since"), null=True)
+    #: The status before the event that was recorded last: what makes "the status changed" exact.
+    previous_status = NameField(_("previous status"), null=True, editable=False)
+    progress = models.FloatField(_("progress"))
+    event_type = NameField(_("event type"))
+    task_type = NameField(_("task type"))
+    entity_id = NameField(_("entity id"), null=True)
+    origin_instance = NameField(_("origin instance"), null=True)
+    origin_zone = NameField(_("origin zone"), null=True)
+    origin_version = NameField(_("origin version"), null=True)
+    error_message = models.TextField(_("error message"), null=True)
+    error_category = NameField(_("error category"), null=True)
+    started_at = models.DateTimeField(_("started at"), null=True)
+    completed_at = models.DateTimeField(_("completed at"), null=True)
+
+    first_event = _event_of_task(_("first event"))
+    first_event_at = models.DateTimeField(_("first event at"))
+    last_event = _event_of_task(_("last event"))
+    last_event_at = models.DateTimeField(_("last event at"))
+    last_received_at = models.DateTimeField(_("last heard of"))
+    event_count = models.PositiveBigIntegerField(_("events"))
+
+    # The order key of the claim that stands on each register: see tasks.lifecycle.
+    first_order = models.BinaryField(default=NO_CLAIM)
+    last_order = models.BinaryField(default=NO_CLAIM)
+    status_order = models.BinaryField(default=NO_CLAIM)
+    error_order = models.BinaryField(default=NO_CLAIM)
+    started_order = models.BinaryField(default=NO_CLAIM)
+    completed_order = models.BinaryField(default=NO_CLAIM)
+    entity_order = models.BinaryField(default=NO_CLAIM)
+    origin_order = models.BinaryField(default=NO_CLAIM)
+
+    class Meta:
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["-last_received_at", "task_id"], name="sartiq_task_heard"),
+            models.Index(fields=["meaning", "-last_received_at", "task_id"], name="sartiq_task_meaning"),
+        ]
+        constraints = [_percentage("sartiq_task_progress")]
+
+    def __str__(self) -> str:
+        return self.task_id
+
+
+class TaskStatusEvent(models.Model):
+    """One event as it was received: the schema's fields, and how it came.
+
+    Nothing edits what was received. ``deliveries`` counts how often the sender delivered it.
+    """
+
+    task = models.ForeignKey(
+        Task,
+        models.DO_NOTHING,
+        related_name="events",
+        db_constraint=False,
+        db_index=False,
+        verbose_name=_("task"),
+        help_text=_("The sender's id of the task."),
+    )
+    event_type = NameField(_("event type"))
+    status = NameField(_("status"), null=True)
+    entity_id = NameField(_("entity id"), null=True)
+    origin_instance = NameField(_("origin instance"), null=True)
+    origin_zone = NameField(_("origin zone"), null=True)
+    origin_version = NameField(_("origin version"), null=True)
+    timestamp = models.DateTimeField(_("timestamp"), null=True)
+    metadata = models.JSONField(_("metadata"), null=True)
+    progress = models.FloatField(_("progress"), validators=[MinValueValidator(0), MaxValueValidator(100)])
+    error_message = models.TextField(_("error message"), null=True)
+    error_category = NameField(_("error category"), null=True)
+    completed_at = models.DateTimeField(_("completed at"), null=True)
+    started_at = models.DateTimeField(_("started at"), null=True)
+    task_type = NameField(_("task type"))
+    additional_properties = models.JSONField(_("additional properties"), default=dict)
+    unknown_fields = models.JSONField(
+        _("unknown fields"), default=dict, help_text=_("What was sent beyond the schema.")
+    )
+
+    received_at = models.DateTimeField(_("received at"))
+    source = NameField(_("source"), help_text=_("The client that sent it."))
+    deliveries = models.PositiveIntegerField(_("deliveries"), default=1)
+    idempotency_key = models.BinaryField(_("idempotency key"), max_length=64)
+    payload_digest = models.BinaryField(_("payload digest"), max_length=32)
+
+    class Meta:
+        verbose_name = _("task status event")
+        verbose_name_plural = _("task status events")
+        # "add" is what a user's token needs to post (tasks.permissions); nobody changes or deletes by hand.
+        default_permissions = ("add", "view")
+        # Every unique key begins with task_id: a running task's entries stay together in the index, and
+        # the table can be partitioned or sharded by it. On PostgreSQL (task_id, id) is the primary key.
+        constraints = [
+            models.UniqueConstraint(fields=["task", "id"], name="sartiq_event_task_id"),
+            models.UniqueConstraint(fields=["task", "idempotency_key"], name="sartiq_event_key"),
+            _percentage("sartiq_event_progress"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task_id}: {self.event_type}"

@@ -1,0 +1,209 @@
+"""The only writer: an event is stored and its task's state moved here, and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+from django.db import connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F
+from django.utils import timezone
+
+from . import statements
+from .conf import COLUMN_LENGTH, app_settings
+from .exceptions import IdempotencyConflict
+from .lifecycle import State, fold, state_of, tie_of
+from .models import Task, TaskStatusEvent
+from .signals import event_recorded
+
+logger = logging.getLogger(__name__)
+
+#: A longer key is stored as its SHA-256, as HMAC does it (RFC 2104): any key fits the column.
+MAX_KEY_BYTES = 64
+
+_STATUSES = ("status", "previous_status")
+_TASK_FIELDS = Task._meta.concrete_fields
+_ALL = tuple(field.column for field in _TASK_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of one delivery."""
+
+    event_id: int
+    task_id: str
+    duplicate: bool
+    status_changed: bool
+
+
+def payload_digest(body: Mapping[str, Any]) -> bytes:
+    """Return the SHA-256 of the canonical JSON of ``body``: keys sorted, no white space, UTF-8."""
+    return hashlib.sha256(canonical_json(body).encode()).digest()
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of ``value``: keys sorted, no white space, no escapes that can be helped."""
+    return _CANONICAL.encode(value)
+
+
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+
+def record_event(
+    *,
+    event: Mapping[str, Any],
+    digest: bytes,
+    source: str,
+    idempotency_key: bytes | None = None,
+    received_at: datetime | None = None,
+) -> Recorded:
+    """Store ``event`` and move its task's state, in one transaction; a duplicate is only counted.
+
+    ``event`` is what ``TaskStatusEventSerializer.run_validation()`` returned and ``digest`` the
+    ``payload_digest()`` of the body it came in. ``idempotency_key`` is the sender's, if any: else
+    the digest is the key. ``received_at`` is now unless given. After the commit of a stored event
+    ``event_recorded`` is sent.
+
+    Raises ``IdempotencyConflict`` where the key belongs to an event with another body, and
+    ``django.db.Error`` where nothing could be stored.
+    """
+    received_at = received_at or timezone.now()
+    key = _stored_key(idempotency_key) if idempotency_key is not None else digest
+    row = {
+        **event,
+        "received_at": received_at,
+        "source": source[:COLUMN_LENGTH],
+        "idempotency_key": key,
+        "payload_digest": digest,
+    }
+    state = state_of(
+        event, event_id=0, received_at=received_at, tie=tie_of(digest, key), settings=app_settings()
+    )
+    connection = connections[router.db_for_write(TaskStatusEvent)]
+    announced = event_recorded.has_listeners()
+    stored = _write(connection, row, state, _ALL if announced else _STATUSES)
+    if stored is None:
+        raise IdempotencyConflict
+    event_id, deliveries, *task_row = stored
+    if deliveries > 1:
+        return Recorded(event_id, event["task_id"], duplicate=True, status_changed=False)
+    status, previous_status = (
+        (task_row[_ALL.index(column)] for column in _STATUSES) if announced else task_row
+    )
+    recorded = Recorded(event_id, event["task_id"], duplicate=False, status_changed=status != previous_status)
+    if announced:
+        task = _task_of_row(connection, task_row)
+        stored_event = TaskStatusEvent(id=event_id, deliveries=1, **row)
+        stored_event.task = task
+        transaction.on_commit(
+            lambda: _announce(stored_event, task, recorded.status_changed), using=connection.alias
+        )
+    return recorded
+
+
+def _stored_key(key: bytes) -> bytes:
+    return key if len(key) <= MAX_KEY_BYTES else hashlib.sha256(key).digest()
+
+
+def _write(
+    connection: BaseDatabaseWrapper, row: Mapping[str, Any], state: State, returning: Sequence[str]
+) -> Sequence[Any] | None:
+    """Return event id, deliveries and the ``returning`` columns of the task, or None for a conflict."""
+    encode = _encode_postgresql if connection.vendor == "postgresql" else _encode_sqlite
+    event_values = [encode(row[column]) for column in statements.EVENT_COLUMNS]
+    state = {**state, "task_id": row["task_id"]}
+    if connection.vendor == "postgresql":
+        task_values = [encode(state[column]) for column in statements.TASK_COLUMNS_GIVEN]
+        with connection.cursor() as cursor:
+            cursor.execute(statements.record_in_one(returning), [*event_values, *task_values])
+            return cursor.fetchone()
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute(statements.insert_event(), event_values)
+        stored = cursor.fetchone()
+        if stored is None or stored[1] > 1:
+            return stored
+        state["first_event_id"] = state["last_event_id"] = stored[0]
+        cursor.execute(
+            statements.merge_task(returning), [encode(state[column]) for column in statements.TASK_COLUMNS]
+        )
+        return [*stored, *cursor.fetchone()]
+
+
+# Everything but bytes and numbers goes to PostgreSQL as text of no type, so that one prepared
+# statement serves every combination of nulls.
+def _encode_postgresql(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return _CANONICAL.encode(value) if isinstance(value, dict) else value
+
+
+def _encode_sqlite(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+    return _CANONICAL.encode(value) if isinstance(value, dict) else value
+
+
+def _task_of_row(connection: BaseDatabaseWrapper, row: Sequence[Any]) -> Task:
+    values = []
+    for field, value in zip(_TASK_FIELDS, row, strict=True):
+        column = field.get_col(Task._meta.db_table)
+        for convert in (*connection.ops.get_db_converters(column), *field.get_db_converters(connection)):
+            value = convert(value, column, connection)
+        values.append(value)
+    return Task.from_db(connection.alias, [field.attname for field in _TASK_FIELDS], values)
+
+
+def _announce(event: TaskStatusEvent, task: Task, status_changed: bool) -> None:
+    responses = event_recorded.send_robust(
+        sender=TaskStatusEvent, event=event, task=task, status_changed=status_changed
+    )
+    for receiver, response in responses:
+        if isinstance(response, Exception):
+            logger.error("Receiver %r of event_recorded failed", receiver, exc_info=response)
+
+
+def rebuild_task(task_id: str, *, dry_run: bool = False) -> dict[str, tuple[Any, Any]]:
+    """Recompute a task's row from the ledger; return what differed, as column: (was, is).
+
+    The row is locked meanwhile: events that arrive are merged after it. With ``dry_run`` nothing
+    is written. A task without events is left as it is.
+    """
+    using = router.db_for_write(Task)
+    tasks = Task.objects.using(using).filter(pk=task_id)
+    with transaction.atomic(using=using):
+        # Writing first takes the lock on both databases; SQLite could not upgrade a read lock under load.
+        tasks.update(event_count=F("event_count"))
+        state = _state_in_ledger(task_id, using)
+        if state is None:
+            return {}
+        row = tasks.values(*state).first() or dict.fromkeys(state)
+        differences = {
+            column: (row[column], value) for column, value in state.items() if row[column] != value
+        }
+        if differences and not dry_run:
+            Task.objects.using(using).update_or_create(pk=task_id, defaults=state)
+    return differences
+
+
+def _state_in_ledger(task_id: str, using: str) -> State | None:
+    settings = app_settings()
+    events = TaskStatusEvent.objects.using(using).filter(task_id=task_id).iterator(chunk_size=2000)
+    states = (
+        state_of(
+            vars(event),
+            event_id=event.pk,
+            received_at=event.received_at,
+            tie=tie_of(bytes(event.payload_digest), bytes(event.idempotency_key)),
+            settings=settings,
+        )
+        for event in events
+    )
+    first = next(states, None)
+    return first and fold(chain([first], states))

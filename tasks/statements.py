@@ -1,0 +1,102 @@
+"""The statements that record an event, in SQL: two for SQLite, the same two as one for PostgreSQL.
+
+The ORM has no upsert that merges by a condition, and no way to feed one insert from another in a
+single round trip. The columns come from the models and the merge from ``lifecycle.REGISTERS``, so
+that nothing is defined twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from .lifecycle import REGISTERS
+from .models import Task, TaskStatusEvent
+
+_EVENT = TaskStatusEvent._meta.db_table
+_TASK = Task._meta.db_table
+_EVENT_ID_COLUMNS = ("first_event_id", "last_event_id")
+
+#: The columns of an event that are inserted; the id is the database's, the count begins at its default.
+EVENT_COLUMNS = tuple(
+    field.column
+    for field in TaskStatusEvent._meta.concrete_fields
+    if field.column not in ("id", "deliveries")
+)
+#: The columns of a task that are inserted.
+TASK_COLUMNS = tuple(
+    field.column for field in Task._meta.concrete_fields if field.column not in ("previous_status",)
+)
+#: The same without the ids of events, which PostgreSQL takes from the event just inserted.
+TASK_COLUMNS_GIVEN = tuple(column for column in TASK_COLUMNS if column not in _EVENT_ID_COLUMNS)
+
+
+@cache
+def insert_event() -> str:
+    """Return the statement that stores an event or counts one more delivery of it.
+
+    Parameters: ``EVENT_COLUMNS``. It returns id and deliveries (1: the event is new), and no row
+    where the key is taken by an event with another payload.
+    """
+    return f"""
+        INSERT INTO {_EVENT} AS stored ({_list(EVENT_COLUMNS)}, deliveries)
+        VALUES ({_placeholders(EVENT_COLUMNS)}, 1)
+        ON CONFLICT (task_id, idempotency_key) DO UPDATE SET deliveries = stored.deliveries + 1
+        WHERE stored.payload_digest = excluded.payload_digest
+        RETURNING id, deliveries
+    """
+
+
+@cache
+def merge_task(returning: Sequence[str]) -> str:
+    """Return the statement that merges the state of one event into its task. Parameters: ``TASK_COLUMNS``."""
+    return f"""
+        INSERT INTO {_TASK} AS task ({_list(TASK_COLUMNS)})
+        VALUES ({_placeholders(TASK_COLUMNS)})
+        {_on_conflict_merge()}
+        RETURNING {_list(returning)}
+    """
+
+
+@cache
+def record_in_one(returning: Sequence[str]) -> str:
+    """Return PostgreSQL's statement that does both: parameters ``EVENT_COLUMNS``, ``TASK_COLUMNS_GIVEN``.
+
+    Its row is that of ``insert_event()`` and then that of ``merge_task()``, null for a duplicate.
+    """
+    given = [*TASK_COLUMNS_GIVEN, *_EVENT_ID_COLUMNS]
+    return f"""
+        WITH event AS ({insert_event()}),
+        merged AS (
+            INSERT INTO {_TASK} AS task ({_list(given)})
+            SELECT {_placeholders(TASK_COLUMNS_GIVEN)}, event.id, event.id FROM event WHERE event.deliveries = 1
+            {_on_conflict_merge()}
+            RETURNING {_list(f"task.{column}" for column in returning)}
+        )
+        SELECT event.id, event.deliveries, {_list(f"merged.{column}" for column in returning)}
+        FROM event LEFT JOIN merged ON true
+    """
+
+
+def _on_conflict_merge() -> str:
+    """``lifecycle.merge()`` in SQL."""
+    assignments = [
+        f"{column} = CASE WHEN excluded.{order} > task.{order} THEN excluded.{column} ELSE task.{column} END"
+        for order, columns in REGISTERS.items()
+        for column in (order, *columns)
+    ]
+    assignments += [
+        "previous_status = task.status",
+        "event_count = task.event_count + excluded.event_count",
+        "last_received_at = CASE WHEN excluded.last_received_at > task.last_received_at"
+        " THEN excluded.last_received_at ELSE task.last_received_at END",
+    ]
+    return f"ON CONFLICT (task_id) DO UPDATE SET {_list(assignments)}"
+
+
+def _list(parts: Iterable[str]) -> str:
+    return ", ".join(parts)
+
+
+def _placeholders(columns: Sequence[str]) -> str:
+    return _list("%s" for _ in columns)

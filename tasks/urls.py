@@ -1,0 +1,17 @@
+"""The app's URLs, for a backend to ``include()`` under ``api/v1/``."""
+
+from django.urls import path
+
+from .views import AccessTokenView, DocsView, DocumentView, TaskWebhookView
+
+app_name = "sartiq_tasks"
+
+urlpatterns = [
+    path("tasks/webhook", TaskWebhookView.as_view(), name="webhook"),
+    # The same with a final slash, never by a redirect: a redirected POST loses its body.
+    path("tasks/webhook/", TaskWebhookView.as_view()),
+    path("login/access-token", AccessTokenView.as_view(), name="access-token"),
+    path("login/access-token/", AccessTokenView.as_view()),
+    path("openapi.json", DocumentView.as_view(), name="openapi"),
+    path("docs", DocsView.as_view(), name="docs"),
+]

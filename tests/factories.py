@@ -1,0 +1,101 @@
+"""Plain functions that make what tests need."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from oauth2_provider.models import get_access_token_model, get_application_model
+
+from tasks.clients import create_compute_client, issue_token
+from tasks.recording import Recorded, payload_digest, record_event
+from tasks.serializers import task_status_event
+
+_numbers = itertools.count(1)
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    """Return a minimal valid body with ``changes``."""
+    minimal = {
+        "event_type": "training_status_update",
+        "task_id": "task-1",
+        "status": "running",
+        "progress": 5,
+        "task_type": "training",
+    }
+    return {**minimal, **changes}
+
+
+def full_body(**changes: Any) -> dict[str, Any]:
+    """Return a valid body with every field of the schema, and one it does not know."""
+    return (
+        body(
+            entity_id="entity-1",
+            origin_instance="gpu-7",
+            origin_zone="eu-1a",
+            origin_version="1.2.3",
+            timestamp="2026-05-01T12:00:00.5Z",
+            metadata={"epoch": 3, "losses": [0.5, 0.25]},
+            error_message="out of memory",
+            error_category="resource",
+            completed_at="2026-05-01T12:00:00Z",
+            started_at="2026-05-01T11:00:00+00:00",
+            additional_properties={"a": {"b": None}},
+            gpu="A100",
+        )
+        | changes
+    )
+
+
+def record(received_at: datetime | None = None, key: bytes | None = None, **changes: Any) -> Recorded:
+    """Record a minimal event with ``changes`` as the webhook would."""
+    sent = body(**changes)
+    return record_event(
+        event=task_status_event.run_validation(sent),
+        digest=payload_digest(sent),
+        source="tests",
+        idempotency_key=key,
+        received_at=received_at,
+    )
+
+
+def minutes(number: float) -> timedelta:
+    return timedelta(minutes=number)
+
+
+def client_token() -> str:
+    """Return a good token of a new compute client."""
+    client, _ = create_compute_client(f"cluster-{next(_numbers)}")
+    return issue_token(client)
+
+
+def token(**changes: Any) -> str:
+    """Return a token made with ``changes``: user, scope, expires, application, resource."""
+    value = f"token-{next(_numbers)}"
+    defaults = {"scope": "tasks:webhook", "expires": datetime.now(UTC) + timedelta(hours=1)}
+    get_access_token_model().objects.create(token=value, **(defaults | changes))
+    return value
+
+
+def application(**changes: Any) -> Any:
+    """Return a confidential client-credentials application."""
+    defaults = {
+        "name": f"application-{next(_numbers)}",
+        "client_type": "confidential",
+        "authorization_grant_type": "client-credentials",
+    }
+    return get_application_model().objects.create(**(defaults | changes))
+
+
+def user(*permissions: str, **changes: Any) -> Any:
+    """Return a user who holds ``permissions`` of the app, such as ``view_task``."""
+    name = changes.pop("username", f"user-{next(_numbers)}")
+    created = get_user_model().objects.create_user(name, password="password", **changes)
+    created.user_permissions.set(
+        Permission.objects.filter(content_type__app_label="sartiq_tasks", codename__in=permissions)
+    )
+    return created

@@ -1,0 +1,23 @@
+"""The project's own settings, with a test's secret and a test's database."""
+
+import os
+
+from tests.databases import place, test_database_url
+
+os.environ["SECRET_KEY"] = "only for tests"
+os.environ["DATABASE_URL"] = test_database_url()
+os.environ["DEBUG"] = "off"
+os.environ["HTTPS"] = "off"
+os.environ["STATIC_ROOT"] = str(place("static"))
+os.environ["ALLOWED_HOSTS"] = "testserver,localhost,127.0.0.1"
+
+from sartiq_tasks.settings import *  # noqa: F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
+    # A file, as in production: threads and servers of a test share it.
+    DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}.test"}  # noqa: F405
