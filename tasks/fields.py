@@ -37,8 +37,8 @@ class WireField(serializers.Field[Any, Any, Any, Any]):
         self, type_: str, msg: str, value: Any, *, ctx: dict[str, Any] | None = None, loc: Sequence[str] = ()
     ) -> NoReturn:
         """Raise the violation of one item."""
-        assert self.field_name is not None
-        raise ContractViolation([error_item(type_, msg, [self.field_name, *loc], value=value, ctx=ctx)])
+        place = [str(self.field_name), *loc]
+        raise ContractViolation([error_item(type_, msg, place, value=value, ctx=ctx)])
 
     def to_representation(self, value: Any) -> Any:
         """Return the value as it is: the wire's types are JSON's own."""

@@ -90,7 +90,7 @@ class Task(models.Model):
         constraints = [_percentage("sartiq_task_progress")]
 
     def __str__(self) -> str:
-        return self.task_id
+        return str(self.task_id)
 
 
 class TaskStatusEvent(models.Model):

@@ -20,7 +20,7 @@ class MayPostEvents(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Return whether this request may post events."""
-        token = request.auth
+        token: Any = request.auth
         if token is None or not token.allow_scopes([app_settings().scope]):
             return False
         return token.user is None or token.user.has_perm(ADD_EVENTS)

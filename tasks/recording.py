@@ -30,7 +30,7 @@ MAX_KEY_BYTES = 64
 
 _STATUSES = ("status", "previous_status")
 _TASK_FIELDS = Task._meta.concrete_fields
-_ALL = tuple(field.column for field in _TASK_FIELDS)
+_ALL = statements.columns_of(Task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,14 @@ def _write(
     """Return event id, deliveries and the ``returning`` columns of the task, or None for a conflict."""
     encode = _encode_postgresql if connection.vendor == "postgresql" else _encode_sqlite
     event_values = [encode(row[column]) for column in statements.EVENT_COLUMNS]
+    stored: Sequence[Any] | None
     state = {**state, "task_id": row["task_id"]}
     if connection.vendor == "postgresql":
         task_values = [encode(state[column]) for column in statements.TASK_COLUMNS_GIVEN]
         with connection.cursor() as cursor:
             cursor.execute(statements.record_in_one(returning), [*event_values, *task_values])
-            return cursor.fetchone()
+            stored = cursor.fetchone()
+        return stored
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute(statements.insert_event(), event_values)
         stored = cursor.fetchone()

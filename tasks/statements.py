@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cache
 
+from django.db.models import Model
+
 from .lifecycle import REGISTERS
 from .models import Task, TaskStatusEvent
 
@@ -17,16 +19,17 @@ _EVENT = TaskStatusEvent._meta.db_table
 _TASK = Task._meta.db_table
 _EVENT_ID_COLUMNS = ("first_event_id", "last_event_id")
 
-#: The columns of an event that are inserted; the id is the database's, the count begins at its default.
-EVENT_COLUMNS = tuple(
-    field.column
-    for field in TaskStatusEvent._meta.concrete_fields
-    if field.column not in ("id", "deliveries")
-)
+
+def columns_of(model: type[Model], *, without: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the names of the columns of ``model``, in order."""
+    columns = (str(field.column) for field in model._meta.concrete_fields)
+    return tuple(column for column in columns if column not in without)
+
+
+#: The columns of an event that are inserted; the id is the database's, the count begins at 1.
+EVENT_COLUMNS = columns_of(TaskStatusEvent, without=("id", "deliveries"))
 #: The columns of a task that are inserted.
-TASK_COLUMNS = tuple(
-    field.column for field in Task._meta.concrete_fields if field.column not in ("previous_status",)
-)
+TASK_COLUMNS = columns_of(Task, without=("previous_status",))
 #: The same without the ids of events, which PostgreSQL takes from the event just inserted.
 TASK_COLUMNS_GIVEN = tuple(column for column in TASK_COLUMNS if column not in _EVENT_ID_COLUMNS)
 
@@ -69,7 +72,8 @@ def record_in_one(returning: Sequence[str]) -> str:
         WITH event AS ({insert_event()}),
         merged AS (
             INSERT INTO {_TASK} AS task ({_list(given)})
-            SELECT {_placeholders(TASK_COLUMNS_GIVEN)}, event.id, event.id FROM event WHERE event.deliveries = 1
+            SELECT {_placeholders(TASK_COLUMNS_GIVEN)}, event.id, event.id
+            FROM event WHERE event.deliveries = 1
             {_on_conflict_merge()}
             RETURNING {_list(f"task.{column}" for column in returning)}
         )
@@ -85,13 +89,13 @@ def _on_conflict_merge() -> str:
         for order, columns in REGISTERS.items()
         for column in (order, *columns)
     ]
-    assignments += [
-        "previous_status = task.status",
-        "event_count = task.event_count + excluded.event_count",
-        "last_received_at = CASE WHEN excluded.last_received_at > task.last_received_at"
-        " THEN excluded.last_received_at ELSE task.last_received_at END",
-    ]
-    return f"ON CONFLICT (task_id) DO UPDATE SET {_list(assignments)}"
+    return f"""
+        ON CONFLICT (task_id) DO UPDATE SET {_list(assignments)},
+        last_received_at = CASE WHEN excluded.last_received_at > task.last_received_at
+            THEN excluded.last_received_at ELSE task.last_received_at END,
+        event_count = task.event_count + excluded.event_count,
+        previous_status = task.status
+    """
 
 
 def _list(parts: Iterable[str]) -> str:

