@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 from oauth2_provider.generators import generate_client_secret
-from oauth2_provider.models import get_access_token_model, get_application_model
+from oauth2_provider.models import get_access_token_model, get_application_model, set_token_value
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import generate_token
 
@@ -42,9 +42,12 @@ def issue_token(client: Any) -> str:
     """Return a new access token of ``client`` with the webhook's scope, valid as long as any other."""
     token = generate_token()
     lifetime = timedelta(seconds=oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS)
-    get_access_token_model().objects.create(
-        application=client, token=token, scope=app_settings().scope, expires=timezone.now() + lifetime
+    access_token = get_access_token_model()(
+        application=client, scope=app_settings().scope, expires=timezone.now() + lifetime
     )
+    # Stored as its checksum alone where django-oauth-toolkit is set to (RFC 9700, section 4).
+    set_token_value(access_token, token)
+    access_token.save()
     return token
 
 

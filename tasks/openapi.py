@@ -53,12 +53,8 @@ _ENUMS: dict[str, Schema] = {
 
 
 def only_this_app(endpoints: list[Any], **kwargs: Any) -> list[Any]:
-    """Keep the app's own endpoints, once each, in a document served by a backend that has others."""
-    return [
-        endpoint
-        for endpoint in endpoints
-        if endpoint[3].cls.__module__.startswith(f"{_PACKAGE}.") and not endpoint[0].endswith("/")
-    ]
+    """Keep the app's own endpoints in its document, in a backend that has others."""
+    return [endpoint for endpoint in endpoints if endpoint[3].cls.__module__.startswith(f"{_PACKAGE}.")]
 
 
 #: What the app's document says of itself; a backend's own document is its own affair.

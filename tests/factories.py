@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from oauth2_provider.models import get_access_token_model, get_application_model
+from oauth2_provider.models import get_access_token_model, get_application_model, set_token_value
 
 from tasks.clients import create_compute_client, issue_token
 from tasks.recording import Recorded, payload_digest, record_event
@@ -77,7 +77,9 @@ def token(**changes: Any) -> str:
     """Return a token made with ``changes``: user, scope, expires, application, resource."""
     value = f"token-{next(_numbers)}"
     defaults = {"scope": "tasks:webhook", "expires": datetime.now(UTC) + timedelta(hours=1)}
-    get_access_token_model().objects.create(token=value, **(defaults | changes))
+    access_token = get_access_token_model()(**(defaults | changes))
+    set_token_value(access_token, value)
+    access_token.save()
     return value
 
 
