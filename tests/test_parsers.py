@@ -1,0 +1,154 @@
+"""From bytes to an object that any database can hold."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rest_framework.exceptions import UnsupportedMediaType
+
+from tasks.conf import AppSettings
+from tasks.exceptions import ContractViolation
+from tasks.parsers import check_media_type, parse_json
+from tasks.recording import canonical_json
+
+SETTINGS = AppSettings()
+REPLACED = "\N{REPLACEMENT CHARACTER}"
+
+
+def refusal(text: bytes, settings: AppSettings = SETTINGS) -> tuple[list[Any], str, str | None]:
+    with pytest.raises(ContractViolation) as caught:
+        parse_json(text, settings)
+    (item,) = caught.value.items
+    return item["loc"], item["type"], item.get("ctx", {}).get("error")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "application/json",
+        "Application/JSON",
+        " application/json ",
+        "application/json; charset=utf-8",
+        "application/json;charset=latin-1",
+        "application/cloudevents+json",
+        "application/vnd.sartiq.v1+json; x=y",
+    ],
+)
+def test_json_by_its_media_type(content_type: str) -> None:
+    check_media_type(content_type)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "text/json",
+        "application/x-www-form-urlencoded",
+        "application/jsonx",
+        "application/+json",
+        "application/ json",
+        "json",
+        "application/json, text/plain",
+        "*/*",
+    ],
+)
+def test_any_other_media_type_is_refused(content_type: str) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        check_media_type(content_type)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"\xef\xbb\xbf{}", {}),
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (rb'{"a\u0000": "\ud800x"}', {f"a{REPLACED}": f"{REPLACED}x"}),
+        (rb'["\ud83d\ude00"]', ["😀"]),
+        (b'["\xed\xa0\x80"]', [REPLACED]),
+        ('["é"]'.encode(), ["é"]),
+        (rb'[{"a": ["\udfff"]}, 1, 1.5, true, null]', [{"a": [REPLACED]}, 1, 1.5, True, None]),
+        (b"9" * 4300, int("9" * 4300)),
+    ],
+)
+def test_parsed(text: bytes, expected: Any) -> None:
+    assert parse_json(text, SETTINGS) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "error"),
+    [
+        (b"\n\n", 2, "Expecting value"),
+        (b"{task_id: 1}", 1, "Expecting property name enclosed in double quotes"),
+        (b'{"a": 1,}', 8, "Expecting property name enclosed in double quotes"),
+        (b'{"a": 1 , \n}', 11, "Expecting property name enclosed in double quotes"),
+        (b"[1, ]", 4, "Expecting value"),
+        (b'["NaN", NaN]', 8, "NaN is not JSON"),
+        (b'{"Infinity\\"": -Infinity}', 15, "-Infinity is not JSON"),
+        (b"[1, -2.5, 1e400]", 10, "Number out of range"),
+        (b"[1." + b"0" * 9 + b"e999]", 1, "Number out of range"),
+        (b"[" + b"9" * 4301 + b"]", 1, "Number out of range"),
+        (b'{"a": "\xe9"}', 7, "The body is not UTF-8"),
+        (b'["\x00"]', 2, "Invalid control character at"),
+    ],
+)
+def test_not_json(text: bytes, position: int, error: str) -> None:
+    assert refusal(text) == (["body", position], "json_invalid", error)
+
+
+def test_an_empty_body_is_missing() -> None:
+    assert refusal(b"") == (["body"], "missing", None)
+
+
+def nested(levels: int, fill: str = "1") -> bytes:
+    return ('{"a":' + "[" * levels + fill + "]" * levels + "}").encode()
+
+
+def test_nesting_up_to_the_limit() -> None:
+    assert parse_json(nested(100), SETTINGS)
+    assert parse_json(json.dumps({"a": "[" * 500 + '"{' * 500}).encode(), SETTINGS)
+    assert parse_json(json.dumps([[]] * 500).encode(), SETTINGS)
+
+
+@pytest.mark.parametrize("levels", [101, 1000, 100_000])
+def test_nesting_over_the_limit(levels: int) -> None:
+    message = "Nested more than 100 levels deep"
+    assert refusal(nested(levels)) == (["body", 105], "json_invalid", message)
+    assert refusal(nested(levels)[: levels // 2 + 200]) == (["body", 105], "json_invalid", message)
+
+
+def test_the_limit_is_a_setting() -> None:
+    assert parse_json(nested(3), AppSettings(max_nesting=3))
+    assert refusal(nested(4), AppSettings(max_nesting=3))[2] == "Nested more than 3 levels deep"
+
+
+def test_strings_that_do_not_end_take_no_longer_than_others() -> None:
+    # A search that began again at every quote would be quadratic, and this would not come back.
+    hostile = b'{"a":' + b"[" * 200 + b'"' + b'\\"' * 500_000
+
+    assert refusal(hostile)[2] == "Nested more than 100 levels deep"
+    assert refusal(b'["' + b'\\"' * 500_000 + b"[" * 200)[2] == "Unterminated string starting at"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_storable_json_is_read_as_it_was_written(value: Any) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    if "\\u0000" not in text:
+        assert parse_json(text.encode(), SETTINGS) == value
+
+
+@given(st.binary())
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    with suppress(ContractViolation):
+        canonical_json(parse_json(body, SETTINGS)).encode()

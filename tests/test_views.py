@@ -1,0 +1,145 @@
+"""The webhook over requests: what comes in, what is answered."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+from django.test import Client
+from django.urls import resolve
+
+from tasks.models import Task, TaskStatusEvent
+from tests import factories
+from tests.conftest import WEBHOOK
+from tests.factories import body, full_body
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_stored_event_and_its_duplicate(post: Any) -> None:
+    first, again = post(full_body()), post(full_body())
+
+    event = TaskStatusEvent.objects.get()
+    assert (first.status_code, first.json()) == (
+        200,
+        {"id": event.pk, "task_id": "task-1", "duplicate": False},
+    )
+    assert (again.status_code, again.json()) == (
+        200,
+        {"id": event.pk, "task_id": "task-1", "duplicate": True},
+    )
+    assert (event.deliveries, event.source) == (2, Task.objects.get().last_event.source)
+    assert event.source.startswith("cluster-")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/tasks/webhook", "/api/v1/tasks/webhook/"])
+def test_with_and_without_a_final_slash(path: str) -> None:
+    client = Client(headers={"Authorization": f"Bearer {factories.client_token()}"})
+
+    assert client.post(path, body(), content_type="application/json").status_code == 200
+    assert resolve(path).func.csrf_exempt
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "webhook-id"])
+def test_the_senders_own_key(post: Any, header: str) -> None:
+    first = post(body(), headers={header: "a-1"})
+    other = post(body(), headers={header: "a-2"})
+    again = post(body(), headers={header: "a-1"})
+
+    assert [answer.json()["duplicate"] for answer in (first, other, again)] == [False, False, True]
+    assert again.json()["id"] == first.json()["id"] != other.json()["id"]
+    assert bytes(TaskStatusEvent.objects.get(pk=first.json()["id"]).idempotency_key) == b"a-1"
+
+
+def test_idempotency_key_goes_before_webhook_id(post: Any) -> None:
+    answer = post(body(), headers={"Idempotency-Key": "a", "webhook-id": "b"})
+
+    assert bytes(TaskStatusEvent.objects.get(pk=answer.json()["id"]).idempotency_key) == b"a"
+
+
+def test_a_key_used_for_another_body_is_409(post: Any) -> None:
+    post(body(progress=5), headers={"Idempotency-Key": "a"})
+    answer = post(body(progress=6), headers={"Idempotency-Key": "a"})
+
+    assert answer.status_code == 409
+    assert "another body" in answer.json()["detail"]
+    assert TaskStatusEvent.objects.get().progress == 5
+
+
+def test_a_violation_is_422_with_its_items(post: Any) -> None:
+    answer = post(body(progress=101))
+
+    assert answer.status_code == 422
+    assert [item["loc"][-1] for item in answer.json()["detail"]] == ["constrained-float", "constrained-int"]
+    assert '"ctx":{"le":100.0}' in answer.text
+    assert not Task.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
+def test_another_media_type_is_415(post: Any, content_type: str) -> None:
+    answer = post(json.dumps(body()).encode(), content_type=content_type)
+
+    assert answer.status_code == 415
+    assert content_type in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/cloudevents+json", ""])
+def test_json_by_any_of_its_names(post: Any, content_type: str) -> None:
+    assert post(json.dumps(body()).encode(), content_type=content_type).status_code == 200
+
+
+@pytest.mark.parametrize(("extra", "status"), [(0, 200), (1, 413)])
+def test_a_body_over_the_limit_is_413(post: Any, settings: Any, extra: int, status: int) -> None:
+    text = json.dumps(body()).encode()
+    settings.SARTIQ_TASKS = {"MAX_BODY_BYTES": len(text)}
+
+    answer = post(text + b" " * extra)
+
+    assert answer.status_code == status
+    if status == 413:
+        assert answer.json() == {"detail": f"The body is longer than {len(text)} bytes."}
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/xml", "nonsense", "*/*;q=0", ""])
+def test_an_odd_accept_is_no_reason_to_lose_an_event(post: Any, accept: str) -> None:
+    answer = post(body(), headers={"Accept": accept})
+
+    assert (answer.status_code, answer["Content-Type"]) == (200, "application/json")
+
+
+@pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])
+def test_other_methods_are_405(method: str) -> None:
+    client = Client(headers={"Authorization": f"Bearer {factories.client_token()}"})
+    answer = getattr(client, method)(WEBHOOK)
+
+    assert answer.status_code == 405
+    assert "POST" in answer["Allow"]
+
+
+def test_a_backends_own_exception_handler_does_not_change_the_answers(post: Any, settings: Any) -> None:
+    settings.REST_FRAMEWORK = {"EXCEPTION_HANDLER": "rest_framework.views.nonexistent"}
+
+    assert post(body(progress=101)).status_code == 422
+
+
+@pytest.mark.django_db(transaction=True)
+def test_32_identical_posts_at_once(live_server: Any) -> None:
+    headers = {"Authorization": f"Bearer {factories.client_token()}"}
+
+    def send(number: int) -> tuple[int, Any]:
+        answer = requests.post(f"{live_server}{WEBHOOK}", json=full_body(), headers=headers, timeout=60)
+        return answer.status_code, answer.json()
+
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(send, range(32)))
+
+    event = TaskStatusEvent.objects.get()
+    assert [status for status, _ in answers] == [200] * 32
+    assert {answer["id"] for _, answer in answers} == {event.pk}
+    assert [answer["duplicate"] for _, answer in answers].count(False) == 1
+    assert event.deliveries == 32
