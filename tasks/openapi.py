@@ -104,7 +104,7 @@ class TaskStatusEventSchema(OpenApiSerializerExtension):
         return {
             "title": self.get_name(auto_schema, direction),
             "type": "object",
-            "description": self.target.__doc__.partition("\n")[0],
+            "description": self.target.__doc__.partition(".")[0],
             "required": [name for name, field in fields.items() if field.required],
             "properties": {name: _property(field) for name, field in fields.items()},
         }

@@ -1,0 +1,53 @@
+"""The setting ``SARTIQ_TASKS``, read live."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+from rest_framework.permissions import AllowAny
+
+from tasks.conf import AppSettings, app_settings, normalise
+
+
+def test_everything_has_a_default() -> None:
+    assert app_settings().max_body_bytes == 1024 * 1024
+    assert app_settings().authentication_classes == AppSettings().authentication_classes
+
+
+def test_a_change_is_seen_at_once_and_undone_at_once(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"MAX_NESTING": 7, "STATUSES": {"running": ["baking"]}}
+
+    assert app_settings().max_nesting == 7
+    assert app_settings().meanings["baking"] == "running"
+    settings.SARTIQ_TASKS = {}
+    assert app_settings().max_nesting == 100
+
+
+def test_the_same_setting_is_read_once(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"MAX_NESTING": 7}
+
+    assert app_settings() is app_settings()
+
+
+def test_classes_are_imported_from_their_paths(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"]}
+
+    assert app_settings().permissions == (AllowAny,)
+
+
+def test_a_key_that_is_not_known_is_left_to_the_system_check(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"MAX_NESTLING": 7}
+
+    assert app_settings() == AppSettings()
+
+
+def test_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        app_settings().max_nesting = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("status", ["In-Progress", " in progress", "IN_PROGRESS"])
+def test_statuses_are_compared_in_one_form(status: str) -> None:
+    assert normalise(status) == "in_progress"
