@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # For the tools: the project itself has no secret that is good for anything.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help run test test-all check format lock audit clean
+.PHONY: help run test test-all check format lock wheel audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ lock: .venv/dev ## Renew requirements.txt and requirements-dev.txt, universal ov
 	    --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml --group project -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --no-emit-index-url --custom-compile-command 'make lock' -c requirements.txt pyproject.toml --group dev -o requirements-dev.txt
+
+wheel: .venv/dev ## Build the app's wheel into dist/
+	$(BIN)/uv build --quiet --wheel
 
 audit: .venv/dev ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.txt
