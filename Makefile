@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Where pyenv is used its shims show one Python; behind them stand all.
+PYENV_BINS = $(shell command -v pyenv >/dev/null && ls -d "$$(pyenv root)"/versions/3.1[1-3]*/bin | paste -sd:)
 # For the tools: the project itself has no secret that is good for anything.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
@@ -11,7 +13,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 .venv/run: requirements.txt
-	$(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
@@ -26,7 +28,7 @@ test: .venv/dev ## Run the whole suite on SQLite and PostgreSQL (ARGS goes to py
 	scripts/test -n 2 $(ARGS)
 
 test-all: .venv/dev ## Run the suite on every supported Python and Django that is found
-	$(BIN)/tox run
+	PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox run $(ARGS)
 
 check: .venv/dev ## Lint, format, types, Django's checks, missing migrations
 	$(BIN)/ruff check .
