@@ -45,9 +45,9 @@ format: .venv/dev ## Format the code and mend what lint can mend
 	$(BIN)/ruff check --fix .
 
 lock: .venv/dev ## Renew requirements.txt and requirements-dev.txt, universal over the supported Pythons
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate \
 	    --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml --group project -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate \
 	    --no-emit-index-url --custom-compile-command 'make lock' -c requirements.txt pyproject.toml --group dev -o requirements-dev.txt
 
 wheel: .venv/dev ## Build the app's wheel into dist/
