@@ -4,6 +4,8 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Where pyenv is used its shims show one Python; behind them stand all.
 PYENV_BINS = $(shell command -v pyenv >/dev/null && ls -d "$$(pyenv root)"/versions/3.1[1-3]*/bin | paste -sd:)
+# The certificates that the machine trusts, as pip and the browser use them.
+export UV_SYSTEM_CERTS := 1
 # For the tools: the project itself has no secret that is good for anything.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 

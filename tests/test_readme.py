@@ -36,7 +36,8 @@ def code_blocks(text: str) -> list[str]:
 def environment() -> dict[str, str]:
     """Return a stranger's environment: nothing of this test run's."""
     ours = ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "PYTHONPATH", "SECRET_KEY", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if name not in ours}
+    theirs = {name: value for name, value in os.environ.items() if name not in ours}
+    return theirs | {"UV_SYSTEM_CERTS": "1"}
 
 
 def run(*command: str, cwd: Path) -> str:
