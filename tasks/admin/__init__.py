@@ -1,0 +1,3 @@
+"""The app in Django's admin."""
+
+from . import event, task  # noqa: F401 (imported for their registrations)
