@@ -196,10 +196,8 @@ def _at(midnight: datetime, time: re.Match[str]) -> datetime:
 
 def _date_fault(text: str) -> str:
     """Return what Pydantic would say is wrong with the first ten characters of ``text``."""
-    for place, part in enumerate(text):
-        if place in (4, 7):
-            if part != "-":
-                return "invalid date separator, expected `-`"
-        elif part not in "0123456789":
-            return f"invalid character in {'year' if place < 4 else 'month' if place < 7 else 'day'}"
-    return "input is too short"
+    wanted = ("0123456789",) * 4 + ("-",) + ("0123456789",) * 2 + ("-",) + ("0123456789",) * 2
+    place = next(place for place, part in enumerate(text) if part not in wanted[place])
+    if wanted[place] == "-":
+        return "invalid date separator, expected `-`"
+    return f"invalid character in {'year' if place < 4 else 'month' if place < 7 else 'day'}"

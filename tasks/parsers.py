@@ -118,17 +118,22 @@ def _check_nesting(text: str, limit: int) -> None:
 
 def _refuse_number(text: str) -> NoReturn:
     """Refuse the first number that Python cannot hold, or that is no JSON at all (NaN, Infinity)."""
-    for token in _tokens(text):
-        number = token["number"]
-        if number is None:
-            continue
-        if number.endswith(("NaN", "Infinity")):
-            _refuse(f"{number} is not JSON", token.start())
-        try:
-            _finite(number) if re.search("[.eE]", number) else int(number)
-        except ValueError:
-            _refuse("Number out of range", token.start())
-    raise AssertionError("unreachable: the decoder refused a number")
+    faults = (
+        (fault, token.start())
+        for token in _tokens(text)
+        if token["number"] and (fault := _number_fault(token["number"]))
+    )
+    _refuse(*next(faults, ("Number out of range", 0)))
+
+
+def _number_fault(number: str) -> str | None:
+    if number.endswith(("NaN", "Infinity")):
+        return f"{number} is not JSON"
+    try:
+        _finite(number) if re.search("[.eE]", number) else int(number)
+    except ValueError:
+        return "Number out of range"
+    return None
 
 
 def _storable(value: Any) -> Any:

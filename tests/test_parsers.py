@@ -13,7 +13,7 @@ from rest_framework.exceptions import UnsupportedMediaType
 
 from tasks.conf import AppSettings
 from tasks.exceptions import ContractViolation
-from tasks.parsers import check_media_type, parse_json
+from tasks.parsers import _worded_alike, check_media_type, parse_json
 from tasks.recording import canonical_json
 
 SETTINGS = AppSettings()
@@ -99,6 +99,22 @@ def test_parsed(text: bytes, expected: Any) -> None:
 )
 def test_not_json(text: bytes, position: int, error: str) -> None:
     assert refusal(text) == (["body", position], "json_invalid", error)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ('{"a": 1,}', "object", ("Expecting property name enclosed in double quotes", 8)),
+        ('{"a": 1, \n }', "object", ("Expecting property name enclosed in double quotes", 11)),
+        ("[1,]", "array", ("Expecting value", 3)),
+    ],
+)
+def test_what_python_3_13_says_of_a_trailing_comma_is_worded_as_before(
+    text: str, kind: str, expected: tuple[str, int]
+) -> None:
+    error = json.JSONDecodeError(f"Illegal trailing comma before end of {kind}", text, text.rindex(","))
+
+    assert _worded_alike(error) == expected
 
 
 def test_an_empty_body_is_missing() -> None:
