@@ -56,7 +56,7 @@ wheel: .venv/dev ## Build the app's wheel into dist/
 	$(BIN)/uv build --quiet --wheel
 
 audit: .venv/dev ## Look for known vulnerabilities in what is installed
-	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.txt
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
 
 clean: ## Remove the environment and everything made by running
 	rm -rf .venv .tox staticfiles local db.sqlite3* .coverage* htmlcov dist
