@@ -8,4 +8,5 @@ from django.core.management import execute_from_command_line
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sartiq_tasks.settings")
+    os.environ.setdefault("DB_STATEMENT_TIMEOUT_MS", "0")
     execute_from_command_line(sys.argv)

@@ -3,6 +3,7 @@
 ``docs/configuration.md`` lists the variables.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,13 @@ def _database() -> dict[str, Any]:
     else:
         database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=None)
         database["CONN_HEALTH_CHECKS"] = True
+        # What the server bounds; what it cannot answer at all DATABASE_TIMEOUT bounds. manage.py sets no
+        # bound: a migration may take long.
+        statement_timeout = env.int("DB_STATEMENT_TIMEOUT_MS", default=15_000)
+        options.setdefault("connect_timeout", 5)
+        lock_timeout = env.int("DB_LOCK_TIMEOUT_MS", default=5_000)
+        timeouts = f"-c statement_timeout={statement_timeout} -c lock_timeout={lock_timeout}"
+        options.setdefault("options", timeouts)
         # Django switches psycopg's preparing off; with binding on the server it prepares from the
         # second use on. Behind pgbouncer before 1.22 set PREPARE_THRESHOLD to 0.
         options.setdefault("server_side_binding", True)
@@ -133,4 +141,5 @@ OAUTH2_PROVIDER = {
 }
 # The password form is part of the wire contract: senders have it.
 SILENCED_SYSTEM_CHECKS = ["oauth2_provider.W002"]
+SARTIQ_TASKS = {"DATABASE_TIMEOUT": timedelta(seconds=env.float("DB_TIMEOUT", default=20))}
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}

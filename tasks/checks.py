@@ -34,6 +34,11 @@ def _duration(value: Any) -> str | None:
     )
 
 
+def _duration_or_none(value: Any) -> str | None:
+    wanted = None if value is None else _duration(value)
+    return wanted and f"{wanted}, or None"
+
+
 def _text(value: Any) -> str | None:
     return None if isinstance(value, str) and value else "a string that is not empty"
 
@@ -71,6 +76,7 @@ _JUDGEMENTS: Mapping[str, tuple[str, _Judgement]] = {
     "AUTHENTICATION_CLASSES": ("sartiq_tasks.E006", _class_paths),
     "PERMISSION_CLASSES": ("sartiq_tasks.E007", _class_paths),
     "SCOPE": ("sartiq_tasks.E008", _text),
+    "DATABASE_TIMEOUT": ("sartiq_tasks.E009", _duration_or_none),
 }
 
 

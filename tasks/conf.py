@@ -53,6 +53,8 @@ class AppSettings:
     authentication_classes: tuple[str, ...] = ("tasks.authentication.BearerTokenAuthentication",)
     #: Dotted paths of DRF permission classes, all of which must allow.
     permission_classes: tuple[str, ...] = ("tasks.permissions.MayPostEvents",)
+    #: How long a delivery waits for a PostgreSQL that answers nothing, or None for as long as it takes.
+    database_timeout: timedelta | None = timedelta(seconds=20)
     #: The OAuth 2 scope that a token must have.
     scope: str = "tasks:webhook"
 

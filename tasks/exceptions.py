@@ -48,6 +48,16 @@ class BodyTooLarge(APIException):
         super().__init__(f"The body is longer than {limit} bytes.")
 
 
+class DatabaseUnavailable(APIException):
+    """The event cannot be stored now: a 503 that makes the sender retry."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The event could not be stored now. Send it again."
+    default_code = "database_unavailable"
+    #: Seconds, for ``Retry-After``.
+    wait = 5
+
+
 def error_item(
     type_: str,
     msg: str,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase
+from django.db import Error, transaction
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.utils.decorators import method_decorator
 from drf_spectacular.settings import patched_settings
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 from oauth2_provider.views import TokenView
@@ -20,11 +23,14 @@ from rest_framework.views import APIView, exception_handler
 from .authentication import source_of
 from .clients import password_client
 from .conf import app_settings
-from .exceptions import ContractViolation
+from .exceptions import ContractViolation, DatabaseUnavailable
 from .openapi import DOCUMENT, WebhookSchema
+from .outages import on_live_connection
 from .parsers import check_media_type, parse_json, read_body
 from .recording import payload_digest, record_event
 from .serializers import task_status_event
+
+logger = logging.getLogger(__name__)
 
 
 class AlwaysJSON(BaseContentNegotiation):
@@ -39,6 +45,8 @@ class AlwaysJSON(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
+# A backend's ATOMIC_REQUESTS would commit after the answer was made.
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
 class TaskWebhookView(APIView):
     """Receive the status of a task."""
 
@@ -60,17 +68,23 @@ class TaskWebhookView(APIView):
         """Return the contract's own handler, so that no backend's changes the answers."""
         return answer_error
 
+    def perform_authentication(self, request: Request) -> None:
+        """Find out who sends, on a connection that lives."""
+        on_live_connection(lambda: request.user)
+
     def post(self, request: Request) -> Response:
         """Store one event. The same event again is answered with the same id."""
         settings = app_settings()
         check_media_type(request.META.get("CONTENT_TYPE", ""))
         body = parse_json(read_body(request._request, settings.max_body_bytes), settings)
         event = task_status_event.run_validation(body)
-        recorded = record_event(
-            event=event,
-            digest=payload_digest(body),
-            source=source_of(request),
-            idempotency_key=idempotency_key(request),
+        recorded = on_live_connection(
+            lambda: record_event(
+                event=event,
+                digest=payload_digest(body),
+                source=source_of(request),
+                idempotency_key=idempotency_key(request),
+            )
         )
         return Response(
             {"id": recorded.event_id, "task_id": recorded.task_id, "duplicate": recorded.duplicate}
@@ -89,6 +103,9 @@ def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
         return Response({"detail": error.items}, status=error.status_code)
     if isinstance(error, exceptions.NotAuthenticated):
         error.detail = "Not authenticated"  # type: ignore[assignment]
+    if isinstance(error, Error):
+        logger.error("The database failed a delivery", exc_info=error)
+        error = DatabaseUnavailable()
     return exception_handler(error, context)
 
 
@@ -101,6 +118,17 @@ class AccessTokenView(TokenView):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Issue a token (RFC 6749, sections 4.3 and 4.4)."""
+        try:
+            return on_live_connection(lambda: self._issue(request, *args, **kwargs))
+        except Error:
+            logger.exception("The database failed a request for a token")
+            return JsonResponse(
+                {"detail": "No token can be issued now. Ask again."},
+                status=DatabaseUnavailable.status_code,
+                headers={"Retry-After": DatabaseUnavailable.wait},
+            )
+
+    def _issue(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         form = request.POST.copy()
         # A parameter without a value counts as omitted (RFC 6749, section 3.2).
         for name in [name for name, value in form.items() if not value]:

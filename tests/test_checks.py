@@ -52,6 +52,7 @@ def test_the_defaults_pass_their_own_checks(settings: Any) -> None:
         ("PERMISSION_CLASSES", ["tasks.permissions.NoSuchClass"], "E007"),
         ("SCOPE", "", "E008"),
         ("SCOPE", None, "E008"),
+        ("DATABASE_TIMEOUT", 20, "E009"),
     ],
 )
 def test_bad(settings: Any, key: str, value: Any, code: str) -> None:
@@ -64,6 +65,8 @@ def test_bad(settings: Any, key: str, value: Any, code: str) -> None:
         ("STATUSES", {"running": ("baking",), "failed": []}),
         ("CLOCK_TOLERANCE", timedelta()),
         ("MAX_STRING_LENGTH", 1),
+        ("DATABASE_TIMEOUT", None),
+        ("DATABASE_TIMEOUT", timedelta(seconds=1)),
         ("PERMISSION_CLASSES", []),
     ],
 )

