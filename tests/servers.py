@@ -97,15 +97,23 @@ def serving(
         manage("create_compute_client", name, "--token", "--json", database_url=database_url, **changes)
     )
     port = free_port()
-    environment = project_environment(database_url, PORT=str(port), **changes)
-    with (log or Path(os.devnull)).open("wb") as output:
-        process = psutil.Popen(
-            [str(ROOT / "scripts" / "serve")], env=environment, stdout=output, stderr=output
-        )
     url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(f"{url}/healthz", process)
+    environment = project_environment(database_url, PORT=str(port), **changes)
+    command = str(ROOT / "scripts" / "serve")
+    with serving_command(command, cwd=ROOT, env=environment, url=f"{url}/healthz", log=log) as process:
         yield Server(url, made["access_token"], process)
+
+
+@contextmanager
+def serving_command(
+    *command: str, cwd: Path, env: dict[str, str], url: str, log: Path | None = None
+) -> Iterator[psutil.Popen]:
+    """Run a server that answers ``url`` until the end of the block; ``log`` gets what it prints."""
+    with (log or Path(os.devnull)).open("wb") as output:
+        process = psutil.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output)
+    try:
+        wait_for(url, process)
+        yield process
     finally:
         stop(process)
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import django
@@ -18,7 +15,9 @@ import pytest
 import requests
 from django.db import connection
 
-from tests.factories import full_body
+from tasks.signals import event_recorded
+from tests.factories import full_body, record
+from tests.servers import free_port, serving_command
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -44,31 +43,6 @@ def run(*command: str, cwd: Path) -> str:
     done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-@contextmanager
-def running(*command: str, cwd: Path, url: str) -> Iterator[None]:
-    """Run a server until the end of the block; it must answer ``url`` within a while."""
-    null = subprocess.DEVNULL
-    with subprocess.Popen(command, cwd=cwd, env=environment(), stdout=null, stderr=null) as server:
-        try:
-            for _ in range(150):
-                try:
-                    requests.get(url, timeout=5)
-                    break
-                except requests.ConnectionError:
-                    assert server.poll() is None, "the server ended"
-                    time.sleep(0.2)
-            yield
-        finally:
-            server.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @pytest.fixture
@@ -125,7 +99,8 @@ def test_plugging_the_wheel_into_a_new_project(tmp_path: Path, database: str) ->
 
     url = f"http://127.0.0.1:{free_port()}"
     address = url.removeprefix("http://")
-    with running(python, "manage.py", "runserver", "--noreload", address, cwd=backend, url=url):
+    command = (python, "manage.py", "runserver", "--noreload", address)
+    with serving_command(*command, cwd=backend, env=environment(), url=url):
         headers = {"Authorization": f"Bearer {made['access_token']}"}
         answer = requests.post(f"{url}/api/v1/tasks/webhook", json=full_body(), headers=headers, timeout=30)
         assert (answer.status_code, answer.json()["duplicate"]) == (200, False)
@@ -145,8 +120,6 @@ def test_plugging_the_wheel_into_a_new_project(tmp_path: Path, database: str) ->
 
 @pytest.mark.django_db(transaction=True)
 def test_reacting_to_an_event(capsys: pytest.CaptureFixture[str]) -> None:
-    from tasks.signals import event_recorded
-    from tests.factories import record
 
     (example,) = code_blocks(section("React to events"))
     namespace: dict[str, object] = {}
