@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -204,6 +205,16 @@ class PostgreSQL:
             command, user=self._user, cwd="/", stdin=null, stdout=null, stderr=null, check=False, timeout=60
         )
         assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}"
+
+
+@contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """A directory that PostgreSQL's user can enter, unlike pytest's own."""
+    place = Path(tempfile.mkdtemp(prefix="sartiq-tasks-"))
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +18,7 @@ from django.db import OperationalError, connection
 
 from tasks.outages import on_live_connection
 from tests.factories import body
-from tests.servers import PostgreSQL, Server, manage, private_postgresql, serving
+from tests.servers import PostgreSQL, Server, manage, private_postgresql, serving, temporary_directory
 
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL alone")
 on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite alone")
@@ -28,21 +26,11 @@ on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLi
 TIMEOUTS = {"DB_TIMEOUT": "2", "DB_LOCK_TIMEOUT_MS": "800", "DB_STATEMENT_TIMEOUT_MS": "1500"}
 
 
-@contextmanager
-def directory() -> Iterator[Path]:
-    """A directory that PostgreSQL's user can enter, unlike pytest's own."""
-    place = Path(tempfile.mkdtemp(prefix="sartiq-outage-"))
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[PostgreSQL]:
     # As few connections as show what happens when there are no more.
     with (
-        directory() as place,
+        temporary_directory() as place,
         private_postgresql(place, "max_connections=14", "superuser_reserved_connections=0") as server,
     ):
         yield server
@@ -146,7 +134,7 @@ def test_out_of_connections(postgresql: PostgreSQL) -> None:
 @contextmanager
 def small_disk(size: str) -> Iterator[Path]:
     """A file system of its own that can be filled."""
-    with directory() as place:
+    with temporary_directory() as place:
         mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(place)]
         if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
             pytest.skip("no file system can be mounted here: that takes root")
