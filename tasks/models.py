@@ -69,6 +69,9 @@ class Task(models.Model):
     last_received_at = models.DateTimeField(_("last heard of"))
     event_count = models.PositiveBigIntegerField(_("events"))
 
+    #: When events of it were pruned last: from then on the ledger does not tell all of its history.
+    pruned_at = models.DateTimeField(_("pruned at"), null=True, editable=False)
+
     # The order key of the claim that stands on each register: see tasks.lifecycle.
     first_order = models.BinaryField(default=NO_CLAIM)
     last_order = models.BinaryField(default=NO_CLAIM)

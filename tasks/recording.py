@@ -19,7 +19,7 @@ from django.utils import timezone
 from . import statements
 from .conf import COLUMN_LENGTH, app_settings
 from .exceptions import IdempotencyConflict
-from .lifecycle import State, fold, state_of, tie_of
+from .lifecycle import State, fold, merge, state_of, tie_of
 from .models import Task, TaskStatusEvent
 from .signals import event_recorded
 
@@ -175,7 +175,8 @@ def rebuild_task(task_id: str, *, dry_run: bool = False) -> dict[str, tuple[Any,
     """Recompute a task's row from the ledger; return what differed, as column: (was, is).
 
     The row is locked meanwhile: events that arrive are merged after it. With ``dry_run`` nothing
-    is written. A task without events is left as it is.
+    is written. A task without events is left as it is. Where events were pruned, the row knows
+    more than the ledger: what is left is merged into it, which undoes nothing.
     """
     using = router.db_for_write(Task)
     tasks = Task.objects.using(using).filter(pk=task_id)
@@ -185,7 +186,9 @@ def rebuild_task(task_id: str, *, dry_run: bool = False) -> dict[str, tuple[Any,
         state = _state_in_ledger(task_id, using)
         if state is None:
             return {}
-        row = tasks.values(*state).first() or dict.fromkeys(state)
+        row = tasks.values(*state, "pruned_at").first() or dict.fromkeys([*state, "pruned_at"])
+        if row["pruned_at"] is not None:
+            state = merge(row, state) | {"event_count": max(row["event_count"], state["event_count"])}
         differences = {
             column: (row[column], value) for column, value in state.items() if row[column] != value
         }

@@ -29,7 +29,7 @@ def columns_of(model: type[Model], *, without: Sequence[str] = ()) -> tuple[str,
 #: The columns of an event that are inserted; the id is the database's, the count begins at 1.
 EVENT_COLUMNS = columns_of(TaskStatusEvent, without=("id", "deliveries"))
 #: The columns of a task that are inserted.
-TASK_COLUMNS = columns_of(Task, without=("previous_status",))
+TASK_COLUMNS = columns_of(Task, without=("previous_status", "pruned_at"))
 #: The same without the ids of events, which PostgreSQL takes from the event just inserted.
 TASK_COLUMNS_GIVEN = tuple(column for column in TASK_COLUMNS if column not in _EVENT_ID_COLUMNS)
 

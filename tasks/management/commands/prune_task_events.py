@@ -1,0 +1,75 @@
+"""``manage.py prune_task_events``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from tqdm import tqdm
+
+from tasks.pruning import ended_tasks, old_events, prune_events, prune_tasks
+
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def age(text: str) -> timedelta:
+    """Return what ``90d`` says: a whole number of hours (h), days (d) or weeks (w), more than none."""
+    match = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text)
+    if match is None:
+        raise ValueError(text)
+    return int(match[1]) * _UNITS[match[2]]
+
+
+class Command(BaseCommand):
+    """Delete old events from the ledger."""
+
+    help = (
+        "Delete the events that were received longer ago than an age. Every task keeps its current state. "
+        "It works in small transactions, so that events may be posted meanwhile; stopped half-way, the "
+        "next run goes on where this one was."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare what is old and what to do with it."""
+        parser.add_argument(
+            "--older-than", type=age, required=True, metavar="AGE", help="such as 90d, 12w or 36h"
+        )
+        parser.add_argument(
+            "--remove-tasks",
+            action="store_true",
+            help="also delete the tasks that ended, were last heard of before that, and have no event left",
+        )
+        parser.add_argument("--batch", type=int, default=1000, help="rows per transaction (1000)")
+        parser.add_argument("--dry-run", action="store_true", help="say how much would go and delete nothing")
+
+    def handle(
+        self, *, older_than: timedelta, remove_tasks: bool, batch: int, dry_run: bool, **options: Any
+    ) -> None:
+        """Prune and report."""
+        if batch < 1:
+            raise CommandError("--batch must be at least 1.")
+        before = timezone.now() - older_than
+        events = old_events(before).count()
+        if dry_run:
+            self.stdout.write(
+                f"{events} events were received before {before:%Y-%m-%d %H:%M} UTC and would go."
+            )
+            return
+        deleted = self._count(prune_events(before=before, batch=batch), events, "event")
+        self.stdout.write(f"{deleted} events deleted, received before {before:%Y-%m-%d %H:%M} UTC.")
+        if remove_tasks:
+            tasks = ended_tasks(before).count()
+            deleted = self._count(prune_tasks(before=before, batch=batch), tasks, "task")
+            self.stdout.write(f"{deleted} tasks deleted.")
+
+    def _count(self, steps: Iterator[int], total: int, unit: str) -> int:
+        deleted = 0
+        with tqdm(total=total, unit=unit, disable=None, file=self.stderr) as bar:
+            for number in steps:
+                deleted += number
+                bar.update(number)
+        return deleted

@@ -1,0 +1,65 @@
+"""``manage.py prune_task_events``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from tasks.management.commands.prune_task_events import age
+from tasks.models import Task, TaskStatusEvent
+from tests.factories import record
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _one_old_task_and_one_new() -> None:
+    now = timezone.now()
+    record(task_id="old", received_at=now - timedelta(days=100), status="completed")
+    record(task_id="new", received_at=now - timedelta(days=10), status="completed")
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: Any) -> list[str]:
+    call_command("prune_task_events", *arguments)
+    return [line.partition(",")[0].partition(" were")[0] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_deletes_events_and_keeps_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, "--older-than", "90d") == ["1 events deleted"]
+    assert TaskStatusEvent.objects.get().task_id == "new"
+    assert Task.objects.count() == 2
+
+
+def test_remove_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, "--older-than", "90d", "--remove-tasks") == ["1 events deleted", "1 tasks deleted."]
+    assert Task.objects.get().pk == "new"
+
+
+def test_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, "--older-than", "90d", "--dry-run") == ["1 events"]
+    assert TaskStatusEvent.objects.count() == 2
+
+
+@pytest.mark.parametrize("arguments", [["--older-than", "90"], [], ["--older-than", "90d", "--batch", "0"]])
+def test_what_makes_no_sense(arguments: list[str]) -> None:
+    with pytest.raises(CommandError):
+        call_command("prune_task_events", *arguments)
+    assert TaskStatusEvent.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90d", timedelta(days=90)), ("36h", timedelta(hours=36)), ("2w", timedelta(days=14))],
+)
+def test_age(text: str, expected: timedelta) -> None:
+    assert age(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "90", "d", "0d", "-1d", "1.5d", "90m", "90 d", "100000d"])
+def test_no_age(text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        age(text)
