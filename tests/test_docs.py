@@ -1,0 +1,30 @@
+"""The documentation against what it speaks of."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_test_that_proves_a_promise_is_there() -> None:
+    table = (ROOT / "docs" / "reliability.md").read_text()
+    source = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", table))
+
+    assert named
+    assert {name for name in named if f"def {name}(" not in source} == set()
+    assert {
+        name for name in re.findall(r"`(test_\w+\.py)`", table) if not (ROOT / "tests" / name).exists()
+    } == set()
