@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from django.utils import timezone
 
@@ -21,6 +22,7 @@ from .conf import COLUMN_LENGTH, app_settings
 from .exceptions import IdempotencyConflict
 from .lifecycle import State, fold, merge, state_of, tie_of
 from .models import Task, TaskStatusEvent
+from .rows import instance_of_row
 from .signals import event_recorded
 
 logger = logging.getLogger(__name__)
@@ -28,9 +30,9 @@ logger = logging.getLogger(__name__)
 #: A longer key is stored as its SHA-256, as HMAC does it (RFC 2104): any key fits the column.
 MAX_KEY_BYTES = 64
 
-_STATUSES = ("status", "previous_status")
-_TASK_FIELDS = Task._meta.concrete_fields
-_ALL = statements.columns_of(Task)
+# What of a task's row is read back: all of it only where somebody listens to event_recorded.
+_STATUSES = "status, previous_status"
+_ALL = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +93,17 @@ def record_event(
     stored = _write(connection, row, state, _ALL if announced else _STATUSES)
     if stored is None:
         raise IdempotencyConflict
-    event_id, deliveries, *task_row = stored
+    event_id, deliveries = stored["id"], stored["deliveries"]
     if deliveries > 1:
         return Recorded(event_id, event["task_id"], duplicate=True, status_changed=False)
-    status, previous_status = (
-        (task_row[_ALL.index(column)] for column in _STATUSES) if announced else task_row
-    )
-    recorded = Recorded(event_id, event["task_id"], duplicate=False, status_changed=status != previous_status)
+    status_changed = stored["status"] != stored["previous_status"]
+    recorded = Recorded(event_id, event["task_id"], duplicate=False, status_changed=status_changed)
     if announced:
-        task = _task_of_row(connection, task_row)
+        task_row = [stored[column] for column in statements.columns_of(Task)]
+        task = instance_of_row(Task, task_row, connection.alias)
         stored_event = TaskStatusEvent(id=event_id, deliveries=1, **row)
         stored_event.task = task
-        transaction.on_commit(
-            lambda: _announce(stored_event, task, recorded.status_changed), using=connection.alias
-        )
+        transaction.on_commit(lambda: _announce(stored_event, task, status_changed), using=connection.alias)
     return recorded
 
 
@@ -113,29 +112,30 @@ def _stored_key(key: bytes) -> bytes:
 
 
 def _write(
-    connection: BaseDatabaseWrapper, row: Mapping[str, Any], state: State, returning: Sequence[str]
-) -> Sequence[Any] | None:
-    """Return event id, deliveries and the ``returning`` columns of the task, or None for a conflict."""
-    encode = _encode_postgresql if connection.vendor == "postgresql" else _encode_sqlite
-    event_values = [encode(row[column]) for column in statements.EVENT_COLUMNS]
-    stored: Sequence[Any] | None
+    connection: BaseDatabaseWrapper, row: Mapping[str, Any], state: State, returning: str
+) -> Mapping[str, Any] | None:
+    """Return id, deliveries and the ``returning`` columns of the task, or None for a conflict."""
     state = {**state, "task_id": row["task_id"]}
     if connection.vendor == "postgresql":
-        task_values = [encode(state[column]) for column in statements.TASK_COLUMNS_GIVEN]
+        values = [_encode_postgresql(row[column]) for column in statements.EVENT_COLUMNS]
+        values += [_encode_postgresql(state[column]) for column in statements.TASK_COLUMNS_GIVEN]
         with connection.cursor() as cursor:
-            cursor.execute(statements.record_in_one(returning), [*event_values, *task_values])
-            stored = cursor.fetchone()
-        return stored
+            return _execute(cursor, statements.record_in_one(returning), values)
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute(statements.insert_event(), event_values)
-        stored = cursor.fetchone()
-        if stored is None or stored[1] > 1:
+        values = [_encode_sqlite(row[column]) for column in statements.EVENT_COLUMNS]
+        stored = _execute(cursor, statements.insert_event(), values)
+        if stored is None or stored["deliveries"] > 1:
             return stored
-        state["first_event_id"] = state["last_event_id"] = stored[0]
-        cursor.execute(
-            statements.merge_task(returning), [encode(state[column]) for column in statements.TASK_COLUMNS]
-        )
-        return [*stored, *cursor.fetchone()]
+        state["first_event_id"] = state["last_event_id"] = stored["id"]
+        values = [_encode_sqlite(state[column]) for column in statements.TASK_COLUMNS]
+        return {**stored, **(_execute(cursor, statements.merge_task(returning), values) or {})}
+
+
+def _execute(cursor: CursorWrapper, statement: str, values: Sequence[Any]) -> dict[str, Any] | None:
+    """Return the one row of ``statement`` by its columns' names, or None where it has none."""
+    cursor.execute(statement, values)
+    row = cursor.fetchone()
+    return row and {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
 
 
 # Everything but bytes and numbers goes to PostgreSQL as text of no type, so that one prepared
@@ -150,16 +150,6 @@ def _encode_sqlite(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
     return _CANONICAL.encode(value) if isinstance(value, dict) else value
-
-
-def _task_of_row(connection: BaseDatabaseWrapper, row: Sequence[Any]) -> Task:
-    values = []
-    for field, value in zip(_TASK_FIELDS, row, strict=True):
-        column = field.get_col(Task._meta.db_table)
-        for convert in (*connection.ops.get_db_converters(column), *field.get_db_converters(connection)):
-            value = convert(value, column, connection)
-        values.append(value)
-    return Task.from_db(connection.alias, [field.attname for field in _TASK_FIELDS], values)
 
 
 def _announce(event: TaskStatusEvent, task: Task, status_changed: bool) -> None:
