@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS := 1
 # For the tools: the project itself has no secret that is good for anything.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help run test test-all check format lock wheel audit clean
+.PHONY: help run test test-all bench check format lock wheel audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -31,6 +31,14 @@ test: .venv/dev ## Run the whole suite on SQLite and PostgreSQL (ARGS goes to py
 
 test-all: .venv/dev ## Run the suite on every supported Python and Django that is found
 	PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox run $(ARGS)
+
+.venv-bench/done: benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+bench: .venv/dev .venv-bench/done ## Measure the webhook against its peers (ARGS="--help" lists the options)
+	$(BIN)/python -m benchmarks.ingest $(ARGS)
 
 check: .venv/dev ## Lint, format, types, Django's checks, missing migrations
 	$(BIN)/ruff check .
@@ -59,4 +67,4 @@ audit: .venv/dev ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
 
 clean: ## Remove the environment and everything made by running
-	rm -rf .venv .tox staticfiles local db.sqlite3* .coverage* htmlcov dist
+	rm -rf .venv .venv-bench .tox staticfiles local db.sqlite3* .coverage* htmlcov dist

@@ -1,0 +1,51 @@
+"""Measure the webhook against its peers: ``make bench``, or ``python -m benchmarks.ingest --help``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tqdm import tqdm
+
+from . import report
+from .contenders import contenders, missing_tools, running
+from .load import Measurement
+from .postgresql import postgresql
+
+NAMES = ["ours", "original", "async", "raw", "textbook", "floor", "ceiling"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.ingest",
+        description="Measure the webhook against its peers, in interleaved rounds on one PostgreSQL.",
+    )
+    parser.add_argument("--rounds", type=int, default=6, help="rounds of each contender (default 6)")
+    parser.add_argument("--seconds", type=int, default=3, help="seconds of each round (default 3)")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32], help="default: 1 8 32")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="only these contenders")
+    given = parser.parse_args()
+    if missing := missing_tools():
+        sys.exit(missing)
+    measured: dict[tuple[str, int], list[Measurement]] = {}
+    with postgresql() as database:
+        chosen = list(contenders(database, given.only))
+        with running(chosen):
+            for contender in chosen:
+                contender.measure(database, 8, 1)  # to warm up: connections, plans, caches
+            plan = [
+                (contender, connections)
+                for _ in range(given.rounds)
+                for connections in given.connections
+                for contender in chosen
+            ]
+            for contender, connections in tqdm(plan, unit="measurement"):
+                one = contender.measure(database, connections, given.seconds)
+                measured.setdefault((contender.name, connections), []).append(one)
+        versions = report.versions(database)
+    print(report.table(measured, given.connections))
+    print(versions)
+
+
+if __name__ == "__main__":
+    main()
