@@ -5,9 +5,10 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import environ
+
+from .databases import database
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -57,35 +58,11 @@ TEMPLATES = [
     }
 ]
 
-
-def _database() -> dict[str, Any]:
-    """Return the database of ``DATABASE_URL``, with the options that its kind needs."""
-    database: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
-    options = database.setdefault("OPTIONS", {})
-    if database["ENGINE"].endswith("sqlite3"):
-        # WAL lets readers read while an event is written; FULL makes an answered event survive a power
-        # cut; IMMEDIATE takes the write lock at once, for which `timeout` then waits.
-        options.setdefault("transaction_mode", "IMMEDIATE")
-        options.setdefault("timeout", 20)
-        options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
-    else:
-        database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=None)
-        database["CONN_HEALTH_CHECKS"] = True
-        # What the server bounds; what it cannot answer at all DATABASE_TIMEOUT bounds. manage.py sets no
-        # bound: a migration may take long.
-        statement_timeout = env.int("DB_STATEMENT_TIMEOUT_MS", default=15_000)
-        options.setdefault("connect_timeout", 5)
-        lock_timeout = env.int("DB_LOCK_TIMEOUT_MS", default=5_000)
-        timeouts = f"-c statement_timeout={statement_timeout} -c lock_timeout={lock_timeout}"
-        options.setdefault("options", timeouts)
-        # Django switches psycopg's preparing off; with binding on the server it prepares from the
-        # second use on. Behind pgbouncer before 1.22 set PREPARE_THRESHOLD to 0.
-        options.setdefault("server_side_binding", True)
-        options.setdefault("prepare_threshold", env.int("PREPARE_THRESHOLD", default=2) or None)
-    return database
-
-
-DATABASES = {"default": _database()}
+DATABASES = {"default": database(env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}"))}
+if env.str("REPLICA_URL", default=""):
+    DATABASES["replica"] = database(env.db_url("REPLICA_URL"))
+    DATABASES["replica"]["TEST"] = {"MIRROR": "default"}
+    DATABASE_ROUTERS = ["sartiq_tasks.routers.ReadFromReplica"]
 
 USE_TZ = True
 TIME_ZONE = "UTC"

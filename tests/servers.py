@@ -130,6 +130,16 @@ def wait_for(url: str, process: psutil.Popen) -> None:
     raise AssertionError(f"{url} does not answer")
 
 
+def wait_for_port(port: int, process: psutil.Popen) -> None:
+    """Wait until somebody listens on ``port``; fail if the process ends first or takes too long."""
+    for _ in range(300):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        assert process.poll() is None, "the server ended"
+        time.sleep(0.1)
+    raise AssertionError(f"nobody listens on port {port}")
+
+
 def stop(process: psutil.Popen) -> None:
     """End a server and its workers, gently if it is willing."""
     family = [process, *process.children(recursive=True)] if process.is_running() else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection
 
 from tasks.models import Task, TaskStatusEvent
+from tasks.statements import insert_event, merge_task, record_in_one
 from tests.factories import record
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +54,14 @@ def unique_keys(table: str) -> set[tuple[str, ...]]:
 def test_every_unique_key_begins_with_the_task_id() -> None:
     assert unique_keys("sartiq_tasks_task") == {("task_id",)}
     assert unique_keys("sartiq_tasks_taskstatusevent") == {("task_id", "id"), ("task_id", "idempotency_key")}
+
+
+@pytest.mark.parametrize("statement", [insert_event(), merge_task(("status",)), record_in_one(("status",))])
+def test_every_hot_statement_finds_its_rows_by_task_id(statement: str) -> None:
+    keys = re.findall(r"ON CONFLICT \((\w+)", statement)
+
+    assert keys
+    assert set(keys) == {"task_id"}
 
 
 @pytest.mark.django_db(transaction=True)

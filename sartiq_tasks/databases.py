@@ -1,0 +1,50 @@
+"""What each kind of database needs to be set to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import environ
+
+env = environ.Env()
+
+
+def database(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the ``settings`` of a database URL, completed with the options that its kind needs.
+
+    What the URL says goes before what is said here.
+    """
+    complete = _sqlite if settings["ENGINE"].endswith("sqlite3") else _postgresql
+    return complete(settings, settings.setdefault("OPTIONS", {}))
+
+
+def _sqlite(settings: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    # WAL lets readers read while an event is written; FULL makes an answered event survive a power cut;
+    # IMMEDIATE takes the write lock at once, for which `timeout` (seconds) then waits.
+    options.setdefault("transaction_mode", "IMMEDIATE")
+    options.setdefault("timeout", 20)
+    options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
+    return settings
+
+
+def _postgresql(settings: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    settings["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=None)
+    settings["CONN_HEALTH_CHECKS"] = True
+    options.setdefault("connect_timeout", 5)
+    options.setdefault("server_side_binding", True)
+    if env.bool("PGBOUNCER", default=False):
+        # In transaction mode nothing may outlive a transaction: no prepared statements, no cursors on the
+        # server. It takes no options either: there the timeouts are set on the role.
+        settings["DISABLE_SERVER_SIDE_CURSORS"] = True
+        options.setdefault("prepare_threshold", None)
+        return settings
+    # Django switches psycopg's preparing off; with binding on the server it prepares from the second use.
+    options.setdefault("prepare_threshold", env.int("PREPARE_THRESHOLD", default=2) or None)
+    # Milliseconds. What the server cannot answer at all SARTIQ_TASKS["DATABASE_TIMEOUT"] bounds. manage.py
+    # bounds no statement: a migration may take long.
+    timeouts = {
+        "statement_timeout": env.int("DB_STATEMENT_TIMEOUT_MS", default=15_000),
+        "lock_timeout": env.int("DB_LOCK_TIMEOUT_MS", default=5_000),
+    }
+    options.setdefault("options", " ".join(f"-c {name}={value}" for name, value in timeouts.items()))
+    return settings
