@@ -94,7 +94,8 @@ class TaskWebhookView(APIView):
 def idempotency_key(request: Request) -> bytes | None:
     """Return the sender's own key of the event: ``Idempotency-Key``, or Standard Webhooks' ``webhook-id``."""
     key = request.META.get("HTTP_IDEMPOTENCY_KEY") or request.META.get("HTTP_WEBHOOK_ID")
-    return key.encode("utf-8", "surrogateescape") if key else None
+    # WSGI gives a header's bytes as Latin-1 (PEP 3333).
+    return key.encode("latin-1", "backslashreplace") if key else None
 
 
 def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:

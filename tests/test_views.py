@@ -54,6 +54,12 @@ def test_the_senders_own_key(post: Any, header: str) -> None:
     assert bytes(TaskStatusEvent.objects.get(pk=first.json()["id"]).idempotency_key) == b"a-1"
 
 
+def test_a_key_is_the_headers_bytes(post: Any) -> None:
+    post(body(), headers={"Idempotency-Key": "schl\u00fcssel".encode().decode("latin-1")})
+
+    assert bytes(TaskStatusEvent.objects.get().idempotency_key) == "schl\u00fcssel".encode()
+
+
 def test_idempotency_key_goes_before_webhook_id(post: Any) -> None:
     answer = post(body(), headers={"Idempotency-Key": "a", "webhook-id": "b"})
 
