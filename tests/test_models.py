@@ -56,7 +56,7 @@ def test_every_unique_key_begins_with_the_task_id() -> None:
     assert unique_keys("sartiq_tasks_taskstatusevent") == {("task_id", "id"), ("task_id", "idempotency_key")}
 
 
-@pytest.mark.parametrize("statement", [insert_event(), merge_task(("status",)), record_in_one(("status",))])
+@pytest.mark.parametrize("statement", [insert_event(), merge_task("status"), record_in_one("status")])
 def test_every_hot_statement_finds_its_rows_by_task_id(statement: str) -> None:
     keys = re.findall(r"ON CONFLICT \((\w+)", statement)
 

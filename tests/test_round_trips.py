@@ -1,0 +1,139 @@
+"""What a post asks of the database: how many queries, how many round trips, and all of them prepared."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.http import HttpResponse
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tasks.recording import _ALL, _STATUSES
+from tasks.signals import event_recorded
+from tasks.statements import record_in_one
+from tests import factories
+from tests.conftest import WEBHOOK
+from tests.factories import body, full_body
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Post = Callable[..., HttpResponse]
+
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL's own protocol")
+RECORD = {"postgresql": ["WITH"], "sqlite": ["BEGIN", "INSERT", "INSERT", "COMMIT"]}
+COUNT = {"postgresql": ["WITH"], "sqlite": ["BEGIN", "INSERT", "COMMIT"]}
+
+
+def queries_of(post: Post, content: dict[str, Any], **extra: Any) -> list[str]:
+    """Return the first word of each query of one post."""
+    with CaptureQueriesContext(connection) as captured:
+        assert post(content, **extra).status_code == 200
+    return [query["sql"].split()[0] for query in captured]
+
+
+@contextmanager
+def messages() -> Iterator[list[str]]:
+    """Collect the kinds of the messages that are sent to PostgreSQL, as libpq itself traces them."""
+    sent: list[str] = []
+    reading, writing = os.pipe()
+    pgconn = connection.connection.pgconn
+    pgconn.trace(writing)
+    try:
+        yield sent
+    finally:
+        pgconn.untrace()
+        os.close(writing)
+        with os.fdopen(reading) as trace:
+            sent += re.findall(r"\tF\t\d+\t(\w+)", trace.read())
+
+
+def test_a_post_is_one_query_for_the_token_and_one_write(post: Post) -> None:
+    assert queries_of(post, body()) == ["SELECT", *RECORD[connection.vendor]]
+
+
+def test_a_duplicate_costs_no_more(post: Post) -> None:
+    post(body())
+
+    assert queries_of(post, body()) == ["SELECT", *COUNT[connection.vendor]]
+
+
+def test_a_listener_costs_no_query(post: Post) -> None:
+    def listen(**said: Any) -> None:
+        assert said["task"].status == "running"
+
+    event_recorded.connect(listen)
+    try:
+        assert queries_of(post, body()) == ["SELECT", *RECORD[connection.vendor]]
+    finally:
+        event_recorded.disconnect(listen)
+
+
+@pytest.mark.parametrize(
+    ("superuser", "permissions"), [(True, 0), (False, 2)], ids=["superuser", "user with the permission"]
+)
+def test_a_users_token_costs_the_questions_for_permissions(superuser: bool, permissions: int) -> None:
+    user = factories.user("add_taskstatusevent", is_superuser=superuser)
+    client = Client(headers={"Authorization": f"Bearer {factories.token(user=user)}"})
+
+    def post(content: Any) -> Any:
+        return client.post(WEBHOOK, content, content_type="application/json")
+
+    assert queries_of(post, body()) == ["SELECT"] * (1 + permissions) + RECORD[connection.vendor]
+
+
+@on_postgresql
+def test_a_post_is_two_round_trips_of_prepared_statements(post: Post) -> None:
+    for number in range(4):
+        post(body(progress=number))
+
+    with messages() as sent:
+        post(body(progress=50))
+
+    assert "Parse" not in sent, "neither statement is parsed again"
+    assert sent == ["Bind", "Describe", "Execute", "Sync"] * 2
+
+
+@on_postgresql
+def test_a_refused_token_is_one_round_trip(post: Post) -> None:
+    for _ in range(4):
+        post(body(), headers={"Authorization": "Bearer unknown"})
+
+    with messages() as sent:
+        assert post(body(), headers={"Authorization": "Bearer unknown"}).status_code == 401
+
+    assert sent.count("Sync") == 1
+
+
+@on_postgresql
+def test_every_combination_of_types_and_nulls_is_one_prepared_statement(post: Post) -> None:
+    bodies = [
+        body(),
+        full_body(),
+        full_body(progress=12.5, metadata=None),
+        body(progress=0, status=None),
+        body(error_message="x" * 5000, error_category="oom"),
+        body(timestamp="2026-05-01T12:00:00+02:00", completed_at="2026-05-01T12:00:00Z"),
+    ]
+    for round_ in range(3):
+        for number, content in enumerate(bodies):
+            sent = content | {"task_id": f"task-{number}", "metadata": {"round": round_}}
+            assert post(sent).status_code == 200
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'WITH event AS%'")
+        assert cursor.fetchone() == (1,)
+
+
+@pytest.mark.parametrize("returning", [_STATUSES, _ALL])
+def test_psycopg_remembers_how_it_converted_the_statement(returning: str) -> None:
+    queries = pytest.importorskip("psycopg._queries")
+
+    statement = record_in_one(returning)
+
+    assert len(statement.encode()) <= queries.MAX_CACHED_STATEMENT_LENGTH
+    assert statement.count("%s") <= queries.MAX_CACHED_STATEMENT_PARAMS
