@@ -15,6 +15,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY")
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -34,6 +35,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "sartiq_tasks.middleware.security_headers",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -94,12 +96,17 @@ STORAGES = {
 HTTPS = env.bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-SECURE_REDIRECT_EXEMPT = [r"^api/v1/tasks/webhook/?$", r"^api/v1/login/access-token/?$"]
+SECURE_REDIRECT_EXEMPT = [r"^api/v1/tasks/webhook/?$", r"^api/v1/login/access-token/?$", r"^metrics$"]
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=43_200)
 CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_HTTPONLY = True
 
 OAUTH2_PROVIDER = {
     "SCOPES": {"tasks:webhook": "Post the status of tasks"},
@@ -118,5 +125,54 @@ OAUTH2_PROVIDER = {
 }
 # The password form is part of the wire contract: senders have it.
 SILENCED_SYSTEM_CHECKS = ["oauth2_provider.W002"]
-SARTIQ_TASKS = {"DATABASE_TIMEOUT": timedelta(seconds=env.float("DB_TIMEOUT", default=20))}
-REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
+# How a sender says who it is: by a bearer token, by a signature, by either, or by both at once.
+AUTHENTICATION = {
+    "token": ["tasks.authentication.BearerTokenAuthentication"],
+    "signature": ["tasks.signatures.SignatureAuthentication"],
+    "either": [
+        "tasks.authentication.BearerTokenAuthentication",
+        "tasks.signatures.SignatureAuthentication",
+    ],
+    "both": ["tasks.signatures.SignedTokenAuthentication"],
+}
+SARTIQ_TASKS = {
+    "DATABASE_TIMEOUT": timedelta(seconds=env.float("DB_TIMEOUT", default=20)),
+    "AUTHENTICATION_CLASSES": AUTHENTICATION[
+        env.str("AUTHENTICATION", default="token", choices=tuple(AUTHENTICATION))
+    ],
+    "SIGNING_SECRETS": env.json("SIGNING_SECRETS", default={}),
+    "THROTTLE_DELIVERIES": env.str("THROTTLE_DELIVERIES", default="") or None,
+    "THROTTLE_FAILURES": env.str("THROTTLE_FAILURES", default="120/min") or None,
+    "THROTTLE_TOKEN_REQUESTS": env.str("THROTTLE_TOKEN_REQUESTS", default="120/min") or None,
+    "METRICS_TOKEN": env.str("METRICS_TOKEN", default="") or None,
+}
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    # How many proxies add to X-Forwarded-For: what a client writes there itself is not believed.
+    "NUM_PROXIES": env.int("NUM_PROXIES", default=1 if HTTPS else 0),
+}
+
+# Where the throttles count. Local memory is each worker's own, so that a limit there is per worker.
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(levelname)s %(name)s %(message)s",
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "timestamp": "time",
+        },
+        "text": {"format": "%(levelname)s %(name)s: %(message)s"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "text" if DEBUG else "json"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "django": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+        # A refused delivery has its own line already.
+        "django.request": {"level": "ERROR"},
+        "tasks.deliveries": {"level": "INFO" if env.bool("LOG_DELIVERIES", default=True) else "WARNING"},
+    },
+}

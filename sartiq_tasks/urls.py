@@ -4,10 +4,12 @@ from django.contrib import admin
 from django.urls import include, path
 
 from tasks.health import healthz, readyz
+from tasks.views import MetricsView
 
 urlpatterns = [
     path("api/v1/", include("tasks.urls")),
     path("admin/", admin.site.urls),
     path("healthz", healthz),
     path("readyz", readyz),
+    path("metrics", MetricsView.as_view()),
 ]

@@ -96,10 +96,10 @@ def _related(tokens: type[Model]) -> list[tuple[str, type[Model]]]:
 
 
 def source_of(request: Request) -> str:
-    """Return the name of who sends: the token's user, else its application, else the user there is."""
+    """Return the name of who sends: the signer's, else the token's user, else its application."""
     application = getattr(request.auth, "application", None)
     if request.user is not None and request.user.is_authenticated:
         return str(request.user.get_username())
     if application is not None:
         return str(application.name or application.client_id)
-    return ""
+    return str(getattr(request.auth, "source", ""))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -14,6 +17,12 @@ from .conf import COLUMN_LENGTH, AppSettings
 from .lifecycle import Meaning
 
 _Judgement = Callable[[Any], str | None]
+
+#: Characters of ``METRICS_TOKEN``, so that it cannot be guessed.
+MIN_TOKEN_LENGTH = 16
+_RATE = re.compile("[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)")
+#: Values of these are never shown, not even where they are wrong.
+_SECRETS = {"METRICS_TOKEN", "SIGNING_SECRETS"}
 
 
 def _whole_number(low: int, high: int | None = None) -> _Judgement:
@@ -66,6 +75,48 @@ def _statuses(value: Any) -> str | None:
     return None
 
 
+def _rate(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and _RATE.fullmatch(value)):
+        return None
+    return "None or a rate such as '600/min', of a second, min, hour or day"
+
+
+def _cache_alias(value: Any) -> str | None:
+    return None if isinstance(value, str) and value in django_settings.CACHES else "an alias in CACHES"
+
+
+def _secret(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) < MIN_TOKEN_LENGTH or not value.isascii():
+        return f"None or at least {MIN_TOKEN_LENGTH} ASCII characters"
+    return _installed("prometheus_client", "metrics")
+
+
+def _signing_secrets(value: Any) -> str | None:
+    if not isinstance(value, Mapping) or not all(isinstance(source, str) and source for source in value):
+        return "a dict of who signs to a list of secrets"
+    for secrets in value.values():
+        if not isinstance(secrets, (list, tuple)) or not all(_is_signing_secret(key) for key in secrets):
+            return "a dict of lists of secrets, each 'whsec_' and the base64 of 24 to 64 bytes"
+    return _installed("standardwebhooks", "signatures") if value else None
+
+
+def _is_signing_secret(value: Any) -> bool:
+    if not isinstance(value, str) or not value.startswith("whsec_"):
+        return False
+    try:
+        return 24 <= len(base64.b64decode(value.removeprefix("whsec_"), validate=True)) <= 64
+    except ValueError:
+        return False
+
+
+def _installed(module: str, extra: str) -> str | None:
+    return (
+        None if find_spec(module) else f"left out, or {module} installed: pip install 'sartiq-tasks[{extra}]'"
+    )
+
+
 #: What each key of SARTIQ_TASKS must be, and the code of the error that says so.
 _JUDGEMENTS: Mapping[str, tuple[str, _Judgement]] = {
     "STATUSES": ("sartiq_tasks.E001", _statuses),
@@ -77,6 +128,12 @@ _JUDGEMENTS: Mapping[str, tuple[str, _Judgement]] = {
     "PERMISSION_CLASSES": ("sartiq_tasks.E007", _class_paths),
     "SCOPE": ("sartiq_tasks.E008", _text),
     "DATABASE_TIMEOUT": ("sartiq_tasks.E009", _duration_or_none),
+    "SIGNING_SECRETS": ("sartiq_tasks.E020", _signing_secrets),
+    "THROTTLE_DELIVERIES": ("sartiq_tasks.E021", _rate),
+    "THROTTLE_FAILURES": ("sartiq_tasks.E022", _rate),
+    "THROTTLE_TOKEN_REQUESTS": ("sartiq_tasks.E023", _rate),
+    "THROTTLE_CACHE": ("sartiq_tasks.E024", _cache_alias),
+    "METRICS_TOKEN": ("sartiq_tasks.E025", _secret),
 }
 
 
@@ -96,7 +153,8 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
             continue
         code, judge = _JUDGEMENTS[key]
         if wanted := judge(value):
-            messages.append(checks.Error(f"SARTIQ_TASKS[{key!r}] must be {wanted}, not {value!r}.", id=code))
+            given_value = "" if key in _SECRETS else f", not {value!r}"
+            messages.append(checks.Error(f"SARTIQ_TASKS[{key!r}] must be {wanted}{given_value}.", id=code))
     if not django_settings.USE_TZ:
         messages.append(
             checks.Error(
@@ -121,5 +179,25 @@ def check_scope(**kwargs: Any) -> list[checks.CheckMessage]:
             f"django-oauth-toolkit does not know the scope {scope!r}, so no sender can get a token for it.",
             hint=f'Add it: OAUTH2_PROVIDER = {{"SCOPES": {{{scope!r}: "Post the status of tasks"}}}}.',
             id="sartiq_tasks.W002",
+        )
+    ]
+
+
+@checks.register("sartiq_tasks")
+def check_signatures(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that signatures and secrets come together: either alone lets nobody in by a signature."""
+    given = getattr(django_settings, "SARTIQ_TASKS", {})
+    classes = given.get("AUTHENTICATION_CLASSES", AppSettings.authentication_classes)
+    is_asked = any(str(path).startswith(f"{__package__}.signatures.") for path in classes)
+    if is_asked == bool(given.get("SIGNING_SECRETS")):
+        return []
+    return [
+        checks.Warning(
+            "AUTHENTICATION_CLASSES asks for signatures, but SIGNING_SECRETS is empty: every signed delivery "
+            "is refused."
+            if is_asked
+            else "SIGNING_SECRETS is given, but no class of AUTHENTICATION_CLASSES looks at signatures.",
+            hint="See SARTIQ_TASKS in docs/how-to-sign.md.",
+            id="sartiq_tasks.W003",
         )
     ]

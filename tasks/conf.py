@@ -57,6 +57,19 @@ class AppSettings:
     database_timeout: timedelta | None = timedelta(seconds=20)
     #: The OAuth 2 scope that a token must have.
     scope: str = "tasks:webhook"
+    #: Who may sign deliveries, by the name their events carry as source, and with which secrets
+    #: (``whsec_...``); several at once while one takes another's place.
+    signing_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    #: Deliveries of one token or signer, such as ``"600/min"``; None is no limit, and costs nothing.
+    throttle_deliveries: str | None = None
+    #: Deliveries with credentials that are no good, of one address.
+    throttle_failures: str | None = None
+    #: Requests of one address to the token endpoint.
+    throttle_token_requests: str | None = None
+    #: The alias of the cache that the throttles count in.
+    throttle_cache: str = "default"
+    #: What Prometheus must send as its bearer token; None neither counts nor serves metrics.
+    metrics_token: str | None = field(default=None, repr=False)
 
     @cached_property
     def meanings(self) -> Mapping[str, str]:
@@ -94,8 +107,8 @@ def app_settings() -> AppSettings:
 def _frozen(key: str, value: Any) -> Any:
     if key.endswith("_classes"):
         return tuple(value)
-    if key == "statuses":
-        return {meaning: tuple(names) for meaning, names in value.items()}
+    if key in ("statuses", "signing_secrets"):
+        return {name: tuple(values) for name, values in value.items()}
     return value
 
 

@@ -155,6 +155,34 @@ def _property(field: Any) -> Schema:
     return schema
 
 
+class SignatureScheme(OpenApiAuthenticationExtension):
+    """The security scheme of a delivery that is signed."""
+
+    target_class = f"{_PACKAGE}.signatures.SignatureAuthentication"
+    name = "StandardWebhooks"
+
+    def get_security_definition(self, auto_schema: Any) -> Schema:
+        """Return the scheme: OpenAPI knows none for signatures, so it is told as the header."""
+        return {
+            "type": "apiKey",
+            "in": "header",
+            "name": "webhook-signature",
+            "description": "Standard Webhooks: webhook-id, webhook-timestamp and webhook-signature.",
+        }
+
+
+class SignedTokenScheme(OpenApiAuthenticationExtension):
+    """The security schemes of a delivery that carries a token and is signed."""
+
+    target_class = f"{_PACKAGE}.signatures.SignedTokenAuthentication"
+    name = ["OAuth2PasswordBearer", "StandardWebhooks"]
+
+    def get_security_definition(self, auto_schema: Any) -> list[Schema]:
+        """Return both schemes."""
+        schemes = (BearerTokenScheme(None), SignatureScheme(None))
+        return [scheme.get_security_definition(auto_schema) for scheme in schemes]
+
+
 class BearerTokenScheme(OpenApiAuthenticationExtension):
     """The security scheme, by the name that generated clients know."""
 

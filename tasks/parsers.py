@@ -34,13 +34,17 @@ def check_media_type(content_type: str) -> None:
 
 
 def read_body(request: HttpRequest, limit: int) -> bytes:
-    """Return the body, or raise ``BodyTooLarge`` without having read more than ``limit`` bytes of it."""
+    """Return the body, or raise ``BodyTooLarge`` without having read more than ``limit`` bytes of it.
+
+    It is kept as Django keeps it, so that a signature and the event are read from the same bytes.
+    """
     declared = request.META.get("CONTENT_LENGTH") or ""
     if declared.isdecimal() and int(declared) > limit:
         raise BodyTooLarge(limit)
-    body = request.read(limit + 1)
+    body = request.body if hasattr(request, "_body") else request.read(limit + 1)
     if len(body) > limit:
         raise BodyTooLarge(limit)
+    request._body = body
     return body
 
 

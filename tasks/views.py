@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 from django.db import Error, transaction
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.utils.crypto import constant_time_compare
 from django.utils.decorators import method_decorator
+from django.views import View
 from drf_spectacular.settings import patched_settings
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 from oauth2_provider.views import TokenView
@@ -20,6 +23,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
+from . import deliveries, metrics
 from .authentication import source_of
 from .clients import password_client
 from .conf import app_settings
@@ -29,6 +33,7 @@ from .outages import on_live_connection
 from .parsers import check_media_type, parse_json, read_body
 from .recording import payload_digest, record_event
 from .serializers import task_status_event
+from .throttling import count_delivery, count_failure, count_token_request
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +59,19 @@ class TaskWebhookView(APIView):
     parser_classes = (JSONParser,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = AlwaysJSON
-    throttle_classes = ()
+    #: Who sends and which task, as far as the delivery got: for the report of what became of it.
+    source = ""
+    task_id: str | None = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer the delivery, and report what became of it."""
+        started, response = time.perf_counter(), None
+        try:
+            response = super().dispatch(request, *args, **kwargs)
+            return response
+        finally:
+            seconds = time.perf_counter() - started
+            deliveries.report(request, response, client=self.source, task=self.task_id, seconds=seconds)
 
     def get_authenticators(self) -> list[Any]:
         """Return what the setting ``AUTHENTICATION_CLASSES`` names."""
@@ -70,7 +87,16 @@ class TaskWebhookView(APIView):
 
     def perform_authentication(self, request: Request) -> None:
         """Find out who sends, on a connection that lives."""
-        on_live_connection(lambda: request.user)
+        try:
+            on_live_connection(lambda: request.user)
+        except exceptions.AuthenticationFailed:
+            count_failure(request)
+            raise
+        self.source = source_of(request)
+
+    def check_throttles(self, request: Request) -> None:
+        """Hold the sender to the setting ``THROTTLE_DELIVERIES``."""
+        count_delivery(request)
 
     def post(self, request: Request) -> Response:
         """Store one event. The same event again is answered with the same id."""
@@ -78,11 +104,12 @@ class TaskWebhookView(APIView):
         check_media_type(request.META.get("CONTENT_TYPE", ""))
         body = parse_json(read_body(request._request, settings.max_body_bytes), settings)
         event = task_status_event.run_validation(body)
+        self.task_id = event["task_id"]
         recorded = on_live_connection(
             lambda: record_event(
                 event=event,
                 digest=payload_digest(body),
-                source=source_of(request),
+                source=self.source,
                 idempotency_key=idempotency_key(request),
             )
         )
@@ -92,8 +119,14 @@ class TaskWebhookView(APIView):
 
 
 def idempotency_key(request: Request) -> bytes | None:
-    """Return the sender's own key of the event: ``Idempotency-Key``, or Standard Webhooks' ``webhook-id``."""
-    key = request.META.get("HTTP_IDEMPOTENCY_KEY") or request.META.get("HTTP_WEBHOOK_ID")
+    """Return the sender's own key of the event: ``Idempotency-Key``, or Standard Webhooks' ``webhook-id``.
+
+    Of a signed delivery it is ``webhook-id`` alone, which the signature covers: else who replays
+    it under another ``Idempotency-Key`` would have it stored again.
+    """
+    key = request.META.get("HTTP_WEBHOOK_ID")
+    if "HTTP_WEBHOOK_SIGNATURE" not in request.META:
+        key = request.META.get("HTTP_IDEMPOTENCY_KEY") or key
     # WSGI gives a header's bytes as Latin-1 (PEP 3333).
     return key.encode("latin-1", "backslashreplace") if key else None
 
@@ -119,6 +152,14 @@ class AccessTokenView(TokenView):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Issue a token (RFC 6749, sections 4.3 and 4.4)."""
+        try:
+            count_token_request(request)
+        except exceptions.Throttled as throttled:
+            return JsonResponse(
+                {"detail": str(throttled.detail)},
+                status=throttled.status_code,
+                headers={"Retry-After": throttled.wait},  # type: ignore[attr-defined]
+            )
         try:
             return on_live_connection(lambda: self._issue(request, *args, **kwargs))
         except Error:
@@ -146,6 +187,22 @@ def _has_client(request: HttpRequest) -> bool:
     return request.META.get("HTTP_AUTHORIZATION", "").lower().startswith("basic ")
 
 
+class MetricsView(View):
+    """What Prometheus asks; not there unless the setting ``METRICS_TOKEN`` says who may ask."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        """Return the metrics to who sends the token."""
+        token = app_settings().metrics_token
+        if token is None:
+            raise Http404
+        if not constant_time_compare(request.META.get("HTTP_AUTHORIZATION", ""), f"Bearer {token}"):
+            return JsonResponse(
+                {"detail": "Not authenticated"}, status=401, headers={"WWW-Authenticate": "Bearer"}
+            )
+        exposition, content_type = metrics.exposition()
+        return HttpResponse(exposition, content_type=content_type)
+
+
 class DocumentView(SpectacularJSONAPIView):
     """The OpenAPI document of the app's endpoints."""
 
@@ -162,6 +219,7 @@ class DocsView(SpectacularSwaggerSplitView):
     permission_classes = ()
     schema = None
     title = DOCUMENT["TITLE"]
+    template_name = "sartiq_tasks/docs.html"
     url_name = "sartiq_tasks:openapi"
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -8,6 +8,7 @@ os.environ["SECRET_KEY"] = "only for tests"
 os.environ["DATABASE_URL"] = test_database_url()
 os.environ["DEBUG"] = "off"
 os.environ["HTTPS"] = "off"
+os.environ["THROTTLE_FAILURES"] = os.environ["THROTTLE_TOKEN_REQUESTS"] = ""
 os.environ["STATIC_ROOT"] = str(place("static"))
 os.environ["ALLOWED_HOSTS"] = "testserver,localhost,127.0.0.1"
 
