@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from tqdm import tqdm
 
 from . import report
-from .contenders import contenders, missing_tools, running
+from .contenders import contenders, require_tools, running
 from .load import Measurement
 from .postgresql import postgresql
 
@@ -25,8 +24,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32], help="default: 1 8 32")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="only these contenders")
     given = parser.parse_args()
-    if missing := missing_tools():
-        sys.exit(missing)
+    require_tools()
     measured: dict[tuple[str, int], list[Measurement]] = {}
     with postgresql() as database:
         chosen = list(contenders(database, given.only))

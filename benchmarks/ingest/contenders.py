@@ -175,7 +175,7 @@ def _servers(postgresql: PostgreSQL, statement: dict[str, Any]) -> list[Server]:
     gunicorn = [str(PEERS / "gunicorn"), f"{PEER}.textbook.wsgi:application", "--workers=2", "--threads=4"]
     raw = {"POSTGRES_URL": postgresql.url("raw"), "STATEMENT": json.dumps(statement)}
     return [
-        ours(postgresql.url("ours")),
+        *(ours(postgresql.url(name), name) for name in ("ours", "ours_empty", "ours_full")),
         Server(
             "original",
             [*UVICORN[:1], f"{PEER}.original:app", *UVICORN[1:]],
@@ -259,13 +259,12 @@ def stop(server: Server) -> None:
             os.killpg(server.process.pid, signal.SIGKILL)
 
 
-def missing_tools() -> str:
-    """Return what to install before anything can be measured, or nothing."""
+def require_tools() -> None:
+    """End with what to install, where something is missing without which nothing can be measured."""
     if shutil.which("wrk") is None:
-        return "The load generator wrk is not installed. Debian and Ubuntu: apt-get install wrk"
+        raise SystemExit("The load generator wrk is not installed. Debian and Ubuntu: apt-get install wrk")
     if not (PEERS / "uvicorn").exists():
-        return "The peers' environment .venv-bench is missing. Run: make bench"
-    return ""
+        raise SystemExit("The peers' environment .venv-bench is missing. Run: make bench")
 
 
 def _statement() -> dict[str, Any]:

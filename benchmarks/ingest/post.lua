@@ -15,7 +15,7 @@ function init(arguments)
   counter, started = 0, os.time()
 end
 
-local BODY = [[{"event_type":"training_status_update","task_id":"train-%s-%05d","status":"running",]]
+local BODY = [[{"event_type":"training_status_update","task_id":"train-%05d","status":"running",]]
   .. [["progress":%.2f,"task_type":"model_training","entity_id":"project-%04d",]]
   .. [["origin_instance":"gpu-worker-%03d.cluster.internal","origin_zone":"eu-central-1a","origin_version":"2.14.3",]]
   .. [["timestamp":"%s.%06dZ","started_at":"2026-05-01T08:00:00Z",]]
@@ -28,7 +28,7 @@ function request()
   local number = counter * 7919 % tasks
   local step = math.floor(counter / tasks) + 1
   local body = string.format(BODY,
-    run:sub(1, 4), number, step % 10000 / 100, number % 500, number % 200,
+    number, step % 10000 / 100, number % 500, number % 200,
     os.date("!%Y-%m-%dT%H:%M:%S", started + step), counter % 1000000,
     step % 90, step, 4 / step, 40000 + counter % 30000, counter % 100, 1000 + counter % 500,
     run .. "-" .. thread, counter)
