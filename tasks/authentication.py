@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
@@ -15,6 +16,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from .conf import app_settings
 from .rows import instance_of_row
 
 
@@ -44,11 +46,8 @@ class BearerTokenAuthentication(BaseAuthentication):
     def find(self, token: str) -> Any:
         """Return the access token with its application and user, or None."""
         checksum = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-        using = router.db_for_read(get_access_token_model())
-        with connections[using].cursor() as cursor:
-            cursor.execute(_select_by_checksum(using), [checksum])
-            row = cursor.fetchone()
-        return None if row is None else _access_token_of_row(row, using)
+        keep = app_settings().token_cache.total_seconds()
+        return _cached(checksum, keep) if keep else _load(checksum)
 
     def is_good(self, access_token: Any, request: HttpRequest) -> bool:
         """Return whether the token may be used at all, and here."""
@@ -60,6 +59,30 @@ class BearerTokenAuthentication(BaseAuthentication):
         return not access_token.resource or access_token.allows_audience(
             request.build_absolute_uri(request.path)
         )
+
+
+#: Checksum to access token and the end of its time here; only with the setting TOKEN_CACHE.
+_cache: dict[str, tuple[Any, float]] = {}
+_MAX_CACHED = 10_000
+
+
+def _cached(checksum: str, keep: float) -> Any:
+    access_token, until = _cache.get(checksum, (None, 0.0))
+    if until < time.monotonic():
+        access_token = _load(checksum)
+        if len(_cache) >= _MAX_CACHED:
+            _cache.clear()
+        if access_token is not None:
+            _cache[checksum] = access_token, time.monotonic() + keep
+    return access_token
+
+
+def _load(checksum: str) -> Any:
+    using = router.db_for_read(get_access_token_model())
+    with connections[using].cursor() as cursor:
+        cursor.execute(_select_by_checksum(using), [checksum])
+        row = cursor.fetchone()
+    return None if row is None else _access_token_of_row(row, using)
 
 
 @cache

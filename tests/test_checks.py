@@ -53,6 +53,8 @@ def test_the_defaults_pass_their_own_checks(settings: Any) -> None:
         ("SCOPE", "", "E008"),
         ("SCOPE", None, "E008"),
         ("DATABASE_TIMEOUT", 20, "E009"),
+        ("TOKEN_CACHE", 5, "E012"),
+        ("TOKEN_CACHE", timedelta(seconds=-1), "E012"),
     ],
 )
 def test_bad(settings: Any, key: str, value: Any, code: str) -> None:

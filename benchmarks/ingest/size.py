@@ -18,8 +18,8 @@ INSERT INTO sartiq_tasks_taskstatusevent (
     task_id, event_type, status, origin_instance, origin_zone, origin_version, timestamp, metadata, progress,
     started_at, task_type, additional_properties, unknown_fields, received_at, source, deliveries,
     idempotency_key, payload_digest)
-SELECT format('train-%%s-%%s', lpad((number / 100 %% 1000)::text, 5, '0'), number / 100), 'training_status_update',
-    'running', 'gpu-worker-001.cluster.internal', 'eu-central-1a', '2.14.3', now(),
+SELECT format('train-%%s-%%s', lpad((number / 100 %% 1000)::text, 5, '0'), number / 100),
+    'training_status_update', 'running', 'gpu-worker-001.cluster.internal', 'eu-central-1a', '2.14.3', now(),
     '{"epoch": 3, "step": 12345, "loss": 0.123456, "message": "step done"}', number %% 100, now(),
     'model_training', '{"scheduler": "slurm", "queue": "gpu-long"}', '{}', now(), 'cluster', 1, key, key
 FROM (SELECT number, sha256(int8send(number)) AS key FROM generate_series(%s::bigint, %s::bigint) number) _
