@@ -42,8 +42,9 @@ def prune_events(*, before: datetime, batch: int = 1000) -> Iterator[int]:
 
 
 def _prune_batch(window: Any, batch: int) -> int:
+    # Read before the transaction: on SQLite one that begins by reading may not be able to write.
+    events = dict(window.values_list("pk", "task_id")[:batch])
     with transaction.atomic(using=window.db):
-        events = dict(window.values_list("pk", "task_id")[:batch])
         tasks = Task.objects.using(window.db).filter(pk__in=set(events.values()), pruned_at=None)
         tasks.update(pruned_at=timezone.now())
         deleted: int = window.filter(pk__in=list(events)).delete()[0]
