@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from tasks.checks import _JUDGEMENTS, check_scope, check_settings
+from tasks.checks import _JUDGEMENTS, check_scope, check_settings, check_signatures
 from tasks.conf import AppSettings
+
+
+SIGNING_SECRET = "whsec_" + "QUJD" * 10
 
 
 def codes(settings: Any, value: Any) -> list[str | None]:
@@ -52,6 +55,23 @@ def test_the_defaults_pass_their_own_checks(settings: Any) -> None:
         ("PERMISSION_CLASSES", ["tasks.permissions.NoSuchClass"], "E007"),
         ("SCOPE", "", "E008"),
         ("SCOPE", None, "E008"),
+        ("SIGNING_SECRETS", ["whsec_"], "E020"),
+        ("SIGNING_SECRETS", {"": []}, "E020"),
+        ("SIGNING_SECRETS", {"a": SIGNING_SECRET}, "E020"),
+        ("SIGNING_SECRETS", {"a": [SIGNING_SECRET.removeprefix("whsec_")]}, "E020"),
+        ("SIGNING_SECRETS", {"a": ["whsec_c2hvcnQ="]}, "E020"),
+        ("SIGNING_SECRETS", {"a": ["whsec_no base64"]}, "E020"),
+        ("SIGNING_SECRETS", {"a": [None]}, "E020"),
+        ("THROTTLE_DELIVERIES", 600, "E021"),
+        ("THROTTLE_DELIVERIES", "0/min", "E021"),
+        ("THROTTLE_FAILURES", "600", "E022"),
+        ("THROTTLE_FAILURES", "600/fortnight", "E022"),
+        ("THROTTLE_TOKEN_REQUESTS", "many/min", "E023"),
+        ("THROTTLE_CACHE", "nowhere", "E024"),
+        ("THROTTLE_CACHE", None, "E024"),
+        ("METRICS_TOKEN", "too short", "E025"),
+        ("METRICS_TOKEN", "\N{LATIN SMALL LETTER E WITH ACUTE}" * 20, "E025"),
+        ("METRICS_TOKEN", True, "E025"),
         ("DATABASE_TIMEOUT", 20, "E009"),
         ("TOKEN_CACHE", 5, "E012"),
         ("TOKEN_CACHE", timedelta(seconds=-1), "E012"),
@@ -70,6 +90,9 @@ def test_bad(settings: Any, key: str, value: Any, code: str) -> None:
         ("DATABASE_TIMEOUT", None),
         ("DATABASE_TIMEOUT", timedelta(seconds=1)),
         ("PERMISSION_CLASSES", []),
+        ("THROTTLE_DELIVERIES", "10/s"),
+        ("THROTTLE_FAILURES", None),
+        ("METRICS_TOKEN", "a-token-for-prometheus"),
     ],
 )
 def test_good(settings: Any, key: str, value: Any) -> None:
@@ -107,3 +130,54 @@ def test_the_scope_must_be_known(settings: Any, provider: dict[str, Any], codes_
     settings.OAUTH2_PROVIDER = provider
 
     assert [message.id for message in check_scope()] == codes_
+
+
+SIGNATURES = {"SIGNING_SECRETS": {"cluster": [SIGNING_SECRET]}}
+SIGNATURE = {"AUTHENTICATION_CLASSES": ["tasks.signatures.SignatureAuthentication"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "word"),
+    [
+        ({}, [], ""),
+        (SIGNATURE | SIGNATURES, [], ""),
+        (SIGNATURES, ["sartiq_tasks.W003"], "no class"),
+        (SIGNATURE, ["sartiq_tasks.W003"], "is empty"),
+    ],
+)
+def test_signatures_and_secrets_come_together(
+    settings: Any, given: dict[str, Any], expected: list[str], word: str
+) -> None:
+    settings.SARTIQ_TASKS = given
+    messages = check_signatures()
+
+    assert check_settings() == []
+    assert [message.id for message in messages] == expected
+    assert all(word in str(message.msg) for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "extra"),
+    [
+        ("SIGNING_SECRETS", {"a": [SIGNING_SECRET]}, "sartiq-tasks[signatures]"),
+        ("METRICS_TOKEN", "a-token-for-prometheus", "sartiq-tasks[metrics]"),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_named(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, key: str, value: Any, extra: str
+) -> None:
+    monkeypatch.setattr("tasks.checks.find_spec", lambda name: None)
+    settings.SARTIQ_TASKS = {key: value}
+    (message,) = check_settings()
+
+    assert extra in str(message.msg)
+
+
+@pytest.mark.parametrize("value", [{"a": ["whsec_hush"]}, "whsec_hush"])
+@pytest.mark.parametrize("key", ["SIGNING_SECRETS", "METRICS_TOKEN"])
+def test_a_secret_is_not_shown_even_where_it_is_wrong(settings: Any, key: str, value: Any) -> None:
+    settings.SARTIQ_TASKS = {key: value}
+    (message,) = check_settings()
+
+    assert "hush" not in str(message.msg)
+    assert "hush" not in repr(AppSettings(signing_secrets={"a": ("hush",)}, metrics_token="hush"))
