@@ -129,13 +129,18 @@ def contenders(postgresql: PostgreSQL, names: list[str]) -> Iterator[Server | Pg
         if server.name in names:
             if server.set_up:
                 postgresql.query(f"CREATE DATABASE {server.database}")
-                server.token = _token_of(_run(server.set_up, server.environment))
+                set_up(server)
             yield server
     if "ceiling" in names:
         postgresql.query("CREATE DATABASE ceiling")
         environment = project_environment(postgresql.url("ceiling"))
         _run(_manage("migrate", "--verbosity=0"), environment)
         yield PgBench(_for_pgbench(statement), "ceiling")
+
+
+def set_up(server: Server) -> None:
+    """Make the server's tables and a client, and keep a token of it."""
+    server.token = _token_of(_run(server.set_up, server.environment))
 
 
 def project_environment(database_url: str) -> dict[str, str]:
@@ -145,6 +150,7 @@ def project_environment(database_url: str) -> dict[str, str]:
         "SECRET_KEY": "only for this measurement, which nobody else can reach",
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
         "HTTPS": "off",
+        "LOG_DELIVERIES": "off",  # the peers log no request either
         "GRANIAN": str(OURS / "granian"),
     }
 
@@ -234,6 +240,11 @@ def start(server: Server) -> None:
     server.process = subprocess.Popen(
         [*server.command, last], cwd=ROOT, env={**os.environ, **server.environment}, start_new_session=True
     )
+    wait_for(server)
+
+
+def wait_for(server: Server) -> None:
+    """Wait until a server answers anything; end with its command where it does not."""
     for _ in range(300):
         try:
             urllib.request.urlopen(server.url, timeout=1).close()
@@ -243,10 +254,10 @@ def start(server: Server) -> None:
             time.sleep(0.1)
         else:
             return
-        if server.process.poll() is not None:
+        if server.process is None or server.process.poll() is not None:
             break
     stop(server)
-    raise SystemExit(f"{server.name} does not start; its command: {' '.join([*server.command, last])}")
+    raise SystemExit(f"{server.name} does not start; its command: {' '.join(server.command)}")
 
 
 def stop(server: Server) -> None:
