@@ -10,7 +10,6 @@ import pytest
 from tasks.checks import _JUDGEMENTS, check_scope, check_settings, check_signatures
 from tasks.conf import AppSettings
 
-
 SIGNING_SECRET = "whsec_" + "QUJD" * 10
 
 
