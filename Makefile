@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS := 1
 # For the tools: the project itself has no secret that is good for anything.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help run test test-all bench check format lock wheel audit clean
+.PHONY: help run demo test test-all bench check format lock wheel audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,6 +25,9 @@ help: ## List the targets
 
 run: .venv/run ## Serve on 127.0.0.1:8000 (PORT, DATABASE_URL), with an admin and a client made on the first run
 	$(BIN)/python scripts/run.py
+
+demo: .venv/run ## Play a cluster against the server of `make run` (PORT; ARGS goes to simulate_compute)
+	$(BIN)/python scripts/demo.py $(ARGS)
 
 test: .venv/dev ## Run the whole suite on SQLite and PostgreSQL (ARGS goes to pytest)
 	scripts/test -n 2 $(ARGS)

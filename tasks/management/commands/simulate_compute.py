@@ -1,0 +1,136 @@
+"""``manage.py simulate_compute``."""
+
+from __future__ import annotations
+
+import secrets
+from argparse import ArgumentTypeError
+from collections import Counter
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import requests
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from tqdm import tqdm
+
+from tasks.simulation.faults import Delivery, Fault, deliveries
+from tasks.simulation.sender import Sender, TokenRefusedError, table_of
+from tasks.simulation.stories import cluster_events
+
+_FAULT_HELP = {
+    Fault.DUPLICATE: "deliver this share of the events twice",
+    Fault.SHUFFLE: "let this share of the events be overtaken by later ones",
+    Fault.LATE: "deliver this share of the events only after all others",
+    Fault.DROP: "never deliver this share of the events",
+    Fault.MALFORMED: "deliver this share of the events first in a broken form, which is to be refused",
+}
+
+
+class Command(BaseCommand):
+    """Play a compute cluster over HTTP."""
+
+    help = (
+        "Play a compute cluster: trainings, generations and upscalings post their status to a running "
+        "server, over HTTP and with real tokens, in quick motion. What the server cannot take at the moment "
+        "is sent again, as a cluster would. At the end a table shows what was sent against what was "
+        "answered; the command fails where an answer was not the one due. "
+        "Faults take a share between 0 and 1, 0.05 when none is given."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the server, the client, the size and the faults."""
+        parser.add_argument("--url", required=True, help="the server, such as http://127.0.0.1:8000")
+        parser.add_argument(
+            "--client-id", required=True, help="a client of `manage.py create_compute_client`"
+        )
+        parser.add_argument("--client-secret", required=True, help="that client's secret")
+        parser.add_argument("--tasks", type=_positive(int), default=100, help="how many tasks (100)")
+        parser.add_argument("--rate", type=_positive(float), default=20, help="events a second at most (20)")
+        parser.add_argument(
+            "--hours",
+            type=_positive(float),
+            default=3,
+            help="the time in which it all happens, up to now (3)",
+        )
+        parser.add_argument("--until", type=_datetime, help="when that time ends, in ISO 8601 (now)")
+        parser.add_argument("--seed", type=int, help="the same seed makes the same tasks (random)")
+        parser.add_argument(
+            "--patience", type=_positive(float), default=60, help="seconds to try an event again for (60)"
+        )
+        for fault in Fault:
+            parser.add_argument(
+                f"--{fault}", type=_share, nargs="?", const=0.05, default=0.0, metavar="SHARE",
+                help=_FAULT_HELP[fault],
+            )  # fmt: skip
+
+    def handle(self, *, tasks: int, rate: float, hours: float, seed: int | None, **options: Any) -> None:
+        """Make up the events, post them, and report."""
+        seed = secrets.randbelow(1_000_000) if seed is None else seed
+        random = Random(seed)  # noqa: S311 (a story, no secret)
+        until = options["until"] or timezone.now()
+        events = cluster_events(random, tasks=tasks, until=until, span=timedelta(hours=hours))
+        sent = deliveries(random, events, {fault: options[fault.value] for fault in Fault})
+        sender = Sender(
+            options["url"].rstrip("/"), options["client_id"], options["client_secret"], options["patience"]
+        )
+        self._check(sender)
+        outcomes, retries, unexpected = self._post(sender, sent, rate)
+        self.stdout.write(table_of(outcomes))
+        self.stdout.write(f"{tasks} tasks, {retries} deliveries sent again.")
+        self.stdout.write(f"The same again: --seed {seed} --until {until.isoformat()}")
+        if unexpected:
+            raise CommandError(f"{unexpected} deliveries were not answered as they should have been.")
+
+    def _check(self, sender: Sender) -> None:
+        try:
+            with requests.Session() as session:
+                sender.log_in(session)
+        except requests.RequestException as error:
+            raise CommandError(
+                f"No server answers at {sender.url}: {error} Start it, or correct --url."
+            ) from error
+        except TokenRefusedError as error:
+            raise CommandError(
+                f"{sender.url} gives this client no token: {error} "
+                "Make one with `manage.py create_compute_client NAME`."
+            ) from error
+
+    def _post(
+        self, sender: Sender, sent: list[Delivery], rate: float
+    ) -> tuple[Counter[tuple[str, str]], int, int]:
+        outcomes: Counter[tuple[str, str]] = Counter()
+        retries = unexpected = 0
+        results = sender.post_all(sent, rate=rate)
+        for outcome in tqdm(results, total=len(sent), unit="event", disable=None, file=self.stderr):
+            outcomes[outcome.delivery.fault or "event", outcome.answer] += 1
+            retries += outcome.attempts - 1
+            unexpected += not outcome.is_expected
+        return outcomes, retries, unexpected
+
+
+def _positive(number: type[int] | type[float]) -> Any:
+    def parse(text: str) -> float:
+        value = number(text)
+        if not 0 < value < float("inf"):
+            raise ArgumentTypeError(f"{text} is not above 0")
+        return value
+
+    parse.__name__ = number.__name__
+    return parse
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise ArgumentTypeError(f"{text} is not between 0 and 1")
+    return share
+
+
+def _datetime(text: str) -> Any:
+    value = parse_datetime(text)
+    if value is None or value.tzinfo is None:
+        raise ArgumentTypeError(f"{text} is no date and time with an offset, such as 2026-05-01T12:00:00Z")
+    return value

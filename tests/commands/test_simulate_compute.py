@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from tasks.clients import create_compute_client
+from tasks.models import Task, TaskStatusEvent
+
+UNTIL = "2026-05-01T12:00:00Z"
+
+
+def simulate(url: Any, client: tuple[Any, str] | None = None, **options: Any) -> str:
+    client, secret = client or create_compute_client("cluster")
+    told = StringIO()
+    given = {"tasks": 12, "rate": 100_000, "seed": 3, "until": UNTIL, "patience": 20} | options
+    arguments = [f"--{name}={value}" for name, value in given.items()]
+    command = ["simulate_compute", f"--url={url}", f"--client-id={client.client_id}"]  # type: ignore[attr-defined]
+    call_command(*command, f"--client-secret={secret}", *arguments, stdout=told, stderr=StringIO())
+    return told.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_sent_is_stored(live_server: Any) -> None:
+    told = simulate(live_server)
+
+    events = TaskStatusEvent.objects.count()
+    assert Task.objects.count() == 12
+    assert told.splitlines()[1].split() == ["event", str(events), str(events)]
+    assert told.splitlines()[-2:] == [
+        "12 tasks, 0 deliveries sent again.",
+        "The same again: --seed 3 --until 2026-05-01T12:00:00+00:00",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_again_is_all_duplicates(live_server: Any) -> None:
+    client = create_compute_client("cluster")
+    simulate(live_server, client)
+    events = TaskStatusEvent.objects.count()
+
+    told = simulate(f"{live_server}/", client)
+
+    assert TaskStatusEvent.objects.count() == events
+    assert told.splitlines()[0].split() == ["sent", "as", "200", "duplicate", "all"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_fault_is_answered_as_it_is_to_be(live_server: Any) -> None:
+    shares = {"duplicate": 0.2, "shuffle": 0.2, "late": 0.1, "drop": 0.1, "malformed": 0.2}
+
+    told = simulate(live_server, tasks=20, **shares)
+
+    sent_as = {line.split()[0] for line in told.splitlines()[1:-2]}
+    assert sent_as == {"event", "duplicate", "shuffle", "late", "malformed"}
+    assert "422" in told.splitlines()[0]
+    assert TaskStatusEvent.objects.filter(deliveries=2).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_that_is_not_due_fails_the_command(live_server: Any, settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"SCOPE": "another"}
+
+    with pytest.raises(CommandError, match=r"\d+ deliveries were not answered as they should have been"):
+        simulate(live_server, tasks=2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_client_that_is_unknown_is_told_what_to_do(live_server: Any) -> None:
+    client, _ = create_compute_client("cluster")
+
+    with pytest.raises(CommandError, match=r"gives this client no token: 401 .*create_compute_client"):
+        simulate(live_server, (client, "wrong"))
+
+
+@pytest.mark.django_db
+def test_a_server_that_is_not_there_is_told() -> None:
+    with pytest.raises(CommandError, match=r"No server answers at http://127\.0\.0\.1:9"):
+        simulate("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--tasks=0", "0 is not above 0"),
+        ("--rate=inf", "inf is not above 0"),
+        ("--rate=many", "invalid float value"),
+        ("--late=2", "2 is not between 0 and 1"),
+        ("--until=noon", "noon is no date and time with an offset"),
+        ("--until=2026-05-01T12:00:00", "no date and time with an offset"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(option: str, message: str) -> None:
+    command = ["simulate_compute", "--url=http://127.0.0.1:9", "--client-id=a", "--client-secret=b"]
+
+    with pytest.raises(CommandError, match=message):
+        call_command(*command, option)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_a_seed_each_run_has_tasks_of_its_own(live_server: Any) -> None:
+    client, secret = create_compute_client("cluster")
+    for _ in range(2):
+        call_command(
+            "simulate_compute",
+            *(f"--url={live_server}", f"--client-id={client.client_id}", f"--client-secret={secret}"),
+            *("--tasks=2", "--rate=10000", "--duplicate"),
+            stdout=StringIO(),
+            stderr=StringIO(),
+        )
+
+    assert Task.objects.count() == 4
