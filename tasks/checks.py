@@ -127,6 +127,7 @@ _JUDGEMENTS: Mapping[str, tuple[str, _Judgement]] = {
     "AUTHENTICATION_CLASSES": ("sartiq_tasks.E006", _class_paths),
     "PERMISSION_CLASSES": ("sartiq_tasks.E007", _class_paths),
     "SCOPE": ("sartiq_tasks.E008", _text),
+    "SILENT_AFTER": ("sartiq_tasks.E030", _duration),
     "DATABASE_TIMEOUT": ("sartiq_tasks.E009", _duration_or_none),
     "TOKEN_CACHE": ("sartiq_tasks.E012", _duration),
     "SIGNING_SECRETS": ("sartiq_tasks.E020", _signing_secrets),

@@ -43,6 +43,8 @@ class AppSettings:
     statuses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: A ``timestamp`` further ahead of the time of receipt than this counts as the time of receipt.
     clock_tolerance: timedelta = timedelta(minutes=5)
+    #: A running task of which nothing was heard for longer is silent.
+    silent_after: timedelta = timedelta(minutes=15)
     #: Bytes of a body; a longer one is answered 413 before it is read whole.
     max_body_bytes: int = 1024 * 1024
     #: Levels of lists and objects inside the body's own object.

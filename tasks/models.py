@@ -6,6 +6,7 @@ but the count of deliveries changes.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -15,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .conf import COLUMN_LENGTH
 from .lifecycle import NO_CLAIM, Meaning
+from .querysets import TaskQuerySet, TaskStatusEventQuerySet
 
 
 class NameField(models.CharField):  # type: ignore[type-arg]
@@ -82,6 +84,8 @@ class Task(models.Model):
     entity_order = models.BinaryField(default=NO_CLAIM)
     origin_order = models.BinaryField(default=NO_CLAIM)
 
+    objects = TaskQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
@@ -89,11 +93,30 @@ class Task(models.Model):
         indexes = [
             models.Index(fields=["-last_received_at", "task_id"], name="sartiq_task_heard"),
             models.Index(fields=["meaning", "-last_received_at", "task_id"], name="sartiq_task_meaning"),
+            # For filters and search. Each is paid at every event, so that none holds more than its column:
+            # equal values share an entry, and what does not change with an event is soon pruned.
+            models.Index(fields=["task_type"], name="sartiq_task_type"),
+            models.Index(
+                fields=["origin_zone"], name="sartiq_task_zone", condition=Q(origin_zone__isnull=False)
+            ),
+            models.Index(
+                fields=["error_category"], name="sartiq_task_error", condition=Q(error_category__isnull=False)
+            ),
+            models.Index(
+                fields=["entity_id"], name="sartiq_task_entity", condition=Q(entity_id__isnull=False)
+            ),
         ]
         constraints = [_percentage("sartiq_task_progress")]
 
     def __str__(self) -> str:
         return str(self.task_id)
+
+    def duration(self, now: datetime) -> timedelta:
+        """Return how long the task took, or has taken until ``now`` where it has not ended."""
+        start = self.started_at or self.first_event_at
+        if not Meaning(self.meaning).is_terminal:
+            return now - start
+        return (self.completed_at or self.status_at or self.last_event_at) - start
 
 
 class TaskStatusEvent(models.Model):
@@ -136,6 +159,8 @@ class TaskStatusEvent(models.Model):
     idempotency_key = models.BinaryField(_("idempotency key"), max_length=64)
     payload_digest = models.BinaryField(_("payload digest"), max_length=32)
 
+    objects = TaskStatusEventQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("task status event")
         verbose_name_plural = _("task status events")
@@ -143,6 +168,16 @@ class TaskStatusEvent(models.Model):
         default_permissions = ("add", "view")
         # Every unique key begins with task_id: a running task's entries stay together in the index, and
         # the table can be partitioned or sharded by it. On PostgreSQL (task_id, id) is the primary key.
+        indexes = [
+            models.Index(fields=["status", "id"], name="sartiq_event_status"),
+            models.Index(fields=["event_type"], name="sartiq_event_type"),
+            models.Index(fields=["task_type"], name="sartiq_event_task_type"),
+            models.Index(
+                fields=["error_category", "id"],
+                name="sartiq_event_error",
+                condition=Q(error_category__isnull=False),
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["task", "id"], name="sartiq_event_task_id"),
             models.UniqueConstraint(fields=["task", "idempotency_key"], name="sartiq_event_key"),

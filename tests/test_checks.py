@@ -52,6 +52,7 @@ def test_the_defaults_pass_their_own_checks(settings: Any) -> None:
         ("AUTHENTICATION_CLASSES", ["no.such.Class"], "E006"),
         ("PERMISSION_CLASSES", [object], "E007"),
         ("PERMISSION_CLASSES", ["tasks.permissions.NoSuchClass"], "E007"),
+        ("SILENT_AFTER", 900, "E030"),
         ("SCOPE", "", "E008"),
         ("SCOPE", None, "E008"),
         ("SIGNING_SECRETS", ["whsec_"], "E020"),

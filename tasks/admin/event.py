@@ -1,19 +1,161 @@
-"""The ledger in the admin: what was received, to be seen and searched."""
+"""The ledger in the admin: what was received, to be seen, searched and exported."""
 
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import Any
 
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from ..conf import app_settings
+from ..lifecycle import meaning_of
 from ..models import TaskStatusEvent
-from .permissions import ReadOnly
+from ..recording import canonical_json
+from ..serializers import task_status_event
+from . import display
+from .changelist import task_url
+from .filters import ErrorCategoryFilter, EventTypeFilter, ReceivedFilter, StatusFilter, TaskTypeFilter
+from .records import RecordAdmin
 
 
 @admin.register(TaskStatusEvent)
-class TaskStatusEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class TaskStatusEventAdmin(RecordAdmin):
     """The ledger."""
 
-    list_display = ("received_at", "timestamp", "task", "event_type", "status", "progress", "deliveries")
-    list_filter = ("status", "task_type", "event_type")
-    search_fields = ("task__task_id",)
+    change_form_template = "admin/sartiq_tasks/event_page.html"
+    list_display = (
+        "received", "event_time", "task_link", "event_type_shown", "status_badge", "progress_shown", "zone",
+        "deliveries",
+    )  # fmt: skip
+    list_filter = (StatusFilter, ErrorCategoryFilter, TaskTypeFilter, EventTypeFilter, ReceivedFilter)
+    search_fields = ("task_id",)
+    search_help_text = _(
+        "Searches for the events of a task id or of its beginning, and of the tasks about a whole entity id. "
+        "Letter case counts."
+    )
     ordering = ("-id",)
-    exclude = ("idempotency_key", "payload_digest")
+    sortable_by = ("received",)
+    export_columns = tuple(
+        field.attname
+        for field in TaskStatusEvent._meta.concrete_fields
+        if field.attname not in ("idempotency_key", "payload_digest")
+    )
+    fieldsets = (
+        (
+            _("What happened"),
+            {
+                "fields": (
+                    "task_link",
+                    "event_type",
+                    "status_badge",
+                    "progress_shown",
+                    "task_type",
+                    "entity_id",
+                )
+            },
+        ),
+        (_("When"), {"fields": ("event_time", "received", "started", "completed")}),
+        (_("Error"), {"fields": ("error_category", "error_text")}),
+        (_("Origin"), {"fields": ("origin_zone", "origin_instance", "origin_version")}),
+        (_("More"), {"fields": ("metadata_json", "additional_json", "unknown_json")}),
+        (_("Delivery"), {"fields": ("source", "deliveries", "key_hex", "digest_hex", "payload")}),
+    )
+
+    @admin.display(description=_("received"), ordering="id")
+    def received(self, event: TaskStatusEvent) -> str:
+        """Return when it was received."""
+        return display.time_tag(event.received_at)
+
+    @admin.display(description=_("event time"))
+    def event_time(self, event: TaskStatusEvent) -> str:
+        """Return the sender's timestamp."""
+        return display.time_tag(event.timestamp)
+
+    @admin.display(description=_("started at"))
+    def started(self, event: TaskStatusEvent) -> str:
+        """Return when the task started, as the sender says."""
+        return display.time_tag(event.started_at)
+
+    @admin.display(description=_("completed at"))
+    def completed(self, event: TaskStatusEvent) -> str:
+        """Return when the task completed, as the sender says."""
+        return display.time_tag(event.completed_at)
+
+    @admin.display(description=_("task"))
+    def task_link(self, event: TaskStatusEvent) -> str:
+        """Return the task's id as a link to its page."""
+        task_id = str(event.task_id)
+        url = task_url(task_id, self.admin_site.name)
+        return format_html('<a href="{}">{}</a>', url, display.shown(task_id))
+
+    @admin.display(description=_("event type"))
+    def event_type_shown(self, event: TaskStatusEvent) -> str:
+        """Return the event type."""
+        return display.shown(event.event_type)
+
+    @admin.display(description=_("status"))
+    def status_badge(self, event: TaskStatusEvent) -> str:
+        """Return the status as a badge."""
+        return display.badge(event.status)
+
+    @admin.display(description=_("progress"))
+    def progress_shown(self, event: TaskStatusEvent) -> str:
+        """Return the progress as a bar."""
+        return display.progress_bar(event.progress, meaning_of(event.status, app_settings()))
+
+    @admin.display(description=_("zone"))
+    def zone(self, event: TaskStatusEvent) -> str:
+        """Return the origin zone."""
+        return display.shown(event.origin_zone)
+
+    @admin.display(description=_("error message"))
+    def error_text(self, event: TaskStatusEvent) -> str:
+        """Return the error message in full."""
+        return display.text_block(event.error_message)
+
+    @admin.display(description=_("metadata"))
+    def metadata_json(self, event: TaskStatusEvent) -> str:
+        """Return the metadata, indented."""
+        return display.pretty_json(event.metadata)
+
+    @admin.display(description=_("additional properties"))
+    def additional_json(self, event: TaskStatusEvent) -> str:
+        """Return the additional properties, indented."""
+        return display.pretty_json(event.additional_properties)
+
+    @admin.display(description=_("unknown fields"))
+    def unknown_json(self, event: TaskStatusEvent) -> str:
+        """Return what was sent beyond the schema, indented."""
+        return display.pretty_json(event.unknown_fields)
+
+    @admin.display(description=_("idempotency key"))
+    def key_hex(self, event: TaskStatusEvent) -> str:
+        """Return the key: as text where it is that, else in hexadecimal digits."""
+        key = bytes(event.idempotency_key)
+        return key.decode() if key.isascii() and key.decode().isprintable() else key.hex()
+
+    @admin.display(description=_("payload digest"))
+    def digest_hex(self, event: TaskStatusEvent) -> str:
+        """Return the SHA-256 of the body as it was sent."""
+        return bytes(event.payload_digest).hex()
+
+    @admin.display(description=_("payload"))
+    def payload(self, event: TaskStatusEvent) -> str:
+        """Return the event as canonical JSON, to copy."""
+        return format_html(
+            '<details class="st-json"><summary>{}</summary><pre id="payload" tabindex="0">{}</pre>'
+            '<button type="button" class="button" data-copy="payload" hidden>{}</button></details>',
+            _("Canonical JSON"),
+            canonical_json(payload_of(event)),
+            _("Copy"),
+        )
+
+
+def payload_of(event: TaskStatusEvent) -> dict[str, Any]:
+    """Return the event as a body of the webhook: every field of the schema, and what was sent beyond it."""
+    schema = {name: getattr(event, name) for name in map(str, task_status_event.fields)}
+    for name, value in schema.items():
+        if hasattr(value, "isoformat"):
+            schema[name] = value.isoformat().replace("+00:00", "Z")
+    return {**event.unknown_fields, **schema}

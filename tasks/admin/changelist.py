@@ -1,0 +1,49 @@
+"""The lists' ways: what they read of each row, and how ids become addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin.utils import quote
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest
+from django.urls import reverse
+
+# Ids that cannot stand in a path: nothing at all, and what browsers resolve away. Django's quote()
+# never makes these words of an id, because it writes an underscore as _5F.
+_WORDS = {"": "_empty", ".": "_dot", "..": "_dots"}
+_IDS = {word: task_id for task_id, word in _WORDS.items()}
+
+
+def quoted(task_id: str) -> str:
+    """Return ``task_id`` as the part of an address that stands for it."""
+    return _WORDS.get(task_id) or str(quote(task_id))
+
+
+def unworded(object_id: str) -> str:
+    """Return the id of the address's part, still quoted as Django's admin wants it."""
+    return _IDS.get(object_id, object_id)
+
+
+def task_url(task_id: str, site: str = "admin") -> str:
+    """Return the address of a task's page, whatever its id is."""
+    return reverse("admin:sartiq_tasks_task_change", args=[quoted(task_id)], current_app=site)
+
+
+def event_url(event_id: int, site: str = "admin") -> str:
+    """Return the address of an event's page."""
+    return reverse("admin:sartiq_tasks_taskstatusevent_change", args=[event_id], current_app=site)
+
+
+class RecordList(ChangeList):
+    """A list that reads only what it shows."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
+        """Return the filtered rows without the columns that no list shows."""
+        return super().get_queryset(request, exclude_parameters).for_list()  # type: ignore[attr-defined]
+
+    def url_for_result(self, result: Any) -> str:
+        """Return the address of the row's page."""
+        if isinstance(result.pk, str):
+            return task_url(result.pk, self.model_admin.admin_site.name)
+        return event_url(result.pk, self.model_admin.admin_site.name)

@@ -1,0 +1,142 @@
+"""How the ledger and the tasks are read, by the admin and by whoever else reads: fast at any size.
+
+Nothing here sorts, counts or compares the whole of a table: each method is served by an index, or
+stops after so many rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, models
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Left
+
+from .lifecycle import Meaning
+
+if TYPE_CHECKING:
+    from .models import Task, TaskStatusEvent  # noqa: F401 (the types of the rows)
+
+#: So many characters of an error message hold its first line, for a list.
+ERROR_START = 200
+#: More tasks than these about one entity are not searched for its events.
+MAX_TASKS_OF_ENTITY = 1000
+
+
+class TaskQuerySet(QuerySet["Task"]):
+    """Reads of tasks."""
+
+    def meaning(self, meaning: Meaning) -> TaskQuerySet:
+        """Return the tasks whose status means ``meaning``."""
+        return self.filter(meaning=meaning.value)
+
+    def silent(self, *, after: timedelta, now: datetime) -> TaskQuerySet:
+        """Return the running tasks of which nothing was heard for longer than ``after``."""
+        return self.meaning(Meaning.RUNNING).filter(last_received_at__lt=now - after)
+
+    def search(self, term: str) -> TaskQuerySet:
+        """Return the tasks whose id begins with ``term``, and those about the entity ``term``."""
+        return self.filter(begins_with("task_id", term) | Q(entity_id=term))
+
+    def for_list(self) -> TaskQuerySet:
+        """Leave out what a list does not show; ``error_start`` is the beginning of the error message."""
+        orders = [field.name for field in self.model._meta.fields if field.name.endswith("_order")]
+        return self.defer("error_message", *orders).annotate(error_start=Left("error_message", ERROR_START))
+
+    def counts(self, *, cap: int, silent_after: timedelta, now: datetime) -> dict[str, int]:
+        """Return how many tasks there are of each meaning, and under ``silent``, in one query.
+
+        No count goes beyond ``cap`` + 1, which stands for "more than ``cap``".
+        """
+        counted = {meaning.value: self.meaning(meaning) for meaning in Meaning}
+        counted["silent"] = self.silent(after=silent_after, now=now)
+        selects: list[str] = []
+        parameters: list[Any] = []
+        for rows in counted.values():
+            sql, values = rows.order_by().values("pk")[: cap + 1].query.sql_with_params()
+            selects.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted)")  # noqa: S608 (the ORM's own SQL)
+            parameters += values
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(f"SELECT {', '.join(selects)}", parameters)
+            return dict(zip(counted, cursor.fetchone(), strict=True))
+
+
+class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
+    """Reads of the ledger."""
+
+    def search(self, term: str) -> TaskStatusEventQuerySet:
+        """Return the events of tasks whose id begins with ``term``, or that are about the entity ``term``."""
+        tasks: Any = self.model._meta.get_field("task").related_model
+        about = list(
+            tasks.objects.using(self.db)
+            .filter(entity_id=term)
+            .values_list("pk", flat=True)[:MAX_TASKS_OF_ENTITY]
+        )
+        found = begins_with("task_id", term)
+        return self.filter(found | Q(task_id__in=about) if about else found)
+
+    def for_list(self) -> TaskStatusEventQuerySet:
+        """Leave out the JSON and the long texts, which a list does not show."""
+        return self.defer("metadata", "additional_properties", "unknown_fields", "error_message")
+
+    def for_page(self) -> TaskStatusEventQuerySet:
+        """Return events as a task's page tells them: the last received first, without the JSON."""
+        return self.order_by("-pk").defer("metadata", "additional_properties", "unknown_fields")
+
+
+def begins_with(field: str, prefix: str) -> Q:
+    """Return the condition that ``field`` begins with ``prefix``, as a range that an index serves.
+
+    Both databases compare the ids of tasks by code points (collation "C", BINARY), where a LIKE
+    would miss the index on SQLite, and on PostgreSQL with the term as a bound parameter.
+    """
+    condition = Q(**{f"{field}__gte": prefix})
+    end = _after_all_with(prefix)
+    return condition & Q(**{f"{field}__lt": end}) if end else condition
+
+
+def _after_all_with(prefix: str) -> str:
+    """Return the least text greater than all that begin with ``prefix``, or "" where there is none."""
+    prefix = prefix.rstrip("\U0010ffff")
+    if not prefix:
+        return ""
+    following = ord(prefix[-1]) + 1
+    # Surrogates are no characters.
+    return prefix[:-1] + chr(0xE000 if following == 0xD800 else following)
+
+
+def known_values(model: type[models.Model], column: str, *, using: str, most: int = 100) -> list[str]:
+    """Return the distinct values of an indexed text column, sorted, at most ``most``.
+
+    It jumps from each value to the next one in the index (a loose index scan), where a SELECT
+    DISTINCT reads the whole table. IS NOT NULL is what lets a partial index serve.
+    """
+    quote = connections[using].ops.quote_name
+    table, name = quote(model._meta.db_table), quote(column)
+    sql = f"""
+        WITH RECURSIVE known(value, place) AS (
+            SELECT MIN({name}), 1 FROM {table} WHERE {name} IS NOT NULL
+            UNION ALL
+            SELECT (SELECT MIN({name}) FROM {table} WHERE {name} > known.value), place + 1
+            FROM known WHERE known.value IS NOT NULL AND place < %s
+        )
+        SELECT value FROM known WHERE value IS NOT NULL
+    """  # noqa: S608 (the only variable parts are the names of a table and a column)
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql, [most])
+        return [value for (value,) in cursor.fetchall()]
+
+
+def in_batches(rows: QuerySet[Any], *, size: int = 2000) -> Iterator[Any]:
+    """Yield all rows, the greatest primary key first, in constant memory and without a long transaction.
+
+    Each batch is a query of its own that goes on where the last one ended, so that neither a
+    pooler in transaction mode nor SQLite's writers are minded by a slow reader.
+    """
+    rows = rows.order_by("-pk")
+    batch = list(rows[:size])
+    while batch:
+        yield from batch
+        batch = list(rows.filter(pk__lt=batch[-1].pk)[:size]) if len(batch) == size else []

@@ -1,0 +1,103 @@
+"""How values look: what a sender wrote is text and nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tasks.admin import display
+from tasks.lifecycle import Meaning
+
+EVIL = '"><script>alert(1)</script>'
+
+
+@pytest.mark.parametrize(
+    "render", [display.badge, display.text_block, lambda text: display.pretty_json({text: text})]
+)
+def test_sender_text_is_never_markup(render: Any) -> None:
+    assert "<script" not in render(EVIL)
+    assert "&lt;script&gt;" in render(EVIL)
+
+
+@pytest.mark.parametrize(
+    ("status", "class_", "text"),
+    [
+        ("oom", "st-failed", "✖</span> oom"),
+        ("st-running", "st-other", "?</span> st-running"),
+        (None, "st-other", "?</span> no status"),
+        (" ", "st-other", "?</span> (blank)"),
+        ("Completed", "st-succeeded", "✔</span> Completed"),
+    ],
+)
+def test_a_badge_has_the_class_of_the_meaning_and_the_senders_word(
+    status: Any, class_: str, text: str
+) -> None:
+    badge = display.badge(status)
+
+    assert f'class="st-badge {class_}"' in badge
+    assert text in badge
+
+
+def test_every_meaning_has_a_symbol_and_a_name() -> None:
+    assert set(display.SYMBOLS) == set(display.NAMES) == set(Meaning)
+    assert len(set(display.SYMBOLS.values())) == len(Meaning)
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"), [(0, "0 %"), (99.99, "99.9 %"), (100, "100 %"), (12.5, "12.5 %")]
+)
+def test_percent_says_100_only_of_100(progress: float, text: str) -> None:
+    assert display.percent(progress) == text
+    assert text in display.progress_bar(progress, Meaning.RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [
+        (None, "—"),
+        (timedelta(), "0.0 s"),
+        (timedelta(seconds=59.99), "59.9 s"),
+        (timedelta(seconds=184), "3 min 04 s"),
+        (timedelta(hours=1, minutes=2, seconds=59), "1 h 02 min"),
+        (timedelta(days=2, hours=5), "2 d 05 h"),
+        (timedelta(seconds=-90), "-1 min 30 s"),
+    ],
+)
+def test_duration(length: Any, text: str) -> None:
+    assert display.duration(length) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [(None, ""), ("", ""), ("\n\n a\nb", "a"), ("x" * 200, "x" * 89 + "…")]
+)
+def test_first_line(text: Any, line: str) -> None:
+    assert display.first_line(text) == line
+
+
+def test_times() -> None:
+    at = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+
+    assert display.exact(None) == display.time_tag(None) == display.ago(None) == "—"
+    assert display.exact(at) == "2026-05-01 12:00:00.250 UTC"
+    assert 'title="2026-05-01 12:00:00.250 UTC"' in display.ago(at)
+    assert ">a minute ago<" in display.ago(datetime.now(UTC) - timedelta(seconds=61))
+
+
+@pytest.mark.parametrize(("value", "is_open"), [({"a": 1}, True), ({str(n): n for n in range(50)}, False)])
+def test_json_is_collapsible(value: Any, is_open: bool) -> None:
+    assert ('<details class="st-json" open>' in display.pretty_json(value)) is is_open
+
+
+@pytest.mark.parametrize("value", [None, {}])
+def test_no_json(value: Any) -> None:
+    assert display.pretty_json(value) == "—"
+
+
+def test_no_text() -> None:
+    assert display.text_block(None) == "—"
+
+
+def test_a_query_string_holds_any_text() -> None:
+    assert display.query("a&b=c d/ü") == "a%26b%3Dc+d%2F%C3%BC"

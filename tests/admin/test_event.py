@@ -1,0 +1,111 @@
+"""The ledger's list and an event's page."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+from tasks.admin.changelist import event_url
+from tasks.admin.event import payload_of
+from tasks.models import TaskStatusEvent
+from tasks.serializers import task_status_event
+from tests.factories import NOON, full_body, record, user
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/sartiq_tasks/taskstatusevent/"
+
+
+def page(client: Client, url: str = LIST) -> str:
+    response = client.get(url)
+    assert response.status_code == 200, url
+    return response.content.decode()
+
+
+def test_the_list(admin_client: Client) -> None:
+    record(NOON, **full_body(status="running"))
+    text = page(admin_client)
+
+    for part in ("2026-05-01 12:00:00.000 UTC", "2026-05-01 12:00:00.500 UTC", "/task/task-1/change/",
+                 "training_status_update", "st-running", "eu-1a", "Searches for the events"):  # fmt: skip
+        assert part in text
+
+
+def test_the_queries_of_the_list(admin_client: Client, django_assert_num_queries: Any) -> None:
+    for number in range(3):
+        record(task_id=f"t{number}", metadata={"a": 1})
+    page(admin_client)
+
+    # Session, user, the choices of four filters, the number of rows, the rows.
+    with django_assert_num_queries(8):
+        page(admin_client)
+    # The tasks about the entity.
+    with django_assert_num_queries(9):
+        page(admin_client, f"{LIST}?q=t1")
+
+
+def test_an_event_page_holds_every_field(admin_client: Client, django_assert_num_queries: Any) -> None:
+    event = record(**full_body())
+    url = event_url(event.event_id)
+    page(admin_client, url)
+    # Session, user, event.
+    with django_assert_num_queries(3):
+        text = html.unescape(page(admin_client, url))
+
+    for part in (
+        "task-1",
+        "entity-1",
+        "gpu-7",
+        "1.2.3",
+        "out of memory",
+        "resource",
+        '"losses"',
+        '"gpu": "A100"',
+    ):
+        assert part in text
+
+
+def test_the_payload_is_the_event_as_it_can_be_sent(admin_client: Client) -> None:
+    record(**full_body())
+    event = TaskStatusEvent.objects.get()
+    payload = payload_of(event)
+
+    assert task_status_event.run_validation(payload) == task_status_event.run_validation(full_body())
+    shown = re.search(r'<pre id="payload"[^>]*>(.*?)</pre>', page(admin_client, event_url(event.pk)))
+    assert shown is not None
+    assert json.loads(html.unescape(shown[1])) == payload
+
+
+@pytest.mark.parametrize(("key", "shown"), [(b"evt-1", "evt-1"), (b"\xff\x00", "ff00"), (b"a\x01", "6101")])
+def test_the_key_is_text_where_it_is_text(admin_client: Client, key: bytes, shown: str) -> None:
+    event = record(key=key)
+
+    assert shown in page(admin_client, event_url(event.event_id))
+
+
+@pytest.mark.parametrize(
+    "permissions", [("view_taskstatusevent",), ("view_taskstatusevent", "add_taskstatusevent")]
+)
+def test_the_view_permission_suffices_and_none_alters(client: Client, permissions: tuple[str, ...]) -> None:
+    url = event_url(record().event_id)
+    client.force_login(user(*permissions, is_staff=True))
+
+    assert "failed" not in page(client, url)
+    assert client.post(url, {"status": "failed"}).status_code == 403
+    assert client.get(f"{LIST}add/").status_code == 403
+    assert client.get(url.replace("change", "delete")).status_code == 403
+
+
+def test_not_even_a_superuser_alters(client: Client) -> None:
+    url = event_url(record().event_id)
+    client.force_login(get_user_model().objects.create_superuser("root"))
+
+    assert client.post(url, {"status": "failed"}).status_code == 403
+    assert client.post(url.replace("change", "delete"), {"post": "yes"}).status_code == 403
+    client.post(LIST, {"action": "delete_selected", "_selected_action": "1", "post": "yes"})
+    assert TaskStatusEvent.objects.get().status == "running"

@@ -1,0 +1,206 @@
+"""The dashboard and a task's page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from tasks.admin import paginator, task
+from tasks.admin.changelist import task_url
+from tasks.models import Task
+from tests.factories import NOON, minutes, record, user
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/sartiq_tasks/task/"
+EVIL = '"><script>alert(1)</script>'
+
+
+def page(client: Client, url: str = LIST) -> str:
+    response = client.get(url)
+    assert response.status_code == 200, url
+    return response.content.decode()
+
+
+def listed(html: str) -> list[str]:
+    return re.findall(r'class="field-id_shown"><a href="[^"]*">([^<]*)<', html)
+
+
+def test_the_dashboard_tells_all_of_a_task(admin_client: Client) -> None:
+    record(
+        task_id="t-1",
+        status="Crashed",
+        progress=42.5,
+        entity_id="e-1",
+        origin_zone="z",
+        origin_instance="i",
+        error_message="boom\nmore",
+        started_at="2026-05-01T12:00:00Z",
+        completed_at="2026-05-01T13:02:00Z",
+    )
+    html = page(admin_client)
+
+    for text in (
+        "t-1",
+        "st-failed",
+        "Crashed",
+        "42.5 %",
+        "training",
+        "e-1",
+        "z / i",
+        "1 h 02 min",
+        ">boom<",
+        "now<",
+    ):
+        assert text in html
+    assert "more<" not in html
+
+
+def test_newest_activity_first_and_the_other_way_round(admin_client: Client) -> None:
+    for minute, task_id in enumerate("abc"):
+        record(NOON + minutes(minute), task_id=task_id)
+
+    assert listed(page(admin_client)) == ["c", "b", "a"]
+    assert listed(page(admin_client, f"{LIST}?o=6")) == ["a", "b", "c"]
+
+
+def test_counts_are_links_to_the_filter(admin_client: Client) -> None:
+    record(NOON, task_id="silent")
+    record(task_id="heard")
+    record(task_id="failed", status="failed")
+    html = page(admin_client, f"{LIST}?meaning=running")
+    counts = dict(re.findall(r'id="st-count-(\w+)".*?<strong>(\d+)</strong>', html))
+
+    assert counts == {
+        "queued": "0", "running": "2", "succeeded": "0", "failed": "1", "cancelled": "0", "other": "0",
+        "silent": "1",
+    }  # fmt: skip
+    assert re.search(r'st-running" href="\?meaning=running" aria-current="true"', html)
+    assert listed(page(admin_client, f"{LIST}?silent=1")) == ["silent"]
+
+
+def test_counts_and_pages_stop(admin_client: Client, monkeypatch: Any) -> None:
+    monkeypatch.setattr(paginator, "MAX_COUNT", 60)
+    monkeypatch.setattr(task, "MAX_COUNT", 60)
+    for number in range(62):
+        record(task_id=f"t{number}")
+    html = page(admin_client, f"{LIST}?p=2")
+
+    assert "60+ tasks" in html
+    assert "<strong>60+</strong>" in html
+    assert len(listed(html)) == 10
+
+
+def test_the_queries_of_the_dashboard(admin_client: Client, django_assert_num_queries: Any) -> None:
+    for number in range(3):
+        record(task_id=f"t{number}", error_message="boom", origin_zone="z")
+    page(admin_client)
+
+    # Session, user, counts, the choices of three filters, the number of rows, the rows.
+    with django_assert_num_queries(8):
+        page(admin_client, f"{LIST}?meaning=running")
+
+
+@pytest.mark.parametrize("events", [1, 30])
+def test_the_queries_of_a_page(admin_client: Client, django_assert_num_queries: Any, events: int) -> None:
+    for number in range(events):
+        record(progress=number)
+    page(admin_client, task_url("task-1"))
+
+    # Session, user, task, events.
+    with django_assert_num_queries(4):
+        page(admin_client, task_url("task-1"))
+
+
+@pytest.mark.parametrize(
+    "task_id", ["", " ", ".", "..", "_empty", "a/b", "a/change", "?#%&+", "ü\n\t", EVIL, "x" * 255]
+)
+def test_every_id_can_be_opened_from_the_list(admin_client: Client, task_id: str) -> None:
+    record(task_id=task_id)
+    (url,) = re.findall(r'class="field-id_shown"><a href="([^"]*)"', page(admin_client))
+    response = admin_client.get(url)
+
+    assert response.status_code == 200
+    assert response.context["original"].pk == task_id
+    assert reverse("admin:sartiq_tasks_task_changelist") in url
+    assert not re.search(r"/\.{0,2}/", url)
+
+
+def test_a_page_tells_everything(admin_client: Client) -> None:
+    record(NOON, status="pending", progress=0, timestamp=NOON.isoformat())
+    record(
+        NOON,
+        status="failed",
+        progress=30,
+        timestamp=(NOON + minutes(2)).isoformat(),
+        error_message="boom\nmore",
+        error_category="oom",
+    )
+    record(NOON, status="running", progress=10, timestamp=(NOON + minutes(1)).isoformat())
+    record(NOON, status="running", progress=10, timestamp=(NOON + minutes(1)).isoformat())
+    html = page(admin_client, task_url("task-1"))
+
+    for text in (
+        "boom\nmore", "Error: oom", "<svg", "status: pending → running", "progress: 10 % → 30 %",
+        "delivered 2 times", "late: received 2026-05-01 12:00:00.000 UTC", "+1 min 00 s", "task_id=task-1",
+    ):  # fmt: skip
+        assert text in html
+    assert "data-seconds" not in html
+
+
+def test_a_running_task_refreshes_itself(admin_client: Client) -> None:
+    record()
+
+    assert 'data-seconds="5"' in page(admin_client, task_url("task-1"))
+
+
+def test_more_events_than_a_page_tells(admin_client: Client, monkeypatch: Any) -> None:
+    monkeypatch.setattr(task, "MAX_EVENTS", 2)
+    for number in range(5):
+        record(progress=number)
+    html = page(admin_client, task_url("task-1"))
+
+    assert "3 earlier events are not shown here" in html
+    assert "progress: 3 % → 4 %" in html
+
+
+def test_no_such_task(admin_client: Client) -> None:
+    assert admin_client.get(task_url("none")).status_code == 302
+
+
+def test_sender_text_stays_text(admin_client: Client) -> None:
+    fields = ("task_id", "status", "event_type", "task_type", "entity_id", "origin_zone", "error_message")
+    record(**dict.fromkeys(fields, EVIL), error_category=EVIL)
+
+    for url in (LIST, task_url(EVIL)):
+        assert "<script>alert" not in page(admin_client, url)
+
+
+def test_the_view_permission_suffices_and_shows_no_more(client: Client) -> None:
+    record()
+    client.force_login(user("view_task", is_staff=True))
+    html = page(client, task_url("task-1"))
+
+    assert "taskstatusevent" not in html
+    assert listed(page(client)) == ["task-1"]
+    assert client.post(task_url("task-1"), {"task_id": "x"}).status_code == 403
+
+
+def test_without_the_permission(client: Client) -> None:
+    record()
+    client.force_login(user(is_staff=True))
+
+    for url in (LIST, f"{LIST}export.csv", task_url("task-1")):
+        assert client.get(url).status_code == 403
+
+
+def test_duration_by_what_is_known() -> None:
+    now = timezone.now()
+    record(NOON, status="running")
+    assert Task.objects.get().duration(now) == now - NOON
+    record(NOON + minutes(3), status="failed")
+    assert Task.objects.get().duration(now) == minutes(3)

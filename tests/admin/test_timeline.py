@@ -1,0 +1,92 @@
+"""A task's history: in event order, with what each event changed."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from tasks.admin.timeline import Entry, phases, plot, timeline
+from tasks.conf import app_settings
+from tasks.models import TaskStatusEvent
+from tests.factories import NOON, minutes, record
+
+pytestmark = pytest.mark.django_db
+
+
+def entries() -> list[Entry]:
+    return timeline(TaskStatusEvent.objects.all(), app_settings())
+
+
+def at(number: float) -> str:
+    return (NOON + minutes(number)).isoformat()
+
+
+def test_event_order_whatever_the_order_of_arrival() -> None:
+    record(NOON + minutes(9), timestamp=at(5), progress=50)
+    record(NOON + minutes(9), timestamp=at(1), progress=10)
+    record(NOON + minutes(9), timestamp=at(9), progress=90)
+
+    assert [entry.event.progress for entry in entries()] == [10, 50, 90]
+    assert [entry.is_late for entry in entries()] == [True, False, False]
+    assert [entry.since for entry in entries()] == [None, minutes(4), minutes(4)]
+
+
+def test_what_changed() -> None:
+    record(NOON, timestamp=at(0), status="pending", progress=0)
+    record(NOON, timestamp=at(1), status=None, progress=0, origin_zone="z")
+    record(NOON, timestamp=at(2), status="running", progress=7.25, origin_zone="z", error_category=" ")
+
+    assert [entry.changes for entry in entries()] == [
+        [],
+        ["origin zone: — → z"],
+        ["status: pending → running", "progress: 0 % → 7.2 %", "error category: — → (blank)"],
+    ]
+
+
+def test_a_clock_that_is_ahead_is_marked() -> None:
+    record(NOON, timestamp=at(60))
+    (entry,) = entries()
+
+    assert (entry.is_ahead, entry.at) == (True, NOON)
+
+
+def test_phases_and_how_long_each_took() -> None:
+    for minute, status in enumerate(["pending", "running", None, "running", "failed"]):
+        record(NOON, timestamp=at(minute), status=status)
+
+    assert [(phase.status, phase.length) for phase in phases(entries(), timezone.now())] == [
+        ("pending", minutes(1)),
+        ("running", minutes(3)),
+        ("failed", None),
+    ]
+
+
+def test_a_phase_that_goes_on_lasts_until_now() -> None:
+    record(NOON, timestamp=at(0), status="running")
+
+    assert [phase.length for phase in phases(entries(), NOON + minutes(5))] == [minutes(5)]
+
+
+def test_no_phase_without_a_status() -> None:
+    record(NOON, status=None)
+
+    assert phases(entries(), NOON) == []
+
+
+def test_plot() -> None:
+    record(NOON, timestamp=at(0), progress=0)
+    record(NOON, timestamp=at(1), progress=50)
+    record(NOON, timestamp=at(4), progress=100)
+    drawn = plot(entries())
+
+    assert drawn is not None
+    assert drawn.line == "0.0,120.0 160.0,60.0 640.0,0.0"
+    assert (drawn.start, drawn.end) == (NOON, NOON + minutes(4))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_no_plot_of_one_time(count: int) -> None:
+    for _number in range(count):
+        record(NOON)
+
+    assert plot(entries()) is None

@@ -1,0 +1,112 @@
+"""Reads: what they find, and that they need no more than they should."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tasks.lifecycle import Meaning
+from tasks.models import Task, TaskStatusEvent
+from tasks.querysets import begins_with, in_batches, known_values
+from tests.factories import NOON, minutes, record
+
+pytestmark = pytest.mark.django_db
+
+
+def ids(tasks: Any) -> set[str]:
+    return set(tasks.values_list("task_id", flat=True))
+
+
+def test_by_meaning_whatever_the_word() -> None:
+    record(task_id="a", status="In-Progress")
+    record(task_id="b", status="oom")
+
+    assert ids(Task.objects.meaning(Meaning.RUNNING)) == {"a"}
+
+
+def test_silent_are_the_running_ones_of_which_nothing_was_heard() -> None:
+    record(NOON, task_id="silent")
+    record(NOON, task_id="ended", status="failed")
+    record(NOON + minutes(6), task_id="heard")
+
+    assert ids(Task.objects.silent(after=minutes(15), now=NOON + minutes(20))) == {"silent"}
+
+
+@pytest.mark.parametrize(
+    ("term", "found"),
+    [
+        ("a", {"a", "ab", "a_b"}),
+        ("a_", {"a_b"}),
+        ("ab", {"ab"}),
+        ("A", set()),
+        ("", {"", "a", "ab", "a_b", "ü", "\U0010ffff", "\ud7ffx", "\ue000"}),
+        ("\ud7ff", {"\ud7ffx"}),
+        ("\U0010ffff", {"\U0010ffff"}),
+        ("e-1", {"ab"}),
+        ("e-", set()),
+    ],
+)
+def test_search_of_tasks_and_events(term: str, found: set[str]) -> None:
+    for task_id in ("", "a", "ab", "a_b", "ü", "\U0010ffff", "\ud7ffx", "\ue000"):
+        record(task_id=task_id, entity_id="e-1" if task_id == "ab" else None)
+
+    assert ids(Task.objects.search(term)) == found
+    assert ids(TaskStatusEvent.objects.search(term)) == found
+
+
+def test_a_prefix_is_a_range_of_the_index() -> None:
+    plan = Task.objects.filter(begins_with("task_id", "abc")).explain()
+
+    assert "task_id" in plan
+    assert "SCAN" not in plan or connection.vendor == "postgresql"
+
+
+def test_counts_in_one_query(django_assert_num_queries: Any) -> None:
+    for number in range(4):
+        record(NOON, task_id=f"running-{number}")
+    record(NOON, task_id="failed", status="failed")
+
+    with django_assert_num_queries(1):
+        counts = Task.objects.counts(cap=2, silent_after=minutes(1), now=NOON + minutes(2))
+
+    assert counts == {
+        "queued": 0, "running": 3, "succeeded": 0, "failed": 1, "cancelled": 0, "other": 0, "silent": 3,
+    }  # fmt: skip
+
+
+def test_known_values_are_found_in_one_query_and_bounded(django_assert_num_queries: Any) -> None:
+    for place, zone in enumerate(["b", "a", None, "c", "a", ""]):
+        record(task_id=str(place), origin_zone=zone)
+
+    with django_assert_num_queries(1):
+        assert known_values(Task, "origin_zone", using="default") == ["", "a", "b", "c"]
+    assert known_values(Task, "origin_zone", using="default", most=2) == ["", "a"]
+    assert known_values(Task, "error_category", using="default") == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
+def test_batches_hold_every_row_once_from_the_last_on(size: int) -> None:
+    for number in range(4):
+        record(task_id=f"t{number}")
+
+    assert [task.pk for task in in_batches(Task.objects.all(), size=size)] == ["t3", "t2", "t1", "t0"]
+
+
+def test_no_batch_of_nothing() -> None:
+    assert list(in_batches(Task.objects.all())) == []
+
+
+def test_a_list_reads_no_json_and_only_the_beginning_of_an_error(django_assert_num_queries: Any) -> None:
+    record(error_message="x" * 10_000, metadata={"a": 1})
+
+    with django_assert_num_queries(2):
+        task = Task.objects.for_list().get()
+        event = TaskStatusEvent.objects.for_list().get()
+
+    assert len(task.error_start) == 200
+    assert {"error_message", "last_order"} <= task.get_deferred_fields()
+    assert {"error_message", "metadata"} <= event.get_deferred_fields()
+    assert task.duration(NOON) < timedelta()
