@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -203,3 +205,18 @@ def test_the_openapi_document_tells_the_scheme(settings: Any, classes: list[str]
 
     assert set(document["components"]["securitySchemes"]) == schemes
     assert document["paths"]["/api/v1/tasks/webhook"]["post"]["security"][0].keys() == schemes
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("signing")
+def test_what_the_documentation_tells_a_sender(live_server: Any) -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "how-to-sign.md").read_text()
+    code = next(
+        block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "requests.post" in block
+    )
+    names: dict[str, Any] = {"URL": f"{live_server}{WEBHOOK}", "SECRET": NEW}
+
+    exec(code, names)
+
+    assert names["answer"].json()["duplicate"] is False
+    assert bytes(TaskStatusEvent.objects.get().idempotency_key).decode() == names["message_id"]

@@ -1,0 +1,88 @@
+"""docs/configuration.md against the code: every variable and every key, with its default and its check."""
+
+from __future__ import annotations
+
+import ast
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.checks import _JUDGEMENTS
+from tasks.conf import AppSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT, KEYS = (
+    [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in part.splitlines()
+        if line[:3] == "| `"
+    ]
+    for part in (ROOT / "docs" / "configuration.md").read_text().split("## `SARTIQ_TASKS`")
+)
+DOCUMENTED = {row[0].strip("`"): row[1] for row in ENVIRONMENT}
+#: What prometheus-client reads by itself.
+ELSEWHERE = {"PROMETHEUS_MULTIPROC_DIR"}
+
+
+def read_by_settings() -> dict[str, ast.expr | None]:
+    """Return what the project reads of the environment, and each one's default as it is written."""
+    found: dict[str, ast.expr | None] = {}
+    for path in (ROOT / "sartiq_tasks").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("env."):
+                name = ast.literal_eval(node.args[0])
+                default = next((word.value for word in node.keywords if word.arg == "default"), None)
+                found[name] = found.get(name) or default
+    return found
+
+
+def read_by_the_server() -> dict[str, str]:
+    return dict(re.findall(r"\$\{([A-Z_]+):-([^}]+)\}", (ROOT / "scripts" / "serve").read_text()))
+
+
+def test_every_variable_is_documented_and_every_one_documented_is_read() -> None:
+    assert set(DOCUMENTED) == set(read_by_settings()) | set(read_by_the_server()) | ELSEWHERE
+    assert len(DOCUMENTED) == len(ENVIRONMENT)
+
+
+def shown(default: Any) -> str:
+    if default in (None, "", [], {}) and default is not False:
+        return "none"
+    return f"`{({True: 'on', False: 'off'}.get(default, default)) if isinstance(default, bool) else default}`"
+
+
+@pytest.mark.parametrize(("name", "default"), read_by_settings().items(), ids=lambda value: str(value)[:20])
+def test_the_default_of_a_variable(name: str, default: ast.expr | None) -> None:
+    if default is None:
+        assert DOCUMENTED[name] == "required"
+    elif isinstance(default, (ast.Constant, ast.List, ast.Dict)):
+        assert DOCUMENTED[name] == shown(ast.literal_eval(default))
+    else:
+        assert DOCUMENTED[name] not in ("required", "none")
+
+
+@pytest.mark.parametrize(("name", "default"), read_by_the_server().items())
+def test_the_default_of_the_servers(name: str, default: str) -> None:
+    assert DOCUMENTED[name] == f"`{default}`"
+
+
+def test_every_key_is_documented_with_its_default_and_its_check() -> None:
+    defaults = {name.upper(): value for name, value in vars(AppSettings()).items()}
+    documented = {
+        row[0].strip("`"): (eval(row[1].strip("`"), {"timedelta": timedelta}), row[2].strip("`"))
+        for row in KEYS
+    }
+
+    assert documented == {key: (defaults[key], code) for key, (code, _) in _JUDGEMENTS.items()}
+
+
+def test_every_code_is_documented() -> None:
+    source, page = (
+        (ROOT / "tasks" / "checks.py").read_text(),
+        (ROOT / "docs" / "configuration.md").read_text(),
+    )
+
+    assert set(re.findall(r'"sartiq_tasks\.([EW]\d+)"', source)) == set(re.findall(r"\b([EW]\d{3})\b", page))
