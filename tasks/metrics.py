@@ -8,7 +8,7 @@ each process counts in files there and any process answers for all.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from django.utils import timezone
 from .models import Task
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Counter, Histogram
+    from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 
 #: Seconds; a delivery takes a few milliseconds, and a database that waits takes seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -65,19 +65,26 @@ def _counted() -> CollectorRegistry:
 
 
 def _newest_event() -> CollectorRegistry:
-    """Return the age of the newest event, or nothing where there is none or the database is away."""
-    from prometheus_client import CollectorRegistry, Gauge
+    from prometheus_client import CollectorRegistry
 
     registry = CollectorRegistry()
-    try:
-        newest = Task.objects.aggregate(newest=Max("last_received_at"))["newest"]
-    except Error:
-        return registry
-    if newest is not None:
-        age = Gauge(
-            "sartiq_tasks_newest_event_age_seconds",
-            "Time since the newest event was received",
-            registry=registry,
-        )
-        age.set((timezone.now() - newest).total_seconds())
+    registry.register(_NewestEvent())
     return registry
+
+
+class _NewestEvent:
+    # No Gauge: that would leave its value in a file of PROMETHEUS_MULTIPROC_DIR, to be read when it is old.
+    def collect(self) -> Iterator[Metric]:
+        """Yield the age of the newest event, or nothing where there is none or the database is away."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        try:
+            newest = Task.objects.aggregate(newest=Max("last_received_at"))["newest"]
+        except Error:
+            return
+        if newest is not None:
+            yield GaugeMetricFamily(
+                "sartiq_tasks_newest_event_age_seconds",
+                "Time since the newest event was received",
+                value=(timezone.now() - newest).total_seconds(),
+            )

@@ -158,6 +158,22 @@ def test_off_imports_no_client() -> None:
     assert run(code).split() == ["False", "False"]
 
 
+def test_the_age_is_of_now_and_stays_in_no_file(tmp_path: Path) -> None:
+    code = (
+        DJANGO
+        + "from datetime import datetime, UTC; from unittest.mock import Mock; from tasks import metrics\n"
+        + "metrics.Task = Mock()\n"
+        + "metrics.Task.objects.aggregate.return_value = {'newest': datetime(2026, 1, 1, tzinfo=UTC)}\n"
+        + "metrics.exposition()\n"
+        + "print(metrics.exposition()[0].decode())"
+    )
+
+    lines = run(code, PROMETHEUS_MULTIPROC_DIR=str(tmp_path)).splitlines()
+
+    assert len([line for line in lines if line.startswith("sartiq_tasks_newest_event_age_seconds")]) == 1
+    assert list(tmp_path.glob("gauge*")) == []
+
+
 def test_any_process_answers_for_all(tmp_path: Path) -> None:
     count = DJANGO + "from tasks import metrics; metrics.count('stored', [], 0.004)"
     show = (
