@@ -95,23 +95,10 @@ def database() -> Iterator[str]:
         with (server.pgdata / "pg_hba.conf").open("a") as access:
             access.write("host all all 10.77.0.0/24 trust\n")
         owner = pwd.getpwuid(server.pgdata.stat().st_uid).pw_name
+        inside = ["ip", "netns", "exec", "database", "setpriv", f"--reuid={owner}", "--clear-groups"]
+        serve = [str(server.bin_path / "postgres"), "-D", str(server.pgdata), "-k", str(server.pgdata)]
         process = subprocess.Popen(
-            [
-                "ip",
-                "netns",
-                "exec",
-                "database",
-                "setpriv",
-                f"--reuid={owner}",
-                "--clear-groups",
-                str(server.bin_path / "postgres"),
-                "-D",
-                str(server.pgdata),
-                "-h",
-                ADDRESSES["database"],
-                "-k",
-                str(server.pgdata),
-            ],
+            [*inside, *serve, "-h", ADDRESSES["database"]],
             cwd=place,
             stderr=subprocess.DEVNULL,
         )
