@@ -198,7 +198,7 @@ def rows(entries: Sequence[timeline.Entry], site: str) -> Iterator[dict[str, Any
             "entry": entry,
             "event": event,
             "url": address.replace("/0/change/", f"/{event.pk}/change/"),
-            "time": display.time_tag(entry.at),
+            "time": display.exact(entry.at),
             "received": display.exact(event.received_at) if entry.is_late else "",
             "since": "" if entry.since is None else f"+{display.duration(entry.since)}",
             "badge": badges[event.status],

@@ -33,6 +33,7 @@ class Entry:
     since: timedelta | None = None
     #: What is not as it was before, in words.
     changes: list[str] = field(default_factory=list)
+    changes_status: bool = False
     #: It was received after an event that follows it in time.
     is_late: bool = False
     #: Its timestamp was too far ahead of the clock, and its time of receipt counts.
@@ -57,6 +58,7 @@ def timeline(events: Iterable[TaskStatusEvent], settings: AppSettings) -> list[E
         previous = entries[place - 1] if place else None
         entry.since = entry.at - previous.at if previous else None
         entry.changes = _changes(entry.event, previous.event if previous else None, status)
+        entry.changes_status = entry.event.status not in (None, status)
         status = entry.event.status if entry.event.status is not None else status
     earliest_after: int | None = None
     for entry in reversed(entries):
@@ -118,6 +120,7 @@ class Plot:
     """The progress over time as coordinates of an SVG."""
 
     line: str
+    #: Where the status changes: x, y, the entry.
     points: Sequence[tuple[str, str, Entry]]
     start: datetime
     end: datetime
@@ -134,5 +137,6 @@ def plot(entries: Sequence[Entry]) -> Plot | None:
         x = (entry.at - start) / (end - start) * WIDTH
         return f"{x:.1f}", f"{HEIGHT - entry.event.progress / 100 * HEIGHT:.1f}", entry
 
-    points = [place(entry) for entry in entries]
-    return Plot(" ".join(f"{x},{y}" for x, y, _entry in points), points, start, end)
+    places = [place(entry) for entry in entries]
+    points = [one for one in places if one[2].changes_status]
+    return Plot(" ".join(f"{x},{y}" for x, y, _entry in places), points, start, end)

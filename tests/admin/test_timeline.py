@@ -80,6 +80,7 @@ def test_plot() -> None:
     drawn = plot(entries())
 
     assert drawn is not None
+    assert [(x, y) for x, y, _entry in drawn.points] == [("0.0", "120.0")]
     assert drawn.line == "0.0,120.0 160.0,60.0 640.0,0.0"
     assert (drawn.start, drawn.end) == (NOON, NOON + minutes(4))
 
