@@ -98,9 +98,8 @@ def time_tag(at: datetime | None, text: str | None = None) -> SafeString | str:
     """Return a time, by default exactly, with the exact time on hover."""
     if at is None:
         return EMPTY
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), text or exact(at)
-    )
+    told = exact(at)
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), told, text or told)
 
 
 def ago(at: datetime | None) -> SafeString | str:
