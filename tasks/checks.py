@@ -136,6 +136,8 @@ _JUDGEMENTS: Mapping[str, tuple[str, _Judgement]] = {
     "THROTTLE_TOKEN_REQUESTS": ("sartiq_tasks.E023", _rate),
     "THROTTLE_CACHE": ("sartiq_tasks.E024", _cache_alias),
     "METRICS_TOKEN": ("sartiq_tasks.E025", _secret),
+    "REJECTED_RETENTION": ("sartiq_tasks.E013", _duration),
+    "REJECTED_PER_MINUTE": ("sartiq_tasks.E014", _whole_number(0)),
 }
 
 

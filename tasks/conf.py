@@ -57,6 +57,10 @@ class AppSettings:
     permission_classes: tuple[str, ...] = ("tasks.permissions.MayPostEvents",)
     #: How long a delivery waits for a PostgreSQL that answers nothing, or None for as long as it takes.
     database_timeout: timedelta | None = timedelta(seconds=20)
+    #: How long refused deliveries are kept; ``prune_task_events`` deletes older ones.
+    rejected_retention: timedelta = timedelta(days=30)
+    #: How many refused deliveries of one client are kept in a minute; those beyond are counted.
+    rejected_per_minute: int = 60
     #: The OAuth 2 scope that a token must have.
     scope: str = "tasks:webhook"
     #: How long a process may take a token, its application and its user for what they were. Zero asks the

@@ -44,8 +44,10 @@ class BodyTooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "body_too_large"
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, start: bytes = b"") -> None:
         super().__init__(f"The body is longer than {limit} bytes.")
+        #: What was read of the body.
+        self.start = start
 
 
 class DatabaseUnavailable(APIException):

@@ -186,3 +186,38 @@ class TaskStatusEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task_id}: {self.event_type}"
+
+
+class RejectedDelivery(models.Model):
+    """A delivery of a known sender that was refused, kept for a person to look at.
+
+    ``tasks.rejections`` writes it. It is kept for ``REJECTED_RETENTION``.
+    """
+
+    received_at = models.DateTimeField(_("received at"))
+    source = NameField(_("source"), help_text=_("The client that sent it."))
+    status = models.PositiveSmallIntegerField(_("answer"))
+    errors = models.JSONField(_("errors"))
+    #: Each ``field:type`` once, a space before and after it, for the filters to find.
+    faults = models.TextField(_("faults"))
+    headers = models.JSONField(_("headers"))
+    idempotency_key = models.BinaryField(_("idempotency key"), null=True)
+    body = models.BinaryField(_("body"))
+    is_whole = models.BooleanField(_("whole"))
+    not_kept = models.PositiveIntegerField(
+        _("not kept"), default=0, help_text=_("So many more of that client and minute were only counted.")
+    )
+    accepted_at = models.DateTimeField(_("accepted at"), null=True)
+
+    class Meta:
+        verbose_name = _("refused delivery")
+        verbose_name_plural = _("refused deliveries")
+        default_permissions = ("view",)
+        permissions = [("retry_rejecteddelivery", "Can try refused deliveries again")]
+        indexes = [
+            models.Index(fields=["received_at"], name="sartiq_rejected_received"),
+            models.Index(fields=["source", "received_at"], name="sartiq_rejected_source"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.status}"

@@ -43,7 +43,7 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
         raise BodyTooLarge(limit)
     body = request.body if hasattr(request, "_body") else request.read(limit + 1)
     if len(body) > limit:
-        raise BodyTooLarge(limit)
+        raise BodyTooLarge(limit, start=body)
     request._body = body
     return body
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from .lifecycle import TERMINAL
 from .models import Task, TaskStatusEvent
+from .rejections import outdated
 
 
 def old_events(before: datetime) -> Any:
@@ -70,3 +71,10 @@ def prune_tasks(*, before: datetime, batch: int = 1000) -> Iterator[int]:
         if not deleted:
             return
         yield deleted
+
+
+def prune_rejections(*, now: datetime, batch: int = 1000) -> Iterator[int]:
+    """Delete the refused deliveries that ``rejections.outdated()`` names; yield how many at a time."""
+    old = outdated(now)
+    while found := list(old.values_list("pk", flat=True)[:batch]):
+        yield old.filter(pk__in=found).delete()[0]

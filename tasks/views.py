@@ -32,6 +32,7 @@ from .openapi import DOCUMENT, WebhookSchema
 from .outages import on_live_connection
 from .parsers import check_media_type, parse_json, read_body
 from .recording import payload_digest, record_event
+from .rejections import REFUSALS, keep_refused
 from .serializers import task_status_event
 from .throttling import count_delivery, count_failure, count_token_request
 
@@ -101,10 +102,22 @@ class TaskWebhookView(APIView):
     def post(self, request: Request) -> Response:
         """Store one event. The same event again is answered with the same id."""
         settings = app_settings()
-        check_media_type(request.META.get("CONTENT_TYPE", ""))
-        body = parse_json(read_body(request._request, settings.max_body_bytes), settings)
-        event = task_status_event.run_validation(body)
-        self.task_id = event["task_id"]
+        raw = b""
+        try:
+            raw = read_body(request._request, settings.max_body_bytes)
+            check_media_type(request.META.get("CONTENT_TYPE", ""))
+            body = parse_json(raw, settings)
+            event = task_status_event.run_validation(body)
+            self.task_id = event["task_id"]
+        except REFUSALS as refusal:
+            keep_refused(
+                refusal,
+                body=raw,
+                headers=request.headers,
+                source=self.source,
+                idempotency_key=idempotency_key(request),
+            )
+            raise
         recorded = on_live_connection(
             lambda: record_event(
                 event=event,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,12 @@ from django.contrib.auth.models import Permission
 from oauth2_provider.models import get_access_token_model, get_application_model, set_token_value
 
 from tasks.clients import create_compute_client, issue_token
+from tasks.conf import app_settings
+from tasks.exceptions import ContractViolation, error_item
+from tasks.models import RejectedDelivery
+from tasks.parsers import parse_json
 from tasks.recording import Recorded, payload_digest, record_event
+from tasks.rejections import keep_refused
 from tasks.serializers import task_status_event
 
 _numbers = itertools.count(1)
@@ -61,6 +67,26 @@ def record(received_at: datetime | None = None, key: bytes | None = None, **chan
         idempotency_key=key,
         received_at=received_at,
     )
+
+
+def rejected(content: bytes | None = None, **changes: Any) -> RejectedDelivery:
+    """Return a delivery that was refused for its progress, or for what is wrong with ``content``."""
+    sent = json.dumps(body(progress=101)).encode() if content is None else content
+    keep_refused(
+        _refusal(sent), body=sent, headers={}, source="tests", idempotency_key=changes.pop("key", None)
+    )
+    kept = RejectedDelivery.objects.latest("pk")
+    RejectedDelivery.objects.filter(pk=kept.pk).update(**{"received_at": kept.received_at, **changes})
+    kept.refresh_from_db()
+    return kept
+
+
+def _refusal(sent: bytes) -> ContractViolation:
+    try:
+        task_status_event.run_validation(parse_json(sent, app_settings()))
+    except ContractViolation as violation:
+        return violation
+    return ContractViolation([error_item("string_type", "Input should be a valid string", ["status"])])
 
 
 def minutes(number: float) -> timedelta:

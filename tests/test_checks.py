@@ -72,6 +72,8 @@ def test_the_defaults_pass_their_own_checks(settings: Any) -> None:
         ("METRICS_TOKEN", "too short", "E025"),
         ("METRICS_TOKEN", "\N{LATIN SMALL LETTER E WITH ACUTE}" * 20, "E025"),
         ("METRICS_TOKEN", True, "E025"),
+        ("REJECTED_RETENTION", 30, "E013"),
+        ("REJECTED_PER_MINUTE", -1, "E014"),
         ("DATABASE_TIMEOUT", 20, "E009"),
         ("TOKEN_CACHE", 5, "E012"),
         ("TOKEN_CACHE", timedelta(seconds=-1), "E012"),

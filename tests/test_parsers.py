@@ -7,13 +7,14 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import UnsupportedMediaType
 
 from tasks.conf import AppSettings
-from tasks.exceptions import ContractViolation
-from tasks.parsers import _worded_alike, check_media_type, parse_json
+from tasks.exceptions import BodyTooLarge, ContractViolation
+from tasks.parsers import _worded_alike, check_media_type, parse_json, read_body
 from tasks.recording import canonical_json
 
 SETTINGS = AppSettings()
@@ -168,3 +169,13 @@ def test_storable_json_is_read_as_it_was_written(value: Any) -> None:
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     with suppress(ContractViolation):
         canonical_json(parse_json(body, SETTINGS)).encode()
+
+
+def test_what_was_read_of_a_body_over_the_limit_is_told() -> None:
+    request = RequestFactory().post("/", b"x" * 20, content_type="application/json")
+    request.META["CONTENT_LENGTH"] = ""  # not declared
+
+    with pytest.raises(BodyTooLarge) as raised:
+        read_body(request, 10)
+
+    assert raised.value.start == b"x" * 11

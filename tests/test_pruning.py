@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from tasks.models import Task, TaskStatusEvent
-from tasks.pruning import ended_tasks, old_events, prune_events, prune_tasks
+from tasks.models import RejectedDelivery, Task, TaskStatusEvent
+from tasks.pruning import ended_tasks, old_events, prune_events, prune_rejections, prune_tasks
 from tasks.recording import rebuild_task
-from tests.factories import NOON, minutes, record
+from tests.factories import NOON, minutes, record, rejected
 
 pytestmark = pytest.mark.django_db
 
@@ -123,6 +124,14 @@ def test_old_events_are_told_by_their_time_of_receipt() -> None:
 
     assert old_events(NOON).count() == 0
     assert old_events(NOON + minutes(1)).count() == 1
+
+
+def test_refused_deliveries_go_by_their_own_age() -> None:
+    for age in (0, 1, 2):
+        rejected(received_at=NOON + minutes(age))
+
+    assert list(prune_rejections(now=NOON + timedelta(days=30, minutes=2), batch=1)) == [1, 1]
+    assert RejectedDelivery.objects.get().received_at == NOON + minutes(2)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,3 +1,3 @@
 """The app in Django's admin."""
 
-from . import event, task  # noqa: F401 (imported for their registrations)
+from . import event, rejected, task  # noqa: F401 (imported for their registrations)

@@ -10,8 +10,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from tasks.management.commands.prune_task_events import age
-from tasks.models import Task, TaskStatusEvent
-from tests.factories import record
+from tasks.models import RejectedDelivery, Task, TaskStatusEvent
+from tests.factories import record, rejected
 
 pytestmark = pytest.mark.django_db
 
@@ -21,6 +21,8 @@ def _one_old_task_and_one_new() -> None:
     now = timezone.now()
     record(task_id="old", received_at=now - timedelta(days=100), status="completed")
     record(task_id="new", received_at=now - timedelta(days=10), status="completed")
+    rejected(received_at=now - timedelta(days=30))
+    rejected(received_at=now - timedelta(days=29))
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: Any) -> list[str]:
@@ -29,18 +31,24 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: Any) -> list[str]:
 
 
 def test_deletes_events_and_keeps_tasks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(capsys, "--older-than", "90d") == ["1 events deleted"]
+    assert shown(capsys, "--older-than", "90d") == ["1 events deleted", "1 refused deliveries deleted"]
     assert TaskStatusEvent.objects.get().task_id == "new"
     assert Task.objects.count() == 2
+    assert RejectedDelivery.objects.get().received_at > timezone.now() - timedelta(days=30)
 
 
 def test_remove_tasks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(capsys, "--older-than", "90d", "--remove-tasks") == ["1 events deleted", "1 tasks deleted."]
+    assert shown(capsys, "--older-than", "90d", "--remove-tasks") == [
+        "1 events deleted",
+        "1 tasks deleted.",
+        "1 refused deliveries deleted",
+    ]
     assert Task.objects.get().pk == "new"
 
 
 def test_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(capsys, "--older-than", "90d", "--dry-run") == ["1 events"]
+    assert shown(capsys, "--older-than", "90d", "--dry-run") == ["1 events", "1 refused deliveries"]
+    assert RejectedDelivery.objects.count() == 2
     assert TaskStatusEvent.objects.count() == 2
 
 

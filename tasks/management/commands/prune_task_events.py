@@ -11,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from tqdm import tqdm
 
-from tasks.pruning import ended_tasks, old_events, prune_events, prune_tasks
+from tasks.pruning import ended_tasks, old_events, prune_events, prune_rejections, prune_tasks
+from tasks.rejections import outdated
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
@@ -29,6 +30,7 @@ class Command(BaseCommand):
 
     help = (
         "Delete the events that were received longer ago than an age. Every task keeps its current state. "
+        "Refused deliveries older than the setting REJECTED_RETENTION go too. "
         "It works in small transactions, so that events may be posted meanwhile; stopped half-way, the "
         "next run goes on where this one was."
     )
@@ -52,12 +54,14 @@ class Command(BaseCommand):
         """Prune and report."""
         if batch < 1:
             raise CommandError("--batch must be at least 1.")
-        before = timezone.now() - older_than
-        events = old_events(before).count()
+        now = timezone.now()
+        before = now - older_than
+        events, refused = old_events(before).count(), outdated(now).count()
         if dry_run:
             self.stdout.write(
                 f"{events} events were received before {before:%Y-%m-%d %H:%M} UTC and would go."
             )
+            self.stdout.write(f"{refused} refused deliveries were kept long enough and would go.")
             return
         deleted = self._count(prune_events(before=before, batch=batch), events, "event")
         self.stdout.write(f"{deleted} events deleted, received before {before:%Y-%m-%d %H:%M} UTC.")
@@ -65,6 +69,8 @@ class Command(BaseCommand):
             tasks = ended_tasks(before).count()
             deleted = self._count(prune_tasks(before=before, batch=batch), tasks, "task")
             self.stdout.write(f"{deleted} tasks deleted.")
+        deleted = self._count(prune_rejections(now=now, batch=batch), refused, "delivery")
+        self.stdout.write(f"{deleted} refused deliveries deleted, kept long enough.")
 
     def _count(self, steps: Iterator[int], total: int, unit: str) -> int:
         deleted = 0

@@ -1,0 +1,143 @@
+"""Deliveries that were refused: kept for a person to look at, and tried again after a fix."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import Error, router, transaction
+from django.db.models import F, Max, Sum
+from django.utils import timezone
+from rest_framework.exceptions import APIException, UnsupportedMediaType
+
+from .conf import COLUMN_LENGTH, app_settings
+from .exceptions import BodyTooLarge, ContractViolation
+from .models import RejectedDelivery
+from .outages import on_live_connection
+from .parsers import check_media_type, parse_json
+from .recording import Recorded, payload_digest, record_event
+from .serializers import task_status_event
+
+logger = logging.getLogger(__name__)
+
+#: What is wrong with a delivery itself, whoever sends it and however the database is.
+REFUSALS = (ContractViolation, BodyTooLarge, UnsupportedMediaType)
+#: The headers that help to find out what went wrong; none that could hold a credential.
+HEADERS = (
+    "Content-Encoding", "Content-Length", "Content-Type", "Idempotency-Key", "Transfer-Encoding",
+    "User-Agent", "Webhook-Id", "Webhook-Timestamp", "X-Request-Id",
+)  # fmt: skip
+#: How much of a header, and of a body that is over the limit, is kept.
+MAX_HEADER_LENGTH = 1000
+MAX_START_BYTES = 4096
+
+
+def keep_refused(
+    refusal: APIException,
+    *,
+    body: bytes,
+    headers: Mapping[str, str],
+    source: str,
+    idempotency_key: bytes | None,
+) -> None:
+    """Keep a delivery of ``source`` that was refused, one of ``REFUSALS``, in a transaction of its own.
+
+    Of one client at most ``REJECTED_PER_MINUTE`` are kept in a minute; the rest is counted. A
+    database that cannot keep it is logged, and changes nothing about the answer.
+    """
+    rejected = RejectedDelivery(
+        received_at=timezone.now(),
+        source=source[:COLUMN_LENGTH],
+        headers={name: _text(headers[name]) for name in HEADERS if name in headers},
+        idempotency_key=idempotency_key,
+        body=refusal.start[:MAX_START_BYTES] if isinstance(refusal, BodyTooLarge) else body,
+        is_whole=not isinstance(refusal, BodyTooLarge),
+        **_findings(refusal),
+    )
+    try:
+        on_live_connection(lambda: _keep(rejected))
+    except Error:
+        logger.exception("A refused delivery could not be kept")
+
+
+def _keep(rejected: RejectedDelivery) -> None:
+    using = router.db_for_write(RejectedDelivery)
+    minute = rejected.received_at.replace(second=0, microsecond=0)
+    of_minute = RejectedDelivery.objects.using(using).filter(source=rejected.source, received_at__gte=minute)
+    with transaction.atomic(using=using):
+        if of_minute.count() < app_settings().rejected_per_minute:
+            rejected.save(using=using, force_insert=True)
+        else:
+            last = of_minute.aggregate(last=Max("pk"))["last"]
+            RejectedDelivery.objects.using(using).filter(pk=last).update(not_kept=F("not_kept") + 1)
+
+
+def _findings(refusal: APIException) -> dict[str, Any]:
+    """Return the columns that say what was wrong."""
+    if isinstance(refusal, ContractViolation):
+        errors = refusal.items
+    else:
+        errors = [{"type": refusal.get_codes(), "loc": ["body"], "msg": _text(str(refusal.detail))}]
+    faults = dict.fromkeys(f"{field_of(error)}:{error['type']}" for error in errors)
+    return {"status": refusal.status_code, "errors": errors, "faults": f" {' '.join(faults)} "}
+
+
+def field_of(error: Mapping[str, Any]) -> str:
+    """Return the field that an item of a 422 is about, or ``body`` where it is about the whole."""
+    place = error["loc"][1] if len(error["loc"]) > 1 else "body"
+    return place if isinstance(place, str) else "body"
+
+
+def _text(value: str) -> str:
+    # PostgreSQL cannot store U+0000.
+    return value[:MAX_HEADER_LENGTH].replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def try_again(rejected: RejectedDelivery) -> Recorded:
+    """Validate and record a refused delivery again, as of the time it was received.
+
+    It is marked as accepted, and may be tried as often as one likes: an event is stored once.
+    Raises what refuses it now, one of ``REFUSALS`` (the row then says so) or
+    ``IdempotencyConflict``, and ``django.db.Error``.
+    """
+    settings = app_settings()
+    try:
+        if not rejected.is_whole or len(rejected.body) > settings.max_body_bytes:
+            raise BodyTooLarge(settings.max_body_bytes)
+        check_media_type(rejected.headers.get("Content-Type", ""))
+        body = parse_json(bytes(rejected.body), settings)
+        event = task_status_event.run_validation(body)
+    except REFUSALS as refusal:
+        _update(rejected, _findings(refusal))
+        raise
+    key = rejected.idempotency_key
+    recorded = record_event(
+        event=event,
+        digest=payload_digest(body),
+        source=rejected.source,
+        idempotency_key=None if key is None else bytes(key),
+        received_at=rejected.received_at,
+    )
+    _update(rejected, {"accepted_at": timezone.now()})
+    return recorded
+
+
+def _update(rejected: RejectedDelivery, columns: Mapping[str, Any]) -> None:
+    # No save(): the count of those not kept may rise meanwhile.
+    using = router.db_for_write(RejectedDelivery)
+    RejectedDelivery.objects.using(using).filter(pk=rejected.pk).update(**columns)
+
+
+def count_refused(since: timedelta) -> int:
+    """Return how many deliveries were refused in the time until now, kept or not."""
+    recent = RejectedDelivery.objects.filter(received_at__gte=timezone.now() - since)
+    return recent.count() + (recent.aggregate(not_kept=Sum("not_kept"))["not_kept"] or 0)
+
+
+def outdated(now: datetime) -> Any:
+    """Return the refused deliveries that were kept for longer than ``REJECTED_RETENTION``."""
+    using = router.db_for_write(RejectedDelivery)
+    before = now - app_settings().rejected_retention
+    return RejectedDelivery.objects.using(using).filter(received_at__lt=before)

@@ -1,0 +1,127 @@
+"""Refused deliveries as staff see them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.urls import reverse
+
+from tasks.admin.rejected import ERROR_TYPES
+from tasks.models import RejectedDelivery, TaskStatusEvent
+from tests.factories import body, rejected, user
+from tests.test_contract import CASES
+
+pytestmark = pytest.mark.django_db
+LIST = reverse("admin:sartiq_tasks_rejecteddelivery_changelist")
+GOOD = json.dumps(body()).encode()
+
+
+@pytest.fixture
+def staff() -> Client:
+    client = Client()
+    client.force_login(user("view_rejecteddelivery", "retry_rejecteddelivery", is_staff=True))
+    return client
+
+
+def listed(client: Client, **query: str) -> list[int]:
+    answer: Any = client.get(LIST, query)
+    assert answer.status_code == 200
+    return [row.pk for row in answer.context["cl"].result_list]
+
+
+def test_the_page_shows_the_body_with_its_faults(staff: Client) -> None:
+    kept = rejected(
+        b'{"progress": 101, "task_id": "<script>alert(1)</script>"}', headers={"User-Agent": "<i>"}
+    )
+
+    page = staff.get(reverse("admin:sartiq_tasks_rejecteddelivery_change", args=[kept.pk])).content.decode()
+
+    assert "<mark>101</mark>" in page
+    assert "<li><b>progress</b>: Input should be less than or equal to 100 (less_than_equal)</li>" in page
+    assert "User-Agent: &lt;i&gt;" in page
+    assert "<script>alert(1)" not in page
+
+
+def test_filters_by_field_and_error_type(staff: Client) -> None:
+    progress, status = rejected(), rejected(b'{"status": 5}')
+
+    assert listed(staff) == [status.pk, progress.pk]
+    assert listed(staff, field="progress") == [status.pk, progress.pk]
+    assert listed(staff, field="task_id") == [status.pk]
+    assert listed(staff, error_type="less_than_equal") == [progress.pk]
+    assert listed(staff, error_type="than_equal") == []
+    assert listed(staff, field="status", error_type="string_type") == [status.pk]
+    assert listed(staff, field="body") == []
+
+
+def test_every_error_type_of_the_contract_can_be_filtered_by() -> None:
+    types = {error[1] for case in CASES for error in case.get("errors") or []}
+
+    assert types
+    assert types <= set(ERROR_TYPES)
+
+
+ACCEPTED = "1 delivery was accepted."
+STILL_REFUSED = "1 delivery is refused still: see what is wrong with it."
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [([GOOD, b"{}"], [ACCEPTED, STILL_REFUSED]), ([GOOD], [ACCEPTED]), ([b"{}"], [STILL_REFUSED])],
+)
+def test_try_again(staff: Client, contents: list[bytes], expected: list[str]) -> None:
+    kept = [rejected(content) for content in contents]
+
+    action = {"action": "try_again", "_selected_action": [one.pk for one in kept]}
+    answer: Any = staff.post(LIST, action, follow=True)
+
+    good = [one for one in kept if bytes(one.body) == GOOD]
+    assert [str(message) for message in answer.context["messages"]] == expected
+    received = TaskStatusEvent.objects.values_list("received_at", flat=True)
+    assert list(received) == [one.received_at for one in good]
+    assert [entry.object_id for entry in LogEntry.objects.all()] == [str(one.pk) for one in good]
+    assert listed(staff, accepted_at__isempty="0") == [one.pk for one in good]
+
+
+def test_to_see_is_not_to_try_again() -> None:
+    client = Client()
+    client.force_login(user("view_rejecteddelivery", is_staff=True))
+    kept = rejected(GOOD)
+
+    client.post(LIST, {"action": "try_again", "_selected_action": [kept.pk]})
+
+    assert not TaskStatusEvent.objects.exists()
+    assert "try_again" not in client.get(LIST).content.decode()
+
+
+def test_nobody_edits_them() -> None:
+    client = Client()
+    client.force_login(user(is_staff=True, is_superuser=True))
+    kept = rejected()
+    change = reverse("admin:sartiq_tasks_rejecteddelivery_change", args=[kept.pk])
+
+    assert client.post(change, {"source": "x"}).status_code == 403
+    assert client.post(change.replace("change", "delete")).status_code == 403
+    assert RejectedDelivery.objects.get() == kept
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 deliveries refused in"), (1, "1 delivery refused in"), (2, "2 deliveries refused in")],
+)
+def test_the_index_page_counts_the_last_day(staff: Client, number: int, text: str) -> None:
+    for _ in range(number):
+        rejected()
+
+    assert text in staff.get(reverse("admin:index")).content.decode()
+
+
+def test_the_index_page_tells_only_who_may_see_them() -> None:
+    client = Client()
+    client.force_login(user("view_task", is_staff=True))
+
+    assert "refused in" not in client.get(reverse("admin:index")).content.decode()
