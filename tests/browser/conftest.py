@@ -1,0 +1,82 @@
+"""A real browser on a live server, and what its tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+# Also as root, and with nothing but the page on the network.
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run",
+]  # fmt: skip
+# Longer than a page takes to refresh itself, on a busy machine too.
+expect.set_options(timeout=20_000)
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+def chromium() -> str:
+    """Return the browser's program; without one skip, but in CI fail."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if program is None:
+        missing = "There is no browser: install Debian's package chromium, or name one in CHROMIUM."
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return program
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = chromium()
+    with pytest.MonkeyPatch.context() as patch:
+        # Playwright's event loop runs in this thread, which is nothing that the ORM need fear.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        with sync_playwright() as playwright:
+            launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+            yield launched
+            launched.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, live_server: Any) -> Iterator[Callable[..., Page]]:
+    """A function that opens a page of a new session, logged in unless told otherwise.
+
+    Whatever a page complains about, in its console or by an exception, fails the test.
+    """
+    complaints: list[str] = []
+    contexts = []
+
+    def open_one(*, login: bool = True, **options: Any) -> Page:
+        context = browser.new_context(base_url=str(live_server), **({"viewport": DESKTOP} | options))
+        contexts.append(context)
+        context.set_default_timeout(15_000)
+        if login:
+            users = get_user_model().objects
+            if not users.filter(username="staff").exists():
+                users.create_superuser("staff", password="password")
+            log_in(context.new_page())
+        page = context.pages[0] if context.pages else context.new_page()
+        page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def log_in(page: Page) -> None:
+    page.goto("/admin/login/")
+    page.fill("#id_username", "staff")
+    page.fill("#id_password", "password")
+    page.click("[type=submit]")
+    page.wait_for_url("**/admin/")

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Page, Route, expect
+
+from tasks.models import TaskStatusEvent
+from tests import factories
+from tests.browser.conftest import PHONE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TASKS = "/admin/sartiq_tasks/task/"
+EVENTS = "/admin/sartiq_tasks/taskstatusevent/"
+FAILED = f"{TASKS}train-failed/change/"
+RUNNING = f"{TASKS}train-running/change/"
+TRACE = "Traceback (most recent call last):\n  CUDA out of memory <script>alert(1)</script>"
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(autouse=True)
+def cluster() -> None:
+    """A small cluster: a training that failed, one that runs, a generation that is done, one that waits."""
+    begin = timezone.now() - timedelta(hours=1)
+
+    def event(task_id: str, minute: float, status: str | None, progress: float, **more: Any) -> None:
+        at = begin + timedelta(minutes=minute)
+        sent = {"task_id": task_id, "status": status, "progress": progress, "timestamp": at.isoformat()}
+        factories.record(received_at=at + timedelta(seconds=1), **sent, **more)
+
+    for task_id in ("train-failed", "train-running"):
+        event(task_id, 0, "queued", 0, origin_zone="eu-1a")
+        for step in range(1, 8):
+            event(task_id, step * 3, "running", step * 10, metadata={"epoch": step})
+    event("train-failed", 25, "failed", 70, error_message=TRACE, error_category="out_of_memory")
+    event("train-failed", 25, "failed", 70, error_message=TRACE, error_category="out_of_memory")
+    event("generation-done", 2, "succeeded", 100, task_type="generation")
+    event("generation-queued", 3, "pending", 0, task_type="generation")
+
+
+def own_pages() -> list[str]:
+    """The pages that are this app's; what leads to them is Django's own."""
+    event = TaskStatusEvent.objects.filter(status="failed").get()
+    return [
+        TASKS,
+        f"{TASKS}?meaning=failed&error_category=out_of_memory&last_received_at=24h",
+        f"{TASKS}?q=nothing-has-this-name",
+        FAILED,
+        RUNNING,
+        EVENTS,
+        f"{EVENTS}?q=train-",
+        f"{EVENTS}{event.pk}/change/",
+    ]
+
+
+def test_from_the_login_to_what_failed(open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto(TASKS)
+    for name, count in {"queued": 1, "running": 1, "succeeded": 1, "failed": 1, "cancelled": 0}.items():
+        expect(page.locator(f"#st-count-{name} strong")).to_have_text(str(count))
+
+    page.click("#st-count-failed")
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    expect(page.locator("#result_list")).to_contain_text("Traceback (most recent call last):")
+
+    page.click("#result_list a:has-text('train-failed')")
+    expect(page.locator("h1, h2").first).to_be_visible()
+    expect(page.locator("#content")).to_contain_text("CUDA out of memory <script>alert(1)</script>")
+    expect(page.locator("#st-timeline tbody tr")).to_have_count(9)
+    expect(page.locator("#st-timeline")).to_contain_text("duplicate: delivered 2 times")
+    expect(page.locator("#st-plot circle")).to_have_count(9)
+    assert page.locator("#st-plot polyline").bounding_box()["height"] > 20  # type: ignore[index]
+
+    page.click("#st-timeline tbody tr:last-child a")
+    assert page.url.split("?")[0].endswith("/change/")
+    expect(page.locator("#content")).to_contain_text("out_of_memory")
+    page.click("a:has-text('train-failed') >> visible=true")
+    expect(page.locator("#st-timeline")).to_be_visible()
+
+
+def test_someone_who_is_not_logged_in_is_asked_to(open_page: OpenPage) -> None:
+    page = open_page(login=False)
+    page.goto(FAILED)
+
+    expect(page.locator("#login-form")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("query", "task_ids"),
+    [
+        ("meaning=running", {"train-running"}),
+        ("silent=1", {"train-running"}),
+        ("meaning=failed&error_category=out_of_memory", {"train-failed"}),
+        ("task_type=generation", {"generation-done", "generation-queued"}),
+        ("q=train-", {"train-failed", "train-running"}),
+        ("q=train-failed", {"train-failed"}),
+        ("meaning=cancelled", set()),
+    ],
+)
+def test_a_list_shows_what_its_address_asks_for(open_page: OpenPage, query: str, task_ids: set[str]) -> None:
+    factories.record(task_id="generation-done", task_type="generation", status="done", progress=100)
+    page = open_page()
+    page.goto(f"{TASKS}?{query}")
+
+    shown = page.locator("#result_list tbody th").all_inner_texts()
+    assert {text.strip() for text in shown} == task_ids
+
+
+def test_the_list_refreshes_itself_and_can_be_paused(open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto(f"{TASKS}?meaning=running")
+    factories.record(task_id="brand-new")
+
+    expect(page.locator("#result_list")).to_contain_text("brand-new")
+    expect(page.locator("#st-count-running strong")).to_have_text("2")
+    assert page.url.endswith("?meaning=running")
+
+    page.click("#st-live-toggle")
+    factories.record(task_id="newer-still")
+    page.wait_for_timeout(6000)
+    expect(page.locator("#result_list")).not_to_contain_text("newer-still")
+
+    page.click("#st-live-toggle")
+    expect(page.locator("#result_list")).to_contain_text("newer-still")
+
+
+def test_the_page_of_a_running_task_shows_a_new_event_until_it_ends(open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto(RUNNING)
+    rows = page.locator("#st-timeline tbody tr")
+    expect(rows).to_have_count(8)
+
+    factories.record(task_id="train-running", progress=90, timestamp=timezone.now().isoformat())
+    expect(rows).to_have_count(9)
+
+    at = (timezone.now() + timedelta(seconds=1)).isoformat()
+    factories.record(task_id="train-running", status="completed", progress=100, timestamp=at)
+    expect(rows).to_have_count(10)
+    expect(page.locator("#st-live")).to_be_hidden()
+
+
+def test_what_is_shown_can_be_exported(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page()
+    page.goto(f"{TASKS}?task_type=generation")
+
+    with page.expect_download() as download:
+        page.click("text=Export CSV")
+    download.value.save_as(tmp_path / "tasks.csv")
+    with page.expect_download() as download:
+        page.click("text=Export JSON Lines")
+    download.value.save_as(tmp_path / "tasks.jsonl")
+
+    rows = csv.DictReader((tmp_path / "tasks.csv").read_text(encoding="utf-8-sig").splitlines())
+    lines = [json.loads(line) for line in (tmp_path / "tasks.jsonl").read_text().splitlines()]
+    wanted = {"generation-done", "generation-queued"}
+    assert {row["task_id"] for row in rows} == {line["task_id"] for line in lines} == wanted
+
+
+def test_the_day_filter_takes_a_date(open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto(TASKS)
+    page.fill("#st-day-last_received_at", "2020-01-01")
+    page.click(".st-day button")
+
+    expect(page.locator("#result_list tbody tr")).to_have_count(0)
+    assert "last_received_at=2020-01-01" in page.url
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_follow_the_systems_colours(open_page: OpenPage, scheme: Any) -> None:
+    page = open_page(color_scheme=scheme)
+    page.goto(FAILED)
+
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
+    assert (brightness > 200) == (scheme == "light")
+    assert (brightness < 60) == (scheme == "dark")
+
+
+def test_a_phone_shows_every_page_without_scrolling_sideways(open_page: OpenPage) -> None:
+    page = open_page(viewport=PHONE)
+    for url in ["/admin/", "/admin/sartiq_tasks/", *own_pages()]:
+        page.goto(url)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], url
+
+
+def test_without_javascript_everything_is_there(open_page: OpenPage) -> None:
+    page = open_page(java_script_enabled=False)
+    page.goto(TASKS)
+    expect(page.locator("#st-live")).to_be_hidden()
+    page.click("#st-count-failed")
+    page.click("#result_list a:has-text('train-failed')")
+
+    expect(page.locator("#st-timeline tbody tr")).to_have_count(9)
+    expect(page.locator("#st-plot")).to_be_visible()
+
+
+def test_no_page_breaks_a_strict_content_security_policy(open_page: OpenPage) -> None:
+    page = open_page()
+    page.add_init_script(
+        "window.violations = []; document.addEventListener('securitypolicyviolation',"
+        " (event) => window.violations.push(event.violatedDirective + ' ' + event.blockedURI));"
+    )
+
+    def with_policy(route: Route) -> None:
+        if route.request.resource_type != "document":
+            route.continue_()
+            return
+        answer = route.fetch()
+        policy = {"content-security-policy": "default-src 'self'"}
+        route.fulfill(response=answer, headers={**answer.headers, **policy})
+
+    page.route("**/*", with_policy)
+    for url in ["/admin/", "/admin/sartiq_tasks/", *own_pages()]:
+        page.goto(url)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("window.violations") == [], url
