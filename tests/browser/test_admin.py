@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
@@ -223,3 +224,18 @@ def test_no_page_breaks_a_strict_content_security_policy(open_page: OpenPage) ->
         page.goto(url)
         page.wait_for_load_state("networkidle")
         assert page.evaluate("window.violations") == [], url
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(open_page: OpenPage, scheme: Any) -> None:
+    page = open_page(color_scheme=scheme, bypass_csp=True)  # axe itself writes styles
+    found = []
+    for url in own_pages():
+        page.goto(url)
+        found += [
+            (url, violation["id"], node["target"], node["failureSummary"])
+            for violation in Axe().run(page).response["violations"]
+            if violation["impact"] in ("serious", "critical")
+            for node in violation["nodes"]
+        ]
+    assert found == []
