@@ -60,6 +60,22 @@ class DatabaseUnavailable(APIException):
     wait = 5
 
 
+class BodyIncomplete(APIException):
+    """The connection brought less than was announced: a 400, for the sender to send it again."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_detail = "The body ended before its announced length. Send the event again."
+    default_code = "body_incomplete"
+
+
+class LengthRequired(APIException):
+    """The body is framed in a way that this server does not read: a 411."""
+
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_detail = "The body cannot be read without a Content-Length. Send one."
+    default_code = "length_required"
+
+
 def error_item(
     type_: str,
     msg: str,

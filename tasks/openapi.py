@@ -84,9 +84,11 @@ _RECORDED: Schema = {
 }
 _RESPONSES: dict[int, Schema] = {
     200: _RECORDED,
+    400: _DETAIL,
     401: _DETAIL,
     403: _DETAIL,
     409: _DETAIL,
+    411: _DETAIL,
     413: _DETAIL,
     415: _DETAIL,
     422: _ref("HTTPValidationError"),

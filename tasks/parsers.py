@@ -9,13 +9,14 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from django.http import HttpRequest
-from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.exceptions import APIException, UnsupportedMediaType
 
 from .conf import AppSettings
-from .exceptions import BodyTooLarge, ContractViolation, error_item
+from .exceptions import BodyIncomplete, BodyTooLarge, ContractViolation, LengthRequired, error_item
 
 _JSON_MEDIA_TYPE = re.compile(r"application/(?:[\w!#$&^.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.ASCII)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -34,18 +35,51 @@ def check_media_type(content_type: str) -> None:
 
 
 def read_body(request: HttpRequest, limit: int) -> bytes:
-    """Return the body, or raise ``BodyTooLarge`` without having read more than ``limit`` bytes of it.
+    """Return the body, chunked or not.
 
     It is kept as Django keeps it, so that a signature and the event are read from the same bytes.
+    Raises ``BodyTooLarge`` without having read more than ``limit`` bytes of it, ``BodyIncomplete`` where
+    less came than was announced, and ``LengthRequired`` where it is framed in a way that cannot be read.
     """
-    declared = request.META.get("CONTENT_LENGTH") or ""
-    if declared.isdecimal() and int(declared) > limit:
+    length = request.META.get("CONTENT_LENGTH") or ""
+    declared = int(length) if length.isdecimal() and len(length) < 20 else 0
+    if declared > limit or len(length) >= 20:
         raise BodyTooLarge(limit)
-    body = request.body if hasattr(request, "_body") else request.read(limit + 1)
+    try:
+        body: bytes = getattr(request, "_body", b"") or _stream(request, length).read(limit + 1)
+    except OSError as error:
+        raise BodyIncomplete from error
     if len(body) > limit:
         raise BodyTooLarge(limit, start=body)
+    if len(body) < declared:
+        raise BodyIncomplete
     request._body = body
     return body
+
+
+def discard_body(request: HttpRequest, limit: int) -> None:
+    """Read away what is left of a body within ``limit``, after an answer that did not wait for it.
+
+    Else the server would close the connection while a proxy still writes to it, and the proxy would
+    answer 502 in the answer's place. Who expects ``100 Continue`` has not begun to send.
+    """
+    if not request.META.get("HTTP_EXPECT"):
+        with suppress(APIException):
+            read_body(request, limit)
+
+
+def _stream(request: HttpRequest, length: str) -> Any:
+    """Return what the body is read from.
+
+    Django takes a WSGI request without a length for one without a body. A server that ends the stream
+    itself and says so has decoded the chunks, and no other transfer coding (RFC 9112, section 7).
+    """
+    coding = request.META.get("HTTP_TRANSFER_ENCODING", "")
+    if length or not coding or "wsgi.input" not in request.META:
+        return request
+    if coding.strip().lower() != "chunked" or not request.META.get("wsgi.input_terminated"):
+        raise LengthRequired
+    return request.META["wsgi.input"]
 
 
 def parse_json(body: bytes, settings: AppSettings) -> Any:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from django.db import Error, transaction
+from django.db import DataError, Error, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.utils.decorators import method_decorator
@@ -30,7 +30,7 @@ from .conf import app_settings
 from .exceptions import ContractViolation, DatabaseUnavailable
 from .openapi import DOCUMENT, WebhookSchema
 from .outages import on_live_connection
-from .parsers import check_media_type, parse_json, read_body
+from .parsers import check_media_type, discard_body, parse_json, read_body
 from .recording import payload_digest, record_event
 from .rejections import REFUSALS, keep_refused
 from .serializers import task_status_event
@@ -98,6 +98,11 @@ class TaskWebhookView(APIView):
     def check_throttles(self, request: Request) -> None:
         """Hold the sender to the setting ``THROTTLE_DELIVERIES``."""
         count_delivery(request)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Return the answer to ``exc``, with the body read to its end where it is not too long."""
+        discard_body(self.request._request, app_settings().max_body_bytes)
+        return super().handle_exception(exc)
 
     def post(self, request: Request) -> Response:
         """Store one event. The same event again is answered with the same id."""
@@ -175,6 +180,8 @@ class AccessTokenView(TokenView):
             )
         try:
             return on_live_connection(lambda: self._issue(request, *args, **kwargs))
+        except DataError:  # such as U+0000 in a name
+            return JsonResponse({"error": "invalid_request"}, status=400)
         except Error:
             logger.exception("The database failed a request for a token")
             return JsonResponse(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.wsgi import WSGIRequest
 from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import UnsupportedMediaType
 
 from tasks.conf import AppSettings
-from tasks.exceptions import BodyTooLarge, ContractViolation
-from tasks.parsers import _worded_alike, check_media_type, parse_json, read_body
+from tasks.exceptions import BodyIncomplete, BodyTooLarge, ContractViolation, LengthRequired
+from tasks.parsers import _worded_alike, check_media_type, discard_body, parse_json, read_body
 from tasks.recording import canonical_json
 
 SETTINGS = AppSettings()
@@ -179,3 +183,72 @@ def test_what_was_read_of_a_body_over_the_limit_is_told() -> None:
         read_body(request, 10)
 
     assert raised.value.start == b"x" * 11
+
+
+def wsgi(body: bytes, **meta: Any) -> WSGIRequest:
+    """Return a request with ``body`` and ``meta``, where None takes a key away."""
+    request = RequestFactory().post("/", body, content_type="application/json")
+    request.META.update(meta)
+    stream = BytesIO(body)
+    return WSGIRequest(
+        {key: value for key, value in request.META.items() if value is not None} | {"wsgi.input": stream}
+    )
+
+
+CHUNKED = {"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [wsgi(b"12345"), wsgi(b"12345", **CHUNKED), wsgi(b"12345678", CONTENT_LENGTH="5")],
+    ids=["length", "chunked", "longer_than_its_length"],
+)
+def test_body_is_read_in_its_frame(request_: WSGIRequest) -> None:
+    assert read_body(request_, 5) == b"12345"
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (wsgi(b"123456"), BodyTooLarge),
+        (wsgi(b"123456", **CHUNKED), BodyTooLarge),
+        (wsgi(b"", CONTENT_LENGTH="9" * 5000), BodyTooLarge),
+        (wsgi(b"12", CONTENT_LENGTH="5"), BodyIncomplete),
+        (wsgi(b"12", **(CHUNKED | {"wsgi.input_terminated": None})), LengthRequired),
+        (wsgi(b"12", **(CHUNKED | {"HTTP_TRANSFER_ENCODING": "gzip, chunked"})), LengthRequired),
+    ],
+    ids=["too_large", "too_large_chunked", "5000_digits", "too_short", "never_ending", "another_coding"],
+)
+def test_body_out_of_frame(request_: WSGIRequest, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        read_body(request_, 5)
+
+
+def test_connection_that_breaks_is_a_body_cut_short() -> None:
+    request = wsgi(b"12")
+    with patch.object(request, "_stream") as stream:
+        stream.read.side_effect = ConnectionResetError
+        with pytest.raises(BodyIncomplete):
+            read_body(request, 5)
+
+
+def test_body_without_wsgi_is_read_from_the_request() -> None:
+    request = ASGIRequest(
+        {"type": "http", "method": "POST", "path": "/", "headers": [(b"transfer-encoding", b"chunked")]},
+        BytesIO(b"123"),
+    )
+
+    assert read_body(request, 5) == b"123"
+
+
+@pytest.mark.parametrize(("expect", "left"), [({}, b""), ({"HTTP_EXPECT": "100-continue"}, b"12345")])
+def test_discarded_body_is_read_unless_it_waits(expect: dict[str, str], left: bytes) -> None:
+    request = wsgi(b"12345", **expect)
+
+    discard_body(request, 5)
+
+    assert request.META["wsgi.input"].read() == left
+
+
+def test_discarding_never_fails() -> None:
+    discard_body(wsgi(b"12", CONTENT_LENGTH="5"), 5)

@@ -1,0 +1,73 @@
+"""What lies in deploy/ is what it says: nginx and systemd read it, and the numbers agree with the app's."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tasks.conf import AppSettings
+from tests.servers import ROOT
+
+DEPLOY = ROOT / "deploy"
+
+
+def test_nginx_and_the_app_have_one_limit() -> None:
+    configuration = (DEPLOY / "nginx" / "webhook.conf").read_text()
+
+    limit = re.search(r"client_max_body_size (\d+)m;", configuration)
+    assert limit
+    assert int(limit[1]) * 1024 * 1024 == AppSettings().max_body_bytes
+    assert f"longer than {AppSettings().max_body_bytes} bytes" in configuration
+
+
+def test_nginx_reads_the_site(tmp_path: Path) -> None:
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        assert "CI" not in os.environ, "nginx is missing in CI: .ci/run installs it"
+        pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
+    site = (DEPLOY / "nginx" / "sartiq-tasks.conf").read_text()
+    # There is no certificate here, and the repository is not in /opt.
+    site = re.sub(r"^ *ssl_certificate.*\n", "", site, flags=re.MULTILINE)
+    site = site.replace("443 ssl http2", "127.0.0.1:8443").replace("listen 80;", "listen 127.0.0.1:8080;")
+    site = site.replace("/opt/sartiq-tasks", str(ROOT))
+    configuration = tmp_path / "nginx.conf"
+    configuration.write_text(f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ {site} }}")
+
+    done = subprocess.run(
+        [program, "-t", "-e", "stderr", "-c", str(configuration)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_systemd_reads_the_unit(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed")
+    unit = (DEPLOY / "systemd" / "sartiq-tasks.service").read_text()
+    # The paths and the user are those of an installation; here only the grammar and the options count.
+    unit = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", unit, flags=re.MULTILINE)
+    unit = re.sub(r"^(User|Group|Documentation)=.*\n", "", unit, flags=re.MULTILINE)
+    there = tmp_path / "sartiq-tasks.service"
+    there.write_text(unit)
+
+    done = subprocess.run(
+        [program, "verify", "--man=no", str(there)], capture_output=True, text=True, check=False,
+        env={**os.environ, "SYSTEMD_LOG_LEVEL": "warning"},
+    )  # fmt: skip
+
+    complaints = [line for line in done.stderr.splitlines() if there.name in line]
+    assert (done.returncode, complaints) == (0, [])
+
+
+def test_containerfile_copies_what_exists() -> None:
+    lines = (DEPLOY / "Containerfile").read_text().splitlines()
+    copied = [line.split()[1] for line in lines if line.startswith("COPY ") and "--from" not in line]
+
+    assert copied
+    assert [name for name in copied if not (ROOT / name).exists()] == []
