@@ -26,7 +26,14 @@ def test_prints_id_and_secret(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(json.loads(shown(capsys, "cluster", "--json"))) == {"client_id", "client_secret"}
+    made = json.loads(shown(capsys, "cluster", "--json"))
+
+    assert list(made) == ["client_id", "client_secret", "access_token"]
+    assert json.loads(shown(capsys, "other", "--json", "--token")).keys() == made.keys()
+
+
+def test_token(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, "cluster", "--token").splitlines()[2].startswith("access_token: ")
 
 
 def test_its_token_and_its_secret_work(capsys: pytest.CaptureFixture[str]) -> None:

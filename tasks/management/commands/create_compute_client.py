@@ -25,7 +25,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--json",
             action="store_true",
-            help="print one JSON object of client_id, client_secret and, with --token, access_token",
+            help="print one JSON object of client_id, client_secret and access_token; implies --token",
         )
 
     def handle(self, *, name: str, token: bool, json: bool, **options: Any) -> None:
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         except ValueError as error:
             raise CommandError(f"{error} Choose another name, or delete that one in the admin.") from error
         shown = {"client_id": client.client_id, "client_secret": secret}
-        if token:
+        if token or json:
             shown["access_token"] = issue_token(client)
         self.stdout.write(_as_json(shown) if json else "\n".join(f"{k}: {v}" for k, v in shown.items()))
 
