@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 
 from tests import factories
+from tests.servers import private_postgresql, temporary_directory
 
 WEBHOOK = "/api/v1/tasks/webhook"
 
@@ -23,3 +26,13 @@ def post(db: None) -> Callable[..., HttpResponse]:
         return client.post(WEBHOOK, content, **({"content_type": "application/json"} | extra))  # type: ignore[return-value]
 
     return send
+
+
+@pytest.fixture
+def own_database(tmp_path: Path) -> Iterator[str]:
+    """The URL of a new, empty database of the kind that the suite runs on, for a server of a test's own."""
+    if connection.vendor == "sqlite":
+        yield f"sqlite:///{tmp_path}/db.sqlite3"
+        return
+    with temporary_directory() as place, private_postgresql(place) as server:
+        yield server.url

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import requests
 from django.test import Client
 from django.urls import resolve
 
@@ -15,6 +14,7 @@ from tasks.models import Task, TaskStatusEvent
 from tests import factories
 from tests.conftest import WEBHOOK
 from tests.factories import body, full_body
+from tests.servers import manage, serving
 
 pytestmark = pytest.mark.django_db
 
@@ -133,19 +133,14 @@ def test_a_backends_own_exception_handler_does_not_change_the_answers(post: Any,
     assert post(body(progress=101)).status_code == 422
 
 
-@pytest.mark.django_db(transaction=True)
-def test_32_identical_posts_at_once(live_server: Any) -> None:
-    headers = {"Authorization": f"Bearer {factories.client_token()}"}
+def test_32_identical_posts_at_once(own_database: str) -> None:
+    with serving(own_database) as server:
+        with ThreadPoolExecutor(32) as pool:
+            answers = list(pool.map(lambda _: server.post(full_body()), range(32)))
+        told = "from tasks.models import TaskStatusEvent as E; print(E.objects.values_list('pk', 'deliveries').get())"
+        stored = manage("shell", "-v", "0", "-c", told, database_url=own_database)
 
-    def send(number: int) -> tuple[int, Any]:
-        answer = requests.post(f"{live_server}{WEBHOOK}", json=full_body(), headers=headers, timeout=60)
-        return answer.status_code, answer.json()
-
-    with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(send, range(32)))
-
-    event = TaskStatusEvent.objects.get()
-    assert [status for status, _ in answers] == [200] * 32
-    assert {answer["id"] for _, answer in answers} == {event.pk}
-    assert [answer["duplicate"] for _, answer in answers].count(False) == 1
-    assert event.deliveries == 32
+    assert [answer.status_code for answer in answers] == [200] * 32
+    (event_id,) = {answer.json()["id"] for answer in answers}
+    assert [answer.json()["duplicate"] for answer in answers].count(False) == 1
+    assert stored.strip() == f"({event_id}, 32)"
