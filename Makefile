@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS := 1
 # For the tools: the project itself has no secret that is good for anything.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help run demo test test-all bench bench-admin check format lock wheel audit clean
+.PHONY: help run demo test test-all bench bench-admin screenshots check format lock wheel audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ bench: .venv/dev .venv-bench/done ## Measure the webhook against its peers (ARGS
 
 bench-admin: .venv/dev ## Time the admin's pages beside a stock ModelAdmin (ARGS="--events 100000 2000000")
 	$(BIN)/python -m benchmarks.admin $(ARGS)
+
+screenshots: .venv/dev ## Make the pictures in docs/images anew, from a simulated cluster
+	$(BIN)/python scripts/screenshots.py
 
 check: .venv/dev ## Lint, format, types, Django's checks, missing migrations
 	$(BIN)/ruff check .

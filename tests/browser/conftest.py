@@ -22,9 +22,14 @@ DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 
+def find_chromium() -> str | None:
+    """Return the browser's program: the one that ``CHROMIUM`` names, else the one installed."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium")
+
+
 def chromium() -> str:
     """Return the browser's program; without one skip, but in CI fail."""
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    program = find_chromium()
     if program is None:
         missing = "There is no browser: install Debian's package chromium, or name one in CHROMIUM."
         if os.environ.get("CI"):

@@ -1,0 +1,93 @@
+"""Make the pictures in ``docs/images``: ``make screenshots``.
+
+A server of its own gets what a simulated cluster sends; a headless Chromium looks at it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from tests.browser.conftest import ARGUMENTS, PHONE, find_chromium  # noqa: E402
+from tests.servers import manage, serving  # noqa: E402
+
+IMAGES = ROOT / "docs" / "images"
+MAX_BYTES = 300_000
+SIMULATION = [
+    "--tasks=150", "--rate=400", "--hours=3", "--seed=11", "--duplicate=0.05",
+    "--shuffle=0.03", "--late=0.01",
+]  # fmt: skip
+LOGIN = "pictures"
+DASHBOARD = "/admin/sartiq_tasks/task/"
+FAILED = f"{DASHBOARD}?meaning=failed&task_type=training"
+EVENTS = "/admin/sartiq_tasks/taskstatusevent/"
+#: File, address, whether to open the first row of the list there, and the browser's options.
+PICTURES: list[tuple[str, str, bool, dict[str, Any]]] = [
+    ("dashboard", DASHBOARD, False, {}),
+    ("dashboard-dark", DASHBOARD, False, {"color_scheme": "dark"}),
+    ("dashboard-phone", DASHBOARD, False, {"viewport": PHONE}),
+    ("task", FAILED, True, {}),
+    ("task-dark", FAILED, True, {"color_scheme": "dark"}),
+    ("task-phone", FAILED, True, {"viewport": PHONE}),
+    ("events", EVENTS, False, {}),
+    ("event", f"{EVENTS}?status=failed", True, {}),
+]
+
+
+def main() -> None:
+    """Serve, simulate, and take each picture."""
+    program = find_chromium()
+    if program is None:
+        sys.exit("There is no browser: install Debian's package chromium, or name one in CHROMIUM.")
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        database = f"sqlite:///{directory}/db.sqlite3"
+        static = f"{directory}/static"
+        manage("collectstatic", "--no-input", database_url=database, STATIC_ROOT=static)
+        with serving(database, STATIC_ROOT=static) as server, sync_playwright() as playwright:
+            _simulate(server.url, database)
+            browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+            for name, path, opens_row, options in tqdm(PICTURES, unit="picture"):
+                _take(browser, server.url, name, path, opens_row, options)
+            browser.close()
+
+
+def _simulate(url: str, database: str) -> None:
+    user = {"DJANGO_SUPERUSER_PASSWORD": LOGIN, "DJANGO_SUPERUSER_EMAIL": ""}
+    manage("createsuperuser", "--no-input", f"--username={LOGIN}", database_url=database, **user)
+    made = json.loads(manage("create_compute_client", LOGIN, "--json", database_url=database))
+    client = [f"--client-id={made['client_id']}", f"--client-secret={made['client_secret']}"]
+    print(manage("simulate_compute", f"--url={url}", *client, *SIMULATION, database_url=database))
+
+
+def _take(browser: Browser, url: str, name: str, path: str, opens_row: bool, options: dict[str, Any]) -> None:
+    context = browser.new_context(
+        base_url=url, **({"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | options)
+    )
+    page: Page = context.new_page()
+    page.goto("/admin/login/")
+    page.fill("#id_username", LOGIN)
+    page.fill("#id_password", LOGIN)
+    page.click("[type=submit]")
+    page.goto(path)
+    if opens_row:
+        page.click("#result_list tbody tr:first-child th a")
+    page.wait_for_load_state("networkidle")
+    file = IMAGES / f"{name}.png"
+    page.screenshot(path=file)
+    if file.stat().st_size > MAX_BYTES:
+        sys.exit(f"{file} has more than {MAX_BYTES} bytes: show less on it.")
+    context.close()
+
+
+if __name__ == "__main__":
+    main()
