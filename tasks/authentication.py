@@ -17,7 +17,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from .conf import app_settings
-from .rows import instance_of_row
+from .rows import attnames_of, instance_of_row
 
 
 class BearerTokenAuthentication(BaseAuthentication):
@@ -85,6 +85,26 @@ def _load(checksum: str) -> Any:
     return None if row is None else _access_token_of_row(row, using)
 
 
+#: What is judged of a token, its application and its user, and what tells who sends. Anything else, such as a
+#: field of a backend's own model, is loaded when it is asked for.
+_JUDGED = {
+    "": ("expires", "scope", "resource", "application_id", "user_id"),
+    "application": ("name", "client_id"),
+    "user": ("is_active", "is_superuser"),
+}
+
+
+@cache
+def _parts(tokens: type[Model]) -> dict[str, tuple[type[Model], tuple[str, ...]]]:
+    """Return the model and the columns of each part of the query's row, by the name of its relation."""
+    parts = {}
+    for relation, names in _JUDGED.items():
+        model = cast("type[Model]", tokens._meta.get_field(relation).related_model) if relation else tokens
+        wanted = {model._meta.pk.attname, getattr(model, "USERNAME_FIELD", None), *names}
+        parts[relation] = model, tuple(name for name in attnames_of(model) if name in wanted)
+    return parts
+
+
 @cache
 def _select_by_checksum(using: str) -> str:
     """Return the query for a token with all that is judged; its parameter is the checksum.
@@ -93,9 +113,9 @@ def _select_by_checksum(using: str) -> str:
     """
     tokens = get_access_token_model()
     names = [
-        f"{relation}{field.attname}"
-        for relation, model in [("", tokens), *((f"{name}__", model) for name, model in _related(tokens))]
-        for field in model._meta.concrete_fields
+        f"{relation}__{name}" if relation else name
+        for relation, (_, attnames) in _parts(tokens).items()
+        for name in attnames
     ]
     query = tokens._base_manager.using(using).filter(token_checksum="").values_list(*names).query
     sql: str = query.get_compiler(using).as_sql()[0]
@@ -103,19 +123,17 @@ def _select_by_checksum(using: str) -> str:
 
 
 def _access_token_of_row(row: Sequence[Any], using: str) -> Any:
-    tokens = get_access_token_model()
-    end = len(tokens._meta.concrete_fields)
-    access_token = instance_of_row(tokens, row[:end], using)
-    for name, model in _related(tokens):
-        start, end = end, end + len(model._meta.concrete_fields)
-        if getattr(access_token, f"{name}_id") is not None:
-            setattr(access_token, name, instance_of_row(model, row[start:end], using))
+    instances: dict[str, Any] = {}
+    start = 0
+    for relation, (model, attnames) in _parts(get_access_token_model()).items():
+        end = start + len(attnames)
+        if not relation or getattr(instances[""], f"{relation}_id") is not None:
+            instances[relation] = instance_of_row(model, row[start:end], using, attnames)
+        start = end
+    access_token = instances.pop("")
+    for relation, instance in instances.items():
+        setattr(access_token, relation, instance)
     return access_token
-
-
-def _related(tokens: type[Model]) -> list[tuple[str, type[Model]]]:
-    names = ("application", "user")
-    return [(name, cast("type[Model]", tokens._meta.get_field(name).related_model)) for name in names]
 
 
 def source_of(request: Request) -> str:

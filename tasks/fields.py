@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 from rest_framework import serializers
 
-from .conf import app_settings
 from .exceptions import ContractViolation, error_item
 
 #: A schema as OpenAPI writes it.
@@ -27,6 +26,8 @@ class WireField(serializers.Field[Any, Any, Any, Any]):
     """
 
     schema: Schema
+    #: Whether ``MAX_STRING_LENGTH`` bounds a string: the serializer, which knows the setting, sees to it.
+    limited = False
 
     def __init__(self, *, component: str = "", title: str = "", **kwargs: Any) -> None:
         self.component = component
@@ -46,7 +47,7 @@ class WireField(serializers.Field[Any, Any, Any, Any]):
 
 
 class TextField(WireField):
-    """A JSON string, nothing that could be taken for one; ``limited`` ones by ``MAX_STRING_LENGTH``."""
+    """A JSON string, nothing that could be taken for one."""
 
     schema: Schema = {"type": "string"}
 
@@ -58,13 +59,6 @@ class TextField(WireField):
         """Return the string unchanged."""
         if not isinstance(data, str):
             self.refuse("string_type", "Input should be a valid string", data)
-        if self.limited and len(data) > (limit := app_settings().max_string_length):
-            self.refuse(
-                "string_too_long",
-                f"String should have at most {limit} characters",
-                data,
-                ctx={"max_length": limit},
-            )
         return data
 
 

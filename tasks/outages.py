@@ -6,8 +6,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, router
@@ -28,30 +28,26 @@ def on_live_connection(operation: Callable[[], _Result]) -> _Result:
     connection: Any = connections[router.db_for_write(TaskStatusEvent)]
     connection.health_check_done = True  # Django's own check, where CONN_HEALTH_CHECKS asks for it
     try:
-        with deadline(connection):
-            return operation()
+        return _in_time(operation, connection)
     except (InterfaceError, OperationalError):
         if connection.in_atomic_block or connection.connection is None or connection.is_usable():
             raise
         connection.close()
-    with deadline(connection):
-        return operation()
+    return _in_time(operation, connection)
 
 
-@contextmanager
-def deadline(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Bound what runs inside by the setting ``DATABASE_TIMEOUT``, after which it fails.
+def _in_time(operation: Callable[[], _Result], connection: BaseDatabaseWrapper) -> _Result:
+    """Return what ``operation`` returns; it fails after the setting ``DATABASE_TIMEOUT``.
 
     The server's own timeouts (``statement_timeout``, ``lock_timeout``) bound what it works on. One
     that is stopped or has lost its disk answers nothing at all, and psycopg waits for ever.
     """
     timeout = app_settings().database_timeout
     if timeout is None or connection.vendor != "postgresql":
-        yield
-        return
+        return operation()
     ticket = _watchdog.watch(connection, time.monotonic() + timeout.total_seconds())
     try:
-        yield
+        return operation()
     finally:
         _watchdog.release(ticket)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 from rest_framework import serializers
 
+from .conf import app_settings
 from .exceptions import ContractViolation, error_item
-from .fields import ObjectField, ProgressField, TextField, TimeField
+from .fields import ObjectField, ProgressField, TextField, TimeField, WireField
 
 _STATUS = "app__services__compute_server__api_client__models__task_status__TaskStatus"
 
@@ -47,11 +49,12 @@ class TaskStatusEventSerializer(serializers.Serializer[Any]):
         if not isinstance(data, Mapping):
             msg = "Input should be a valid dictionary or object to extract fields from"
             raise ContractViolation([error_item("model_attributes_type", msg, value=data)])
+        limit = app_settings().max_string_length
         event: dict[str, Any] = {}
         items: list[dict[str, Any]] = []
-        for name, field in self.fields.items():
+        for name, field in self._wire_fields:
             try:
-                event[name] = self._value(field, data)
+                event[name] = self._value(name, field, data, limit)
             except ContractViolation as violation:
                 items += violation.items
         if items:
@@ -59,12 +62,21 @@ class TaskStatusEventSerializer(serializers.Serializer[Any]):
         event["unknown_fields"] = {key: value for key, value in data.items() if key not in event}
         return event
 
+    @cached_property
+    def _wire_fields(self) -> list[tuple[str, WireField]]:
+        # DRF's mapping of fields looks each one up anew.
+        return cast("list[tuple[str, WireField]]", list(self.fields.items()))
+
     @staticmethod
-    def _value(field: Any, data: Mapping[str, Any]) -> Any:
-        name = field.field_name
+    def _value(name: str, field: WireField, data: Mapping[str, Any], limit: int) -> Any:
         if name in data:
             value = data[name]
-            return None if value is None and field.allow_null else field.to_internal_value(value)
+            if value is None and field.allow_null:
+                return None
+            if field.limited and isinstance(value, str) and len(value) > limit:
+                msg = f"String should have at most {limit} characters"
+                field.refuse("string_too_long", msg, value, ctx={"max_length": limit})
+            return field.to_internal_value(value)
         if field.required:
             raise ContractViolation([error_item("missing", "Field required", [name], value=data)])
         return None if field.default is serializers.empty else field.get_default()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from oauth2_provider.models import get_access_token_model
@@ -31,3 +33,15 @@ def test_a_row_becomes_what_the_orm_loads(model: type) -> None:
     for field in fields:
         assert getattr(instance, field.attname) == getattr(loaded, field.attname)
         assert type(getattr(instance, field.attname)) is type(getattr(loaded, field.attname))
+
+
+def test_what_a_row_leaves_out_is_loaded_when_it_is_asked_for(django_assert_num_queries: Any) -> None:
+    factories.record(error_message="out of memory")
+    names = ("task_id", "status")
+
+    instance = instance_of_row(Task, ("task-1", "running"), "default", names)
+
+    with django_assert_num_queries(0):
+        assert (instance.pk, instance.status) == ("task-1", "running")
+    with django_assert_num_queries(1):
+        assert instance.error_message == "out of memory"
