@@ -30,12 +30,16 @@ def columns_of(model: type[Model], *, without: Sequence[str] = ()) -> tuple[str,
 EVENT_COLUMNS = columns_of(TaskStatusEvent, without=("id", "deliveries"))
 #: The columns of a task that are inserted.
 TASK_COLUMNS = columns_of(Task, without=("previous_status", "pruned_at"))
-#: The same without the ids of events, which PostgreSQL takes from the event just inserted.
-TASK_COLUMNS_GIVEN = tuple(column for column in TASK_COLUMNS if column not in _EVENT_ID_COLUMNS)
+#: Those of them that PostgreSQL takes from the event just inserted: they are the event's own.
+_TASK_COLUMNS_OF_EVENT = tuple(column for column in TASK_COLUMNS if column in EVENT_COLUMNS)
+#: The rest of them, but for the ids of events, which are those of the event just inserted too.
+TASK_COLUMNS_GIVEN = tuple(
+    column for column in TASK_COLUMNS if column not in (*_TASK_COLUMNS_OF_EVENT, *_EVENT_ID_COLUMNS)
+)
 
 
 @cache
-def insert_event() -> str:
+def insert_event(returning: str = "id, deliveries") -> str:
     """Return the statement that stores an event or counts one more delivery of it.
 
     Parameters: ``EVENT_COLUMNS``. It returns id and deliveries (1: the event is new), and no row
@@ -46,7 +50,7 @@ def insert_event() -> str:
         VALUES ({_placeholders(EVENT_COLUMNS)},1)
         ON CONFLICT (task_id, idempotency_key) DO UPDATE SET deliveries = was.deliveries + 1
         WHERE was.payload_digest = excluded.payload_digest
-        RETURNING id, deliveries
+        RETURNING {returning}
     """
 
 
@@ -72,16 +76,17 @@ def record_in_one(returning: str) -> str:
     It is kept under the 4,096 bytes up to which psycopg remembers how it converted a statement: to
     convert this one anew takes 70 microseconds, a tenth of what a whole request does.
     """
-    given = [*TASK_COLUMNS_GIVEN, *_EVENT_ID_COLUMNS]
+    fed = [*TASK_COLUMNS_GIVEN, *_TASK_COLUMNS_OF_EVENT, *_EVENT_ID_COLUMNS]
     statement = f"""
-        WITH event AS ({insert_event()}),
+        WITH event AS ({insert_event("*")}),
         merged AS (
-            INSERT INTO {_TASK} AS was ({_list(given)})
-            SELECT {_placeholders(TASK_COLUMNS_GIVEN)}, id, id FROM event WHERE deliveries = 1
+            INSERT INTO {_TASK} AS was ({_list(fed)})
+            SELECT {_placeholders(TASK_COLUMNS_GIVEN)},{_list(_TASK_COLUMNS_OF_EVENT)},id,id
+            FROM event WHERE deliveries = 1
             {_on_conflict_merge("greatest")}
             RETURNING {returning}
         )
-        SELECT event.*, merged.* FROM event LEFT JOIN merged ON true
+        SELECT id, deliveries, merged.* FROM event LEFT JOIN merged ON true
     """
     return " ".join(statement.split())
 

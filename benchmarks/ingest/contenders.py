@@ -282,7 +282,7 @@ def _statement() -> dict[str, Any]:
     """Return the statement that records an event, as the app has it, with numbered parameters."""
     code = (
         "import json; from tasks import statements as s; print(json.dumps({"
-        "'sql': s.record_in_one(('status', 'previous_status')),"
+        "'sql': s.record_in_one('status, previous_status'),"
         "'event': s.EVENT_COLUMNS, 'task': s.TASK_COLUMNS_GIVEN}))"
     )
     said = _run(
