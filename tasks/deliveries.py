@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from . import metrics
 from .conf import app_settings
+from .recording import Recorded
 
 logger = logging.getLogger(__name__)
 
@@ -54,16 +55,21 @@ class Delivery:
 
 
 def report(
-    request: HttpRequest, response: HttpResponseBase | None, *, client: str, task: str | None, seconds: float
+    request: HttpRequest,
+    response: HttpResponseBase | None,
+    *,
+    recorded: Recorded | None,
+    client: str,
+    task: str | None,
+    seconds: float,
 ) -> None:
     """Tell what became of a delivery; ``response`` is None where the view raised."""
     is_logged, is_counted = logger.isEnabledFor(logging.INFO), app_settings().metrics_token is not None
     if request.method != "POST" or not (is_logged or is_counted):
         return
     status = 500 if response is None else response.status_code
-    data: Any = getattr(response, "data", {})
-    outcome = _outcome(status, data)
-    errors = [] if status == 200 else _errors(data, outcome)
+    outcome = _outcome(status, recorded)
+    errors = [] if recorded else _errors(getattr(response, "data", {}), outcome)
     if is_counted:
         metrics.count(outcome, errors, seconds)
     if is_logged:
@@ -72,8 +78,8 @@ def report(
             status=status,
             client=client,
             task=task,
-            event=data.get("id"),
-            duplicate=data.get("duplicate"),
+            event=recorded.event_id if recorded else None,
+            duplicate=recorded.duplicate if recorded else None,
             errors=errors,
             milliseconds=round(seconds * 1000, 2),
             request_id=request_id(request),
@@ -89,9 +95,9 @@ def request_id(request: HttpRequest) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _outcome(status: int, data: Any) -> str:
-    if status == 200:
-        return "duplicate" if data["duplicate"] else "stored"
+def _outcome(status: int, recorded: Recorded | None) -> str:
+    if recorded:
+        return "duplicate" if recorded.duplicate else "stored"
     return _OUTCOMES.get(status, "refused")
 
 
