@@ -1,82 +1,97 @@
-"""Security headers: on every page, in every answer that a browser could take for one."""
+"""The short way for deliveries: the same answers, and nothing behind it is asked."""
 
 from __future__ import annotations
 
-import re
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 
 from tests import factories
+from tests.conftest import WEBHOOK
+from tests.factories import body
 
 pytestmark = pytest.mark.django_db
-PAGES = [
-    "/admin/login/",
-    "/admin/",
-    "/admin/sartiq_tasks/task/",
-    "/admin/sartiq_tasks/taskstatusevent/",
-    "/api/v1/docs",
-    "/nothing/here",
-]
+SHORT = "tasks.middleware.deliveries_first"
 
 
-@pytest.fixture
-def browser() -> Client:
-    client = Client()
-    client.force_login(factories.user(is_staff=True, is_superuser=True))
-    return client
+def counting(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Mark each answer that came by the long way."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response["X-Long-Way"] = "yes"
+        return response
+
+    return middleware
 
 
-def directives(answer: Any) -> dict[str, str]:
-    parts = [part.strip().partition(" ") for part in answer["Content-Security-Policy"].split(";")]
-    return {name: value for name, _, value in parts}
+@pytest.fixture(params=[True, False], ids=["short", "long"])
+def is_short(request: pytest.FixtureRequest, settings: Any) -> bool:
+    others = [name for name in settings.MIDDLEWARE if name != SHORT]
+    settings.MIDDLEWARE = [*([SHORT] if request.param else []), f"{__name__}.counting", *others]
+    return bool(request.param)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_has_them(browser: Client, page: str) -> None:
-    answer = browser.get(page)
-
-    assert directives(answer)["default-src"] == "'self'"
-    assert directives(answer)["object-src"] == directives(answer)["base-uri"] == "'none'"
-    assert directives(answer)["frame-ancestors"] == "'none'"
-    assert "unsafe" not in answer["Content-Security-Policy"]
-    assert "camera=()" in answer["Permissions-Policy"]
-    assert answer["X-Content-Type-Options"] == "nosniff"
-    assert answer["X-Frame-Options"] == "DENY"
-    assert answer["Referrer-Policy"] == answer["Cross-Origin-Opener-Policy"] == "same-origin"
+def post(path: str = WEBHOOK, content: Any = None, **extra: Any) -> HttpResponse:
+    client = Client(headers={"Authorization": f"Bearer {factories.client_token()}"})
+    sent = body() if content is None else content
+    return client.post(path, sent, **({"content_type": "application/json"} | extra))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_no_page_has_anything_inline(browser: Client, page: str) -> None:
-    html = browser.get(page).content.decode()
+@pytest.mark.parametrize("path", [WEBHOOK, f"{WEBHOOK}/"])
+def test_a_delivery_is_stored_either_way(is_short: bool, path: str) -> None:
+    answer = post(path)
 
-    assert not re.findall(r"<style|\sstyle=|\son[a-z]+=|javascript:", html)
-    scripts = re.findall(r"<script([^>]*)>", html)
-    assert all("src=" in script or 'type="application/json"' in script for script in scripts)
-
-
-def test_a_policy_of_a_views_own_is_left_alone() -> None:
-    from django.http import HttpResponse
-
-    from sartiq_tasks.middleware import security_headers
-
-    own = HttpResponse("", headers={"Content-Security-Policy": "default-src 'none'"})
-
-    assert security_headers(lambda request: own)(None)["Content-Security-Policy"] == "default-src 'none'"
+    assert answer.status_code == 200
+    assert json.loads(answer.content)["duplicate"] is False
+    assert ("X-Long-Way" in answer) is not is_short
 
 
-def test_the_answer_to_a_delivery_is_no_page(post: Any) -> None:
-    answer = post(factories.body())
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"content": {"task_id": 1}}, 422),
+        ({"content_type": "text/html"}, 415),
+        ({"headers": {"Authorization": "Bearer unknown"}}, 401),
+        ({"headers": {"Host": "elsewhere.example"}}, 400),
+    ],
+)
+def test_a_refusal_is_the_same_either_way(is_short: bool, sent: dict[str, Any], status: int) -> None:
+    answer = post(**sent)
 
-    assert "Content-Security-Policy" not in answer
-    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer.status_code == status
+    assert answer.content
+    assert ("X-Long-Way" in answer) is not is_short
 
 
-def test_the_docs_are_whole_without_another_host(browser: Client) -> None:
-    html = browser.get("/api/v1/docs").content.decode()
+@pytest.mark.parametrize("method", ["get", "put", "delete"])
+def test_another_method_is_refused_either_way(is_short: bool, method: str) -> None:
+    client = Client(headers={"Authorization": f"Bearer {factories.client_token()}"})
 
-    assert set(re.findall(r"(?:src|href)=\"([^\"]+)\"", html))
-    assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", html)
-    assert "sartiq_tasks/docs.css" in html
-    assert browser.get("/api/v1/docs?script=").content.decode().count("SwaggerUIBundle") >= 1
+    answer = getattr(client, method)(WEBHOOK)
+
+    assert answer.status_code == 405
+    assert answer["Allow"] == "POST, OPTIONS"
+
+
+def test_an_error_is_a_500_either_way(is_short: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks import views
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(views, "record_event", fail)
+    client = Client(
+        raise_request_exception=False, headers={"Authorization": f"Bearer {factories.client_token()}"}
+    )
+
+    assert client.post(WEBHOOK, body(), content_type="application/json").status_code == 500
+
+
+def test_everything_else_goes_the_long_way(is_short: bool) -> None:
+    assert Client().get("/healthz")["X-Long-Way"] == "yes"
+    assert Client().get(f"{WEBHOOK}s").status_code == 404
