@@ -121,6 +121,11 @@ def test_limits_and_metrics() -> None:
     assert given["METRICS_TOKEN"] == "a-token-for-prometheus"
 
 
+@pytest.mark.parametrize(("given", "kept"), [({}, "0:00:00"), ({"TOKEN_CACHE": "2.5"}, "0:00:02.500000")])
+def test_tokens_are_kept_only_where_asked_for(given: dict[str, str], kept: str) -> None:
+    assert settings_of(**given)["SARTIQ_TASKS"]["TOKEN_CACHE"] == kept
+
+
 def test_a_deployment_passes_djangos_checks() -> None:
     env = {"AUTHENTICATION": "either", "SIGNING_SECRETS": json.dumps(SIGNING_SECRETS), **DEPLOYED}
     result = run("manage.py", "check", "--deploy", "--fail-level", "WARNING", **env)

@@ -11,7 +11,7 @@ from .contenders import contenders, require_tools, running
 from .load import Measurement
 from .postgresql import postgresql
 
-NAMES = ["ours", "original", "async", "raw", "textbook", "floor", "ceiling"]
+NAMES = ["ours", "ours_cached", "original", "async", "raw", "textbook", "floor", "ceiling"]
 
 
 def main() -> None:
