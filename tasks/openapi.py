@@ -92,6 +92,8 @@ _RESPONSES: dict[int, Schema] = {
     413: _DETAIL,
     415: _DETAIL,
     422: _ref("HTTPValidationError"),
+    429: _DETAIL,
+    503: _DETAIL,
 }
 
 
