@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS := 1
 # For the tools: the project itself has no secret that is good for anything.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help run demo test test-all bench bench-admin screenshots check format lock wheel audit clean
+.PHONY: help run demo test test-all bench bench-admin fuzz screenshots check format lock wheel audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -46,6 +46,17 @@ bench: .venv/dev .venv-bench/done ## Measure the webhook against its peers (ARGS
 bench-admin: .venv/dev ## Time the admin's pages beside a stock ModelAdmin (ARGS="--events 100000 2000000")
 	$(BIN)/python -m benchmarks.admin $(ARGS)
 
+.venv-fuzz/done: requirements.txt fuzz/requirements.txt
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r requirements.txt -r fuzz/requirements.txt || { \
+	    echo "make fuzz needs Atheris, which has wheels for CPython 3.11 to 3.13 on x86-64 Linux alone." >&2; exit 1; }
+	@touch $@
+
+fuzz: .venv/dev .venv-fuzz/done ## Look for bodies and requests that break a promise (FUZZ_SECONDS=60 for each of the two)
+	.venv-fuzz/bin/python -m fuzz.body
+	$(BIN)/python -m fuzz.api
+
 screenshots: .venv/dev ## Make the pictures in docs/images anew, from a simulated cluster
 	$(BIN)/python scripts/screenshots.py
 
@@ -63,11 +74,13 @@ format: .venv/dev ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: .venv/dev ## Renew requirements.txt and requirements-dev.txt, universal over the supported Pythons
+lock: .venv/dev ## Renew the requirements, universal over the supported Pythons
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate \
 	    --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml --group project -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate \
 	    --no-emit-index-url --custom-compile-command 'make lock' -c requirements.txt pyproject.toml --group dev -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate \
+	    --no-emit-index-url --custom-compile-command 'make lock' -c requirements.txt --group fuzz -o fuzz/requirements.txt
 
 wheel: .venv/dev ## Build the app's wheel into dist/
 	$(BIN)/uv build --quiet --wheel
@@ -76,4 +89,4 @@ audit: .venv/dev ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
 
 clean: ## Remove the environment and everything made by running
-	rm -rf .venv .venv-bench .tox staticfiles local db.sqlite3* .coverage* htmlcov dist
+	rm -rf .venv .venv-bench .venv-fuzz .tox staticfiles local db.sqlite3* .coverage* htmlcov dist
