@@ -73,7 +73,7 @@ def main() -> None:
     try:
         import atheris
     except ImportError:
-        sys.exit(f"Atheris cannot be had for Python {sys.version.split()[0]} here: nothing was fuzzed.")
+        sys.exit(f"{sys.executable} has no Atheris, so nothing was fuzzed: `make fuzz` installs it.")
 
     inputs, seconds = sys.argv[1:], int(os.environ.get("FUZZ_SECONDS", "60"))
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
