@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -116,18 +116,17 @@ def _write(
 ) -> Mapping[str, Any] | None:
     """Return id, deliveries and the ``returning`` columns of the task, or None for a conflict."""
     state = {**state, "task_id": row["task_id"]}
+    event_values = _encoded(row, statements.EVENT_COLUMNS, connection)
     if connection.vendor == "postgresql":
-        values = [_encode_postgresql(row[column]) for column in statements.EVENT_COLUMNS]
-        values += [_encode_postgresql(state[column]) for column in statements.TASK_COLUMNS_GIVEN]
+        values = event_values + _encoded(state, statements.TASK_COLUMNS_GIVEN, connection)
         with connection.cursor() as cursor:
             return _execute(cursor, statements.record_in_one(returning), values)
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        values = [_encode_sqlite(row[column]) for column in statements.EVENT_COLUMNS]
-        stored = _execute(cursor, statements.insert_event(), values)
+        stored = _execute(cursor, statements.insert_event(), event_values)
         if stored is None or stored["deliveries"] > 1:
             return stored
         state["first_event_id"] = state["last_event_id"] = stored["id"]
-        values = [_encode_sqlite(state[column]) for column in statements.TASK_COLUMNS]
+        values = _encoded(state, statements.TASK_COLUMNS, connection)
         return {**stored, **(_execute(cursor, statements.merge_task(returning), values) or {})}
 
 
@@ -140,16 +139,20 @@ def _execute(cursor: CursorWrapper, statement: str, values: Sequence[Any]) -> di
 
 # Everything but bytes and numbers goes to PostgreSQL as text of no type, so that one prepared
 # statement serves every combination of nulls.
-def _encode_postgresql(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return _CANONICAL.encode(value) if isinstance(value, dict) else value
+_ENCODERS: Mapping[str, Mapping[type, Callable[[Any], str]]] = {
+    "postgresql": {datetime: datetime.isoformat, dict: canonical_json},
+    "sqlite": {
+        datetime: lambda at: at.astimezone(UTC).replace(tzinfo=None).isoformat(" "),
+        dict: canonical_json,
+    },
+}
 
 
-def _encode_sqlite(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
-    return _CANONICAL.encode(value) if isinstance(value, dict) else value
+def _encoded(row: Mapping[str, Any], columns: Sequence[str], connection: BaseDatabaseWrapper) -> list[Any]:
+    """Return the ``columns`` of ``row`` as parameters of a statement."""
+    encoders = _ENCODERS[connection.vendor]
+    values = [row[column] for column in columns]
+    return [encode(value) if (encode := encoders.get(type(value))) else value for value in values]
 
 
 def _announce(event: TaskStatusEvent, task: Task, status_changed: bool) -> None:

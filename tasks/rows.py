@@ -23,8 +23,7 @@ def instance_of_row(
     names = attnames or attnames_of(model)
     connection = connections[using]
     values = list(row)
-    for place in _places_to_convert(model, names, connection.vendor):
-        column, converters = _converters(model._meta.get_field(names[place]), using)
+    for place, column, converters in _conversions(model, names, connection.vendor):
         for convert in converters:
             values[place] = convert(values[place], column, connection)
     return model.from_db(using, names, values)
@@ -37,14 +36,16 @@ def attnames_of(model: type[Model]) -> tuple[str, ...]:
 
 
 @cache
-def _places_to_convert(model: type[Model], names: tuple[str, ...], vendor: str) -> tuple[int, ...]:
-    """Return where the values of ``names`` are that this kind of database does not return ready for use."""
-    using = next(alias for alias in connections if connections[alias].vendor == vendor)
-    fields = [model._meta.get_field(name) for name in names]
-    return tuple(place for place, field in enumerate(fields) if _converters(field, using)[1])
-
-
-def _converters(field: Any, using: str) -> tuple[Any, list[Any]]:
-    connection = connections[using]
-    column = field.get_col(field.model._meta.db_table)
-    return column, [*connection.ops.get_db_converters(column), *field.get_db_converters(connection)]
+def _conversions(
+    model: type[Model], names: tuple[str, ...], vendor: str
+) -> tuple[tuple[int, Any, list[Any]], ...]:
+    """Return how the values are converted that this kind of database does not return ready for use."""
+    connection = next(connections[alias] for alias in connections if connections[alias].vendor == vendor)
+    found = []
+    for place, name in enumerate(names):
+        field: Any = model._meta.get_field(name)
+        column = field.get_col(model._meta.db_table)
+        converters = [*connection.ops.get_db_converters(column), *field.get_db_converters(connection)]
+        if converters:
+            found.append((place, column, converters))
+    return tuple(found)
