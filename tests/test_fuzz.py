@@ -70,8 +70,8 @@ def test_text_that_no_database_holds_is_found(monkeypatch: Any) -> None:
             is_accepted(encoded(**changes))
 
 
-def test_text_that_fits_no_column_is_found(monkeypatch: Any) -> None:
-    monkeypatch.setattr(fields.TextField, "to_internal_value", lambda self, data: data)
+def test_text_that_fits_no_column_is_found(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"MAX_STRING_LENGTH": 300}
 
     with pytest.raises(Finding, match="text fits its column: 'task_id'"):
         is_accepted(encoded(task_id="t" * 256))
