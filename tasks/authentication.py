@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, cast
 
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.http import HttpRequest
 from oauth2_provider.models import get_access_token_model
@@ -78,11 +79,12 @@ def _cached(checksum: str, keep: float) -> Any:
 
 
 def _load(checksum: str) -> Any:
-    using = router.db_for_read(get_access_token_model())
-    with connections[using].cursor() as cursor:
-        cursor.execute(_select_by_checksum(using), [checksum])
+    tokens = get_access_token_model()
+    connection = connections[router.db_for_read(tokens)]
+    with connection.cursor() as cursor:
+        cursor.execute(_select_by_checksum(tokens, connection.alias), [checksum])
         row = cursor.fetchone()
-    return None if row is None else _access_token_of_row(row, using)
+    return None if row is None else _access_token_of_row(tokens, row, connection)
 
 
 #: What is judged of a token, its application and its user, and what tells who sends. Anything else, such as a
@@ -106,12 +108,11 @@ def _parts(tokens: type[Model]) -> dict[str, tuple[type[Model], tuple[str, ...]]
 
 
 @cache
-def _select_by_checksum(using: str) -> str:
+def _select_by_checksum(tokens: type[Model], using: str) -> str:
     """Return the query for a token with all that is judged; its parameter is the checksum.
 
     The ORM compiles it once: to compile it for each request costs several times what running it does.
     """
-    tokens = get_access_token_model()
     names = [
         f"{relation}__{name}" if relation else name
         for relation, (_, attnames) in _parts(tokens).items()
@@ -122,17 +123,18 @@ def _select_by_checksum(using: str) -> str:
     return sql
 
 
-def _access_token_of_row(row: Sequence[Any], using: str) -> Any:
+def _access_token_of_row(tokens: type[Model], row: Sequence[Any], connection: BaseDatabaseWrapper) -> Any:
     instances: dict[str, Any] = {}
     start = 0
-    for relation, (model, attnames) in _parts(get_access_token_model()).items():
+    for relation, (model, attnames) in _parts(tokens).items():
         end = start + len(attnames)
         if not relation or getattr(instances[""], f"{relation}_id") is not None:
-            instances[relation] = instance_of_row(model, row[start:end], using, attnames)
+            instances[relation] = instance_of_row(model, row[start:end], connection, attnames)
         start = end
     access_token = instances.pop("")
     for relation, instance in instances.items():
-        setattr(access_token, relation, instance)
+        # As the ORM sets what it has joined.
+        tokens._meta.get_field(relation).set_cached_value(access_token, instance)  # type: ignore[union-attr]
     return access_token
 
 

@@ -7,26 +7,29 @@ from functools import cache
 from typing import Any, TypeVar
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 _M = TypeVar("_M", bound=Model)
 
 
 def instance_of_row(
-    model: type[_M], row: Sequence[Any], using: str, attnames: tuple[str, ...] | None = None
+    model: type[_M],
+    row: Sequence[Any],
+    connection: BaseDatabaseWrapper,
+    attnames: tuple[str, ...] | None = None,
 ) -> _M:
-    """Return the instance that ``row`` of the database ``using`` holds.
+    """Return the instance that ``row`` of the database ``connection`` holds.
 
     The row has the columns of ``attnames``, in their order: all of ``model`` unless given. A field
     that is left out is loaded when it is asked for, as with ``QuerySet.only()``.
     """
     names = attnames or attnames_of(model)
-    connection = connections[using]
     values = list(row)
     for place, column, converters in _conversions(model, names, connection.vendor):
         for convert in converters:
             values[place] = convert(values[place], column, connection)
-    return model.from_db(using, names, values)
+    return model.from_db(connection.alias, names, values)
 
 
 @cache

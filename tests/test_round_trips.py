@@ -130,10 +130,10 @@ def test_every_combination_of_types_and_nulls_is_one_prepared_statement(post: Po
 
 
 @pytest.mark.parametrize("returning", [_STATUSES, _ALL])
-def test_psycopg_remembers_how_it_converted_the_statement(returning: str) -> None:
+def test_psycopg_remembers_how_it_converted_the_statement(returning: tuple[str, ...]) -> None:
     queries = pytest.importorskip("psycopg._queries")
 
-    statement = record_in_one(returning)
+    statement = record_in_one(",".join(returning))
 
     assert len(statement.encode()) <= queries.MAX_CACHED_STATEMENT_LENGTH
     assert statement.count("%s") <= queries.MAX_CACHED_STATEMENT_PARAMS

@@ -25,7 +25,7 @@ def test_a_row_becomes_what_the_orm_loads(model: type) -> None:
         cursor.execute(f"SELECT {columns} FROM {model._meta.db_table}")
         row = cursor.fetchone()
 
-    instance = instance_of_row(model, row, "default")
+    instance = instance_of_row(model, row, connection)
 
     loaded = model._base_manager.get()
     assert instance == loaded
@@ -39,7 +39,7 @@ def test_what_a_row_leaves_out_is_loaded_when_it_is_asked_for(django_assert_num_
     factories.record(error_message="out of memory")
     names = ("task_id", "status")
 
-    instance = instance_of_row(Task, ("task-1", "running"), "default", names)
+    instance = instance_of_row(Task, ("task-1", "running"), connection, names)
 
     with django_assert_num_queries(0):
         assert (instance.pk, instance.status) == ("task-1", "running")
