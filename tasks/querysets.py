@@ -82,8 +82,10 @@ class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
         return self.defer("metadata", "additional_properties", "unknown_fields", "error_message")
 
     def for_page(self) -> TaskStatusEventQuerySet:
-        """Return events as a task's page tells them: the last received first, without the JSON."""
-        return self.order_by("-pk").defer("metadata", "additional_properties", "unknown_fields")
+        """Return events as a task's page tells them: the last received first, without what it leaves out."""
+        return self.order_by("-pk").defer(
+            "metadata", "additional_properties", "unknown_fields", "started_at", "completed_at", "source"
+        )
 
 
 def begins_with(field: str, prefix: str) -> Q:

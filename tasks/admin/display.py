@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -12,8 +13,8 @@ from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from ..conf import app_settings
 from ..lifecycle import Meaning, meaning_of
@@ -45,7 +46,12 @@ def badge(status: str | None, meaning: Meaning | None = None) -> SafeString:
 
     ``meaning`` is what the settings say unless given. The class comes from the meaning alone.
     """
-    meaning = meaning or meaning_of(status, app_settings())
+    return _badge(status, meaning or meaning_of(status, app_settings()), get_language())
+
+
+# A page shows the same few statuses over and over, and to make the markup anew is most of a row's cost.
+@lru_cache(maxsize=1024)
+def _badge(status: str | None, meaning: Meaning, language: str | None) -> SafeString:
     return format_html(
         '<span class="st-badge st-{}" title="{}"><span aria-hidden="true">{}</span> {}</span>',
         meaning.value,
@@ -57,6 +63,11 @@ def badge(status: str | None, meaning: Meaning | None = None) -> SafeString:
 
 def progress_bar(progress: float, meaning: Meaning) -> SafeString:
     """Return a progress bar with its number."""
+    return _progress_bar(progress, meaning, get_language())
+
+
+@lru_cache(maxsize=1024)
+def _progress_bar(progress: float, meaning: Meaning, language: str | None) -> SafeString:
     return format_html(
         '<span class="st-progress st-{}">'
         '<progress max="100" value="{}" aria-label="{}"></progress> {}</span>',
@@ -91,7 +102,8 @@ def exact(at: datetime | None) -> str:
     if at is None:
         return EMPTY
     local = timezone.localtime(at)
-    return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03} {local:%Z}"
+    told, zone = local.replace(tzinfo=None), local.tzname()
+    return f"{told.isoformat(sep=' ', timespec='milliseconds')} {zone}"
 
 
 def time_tag(at: datetime | None, text: str | None = None) -> SafeString | str:

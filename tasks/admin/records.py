@@ -24,6 +24,8 @@ class RecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    # No page is saved here, to go back to the list as it was; keeping its filters resolves each row's link.
+    preserve_filters = False
     #: The columns of the files.
     export_columns: ClassVar[Sequence[str]] = ()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -15,8 +14,8 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import app_settings
 from ..lifecycle import Meaning
 from ..models import Task
-from . import display, timeline
-from .changelist import event_url, unworded
+from . import display, history, timeline
+from .changelist import event_urls, unworded
 from .filters import (
     ErrorCategoryFilter,
     LastHeardFilter,
@@ -146,6 +145,7 @@ class TaskAdmin(RecordAdmin):
         entries = timeline.timeline(events, settings)
         meaning = Meaning(task.meaning)
         site = self.admin_site.name
+        events_allowed = request.user.has_perm("sartiq_tasks.view_taskstatusevent")
         list_url = reverse("admin:sartiq_tasks_taskstatusevent_changelist", current_app=site)
         return {
             "title": display.shown(task.task_id),
@@ -159,8 +159,8 @@ class TaskAdmin(RecordAdmin):
             ],
             "plot": timeline.plot(entries),
             "plot_size": (timeline.WIDTH, timeline.HEIGHT),
-            "rows": rows(entries, site),
-            "events_allowed": request.user.has_perm("sartiq_tasks.view_taskstatusevent"),
+            "rows": history.rows(entries, event_urls(site) if events_allowed else None),
+            "events_allowed": events_allowed,
             "untold": max(task.event_count - len(entries), 0),
             "events_url": f"{list_url}?task_id={display.query(task.task_id)}",
             "live_seconds": None if meaning.is_terminal else REFRESH_SECONDS,
@@ -183,24 +183,3 @@ class TaskAdmin(RecordAdmin):
             (_("Last heard of"), display.ago(task.last_received_at)),
             (_("Events"), task.event_count),
         ]
-
-
-def rows(entries: Sequence[timeline.Entry], site: str) -> Iterator[dict[str, Any]]:
-    """Yield each entry as its row shows it; a thousand of them are one page."""
-    # One address and one badge for all that are alike: to make each anew takes half of the page's time.
-    address = event_url(0, site)
-    badges = {entry.event.status: "" for entry in entries}
-    for status in badges:
-        badges[status] = display.badge(status)
-    for entry in entries:
-        event = entry.event
-        yield {
-            "entry": entry,
-            "event": event,
-            "url": address.replace("/0/change/", f"/{event.pk}/change/"),
-            "time": display.exact(entry.at),
-            "received": display.exact(event.received_at) if entry.is_late else "",
-            "since": "" if entry.since is None else f"+{display.duration(entry.since)}",
-            "badge": badges[event.status],
-            "progress": display.percent(event.progress),
-        }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -53,11 +53,13 @@ def timeline(events: Iterable[TaskStatusEvent], settings: AppSettings) -> list[E
     """Return the events in the total order that decides a task's state, each with what it changed."""
     ordered = sorted(events, key=lambda event: _order(event, settings))
     entries = [_entry(event, settings) for event in ordered]
+    words = _words()
     status: str | None = None
     for place, entry in enumerate(entries):
-        previous = entries[place - 1] if place else None
-        entry.since = entry.at - previous.at if previous else None
-        entry.changes = _changes(entry.event, previous.event if previous else None, status)
+        if place:
+            previous = entries[place - 1]
+            entry.since = entry.at - previous.at
+            entry.changes = _changes(entry.event, previous.event, status, words)
         entry.changes_status = entry.event.status not in (None, status)
         status = entry.event.status if entry.event.status is not None else status
     earliest_after: int | None = None
@@ -78,25 +80,45 @@ def _entry(event: TaskStatusEvent, settings: AppSettings) -> Entry:
     return Entry(event, at, meaning_of(event.status, settings), is_ahead=is_ahead)
 
 
-def _changes(event: TaskStatusEvent, previous: TaskStatusEvent | None, status: str | None) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What changes are told in: looked up once for a whole history, as each look-up costs a row's time."""
+
+    change: str
+    status: str
+    progress: str
+    columns: Mapping[str, str]
+
+    def tell(self, name: str, was: str, now: str) -> str:
+        return self.change % {"name": name, "was": was, "now": now}
+
+
+def _words() -> _Words:
+    return _Words(
+        change=_("%(name)s: %(was)s → %(now)s"),
+        status=_("status"),
+        progress=_("progress"),
+        columns={
+            column: str(TaskStatusEvent._meta.get_field(column).verbose_name)  # type: ignore[union-attr]
+            for column in _COMPARED
+        },
+    )
+
+
+def _changes(
+    event: TaskStatusEvent, previous: TaskStatusEvent, status: str | None, words: _Words
+) -> list[str]:
     changes = []
-    if event.status is not None and event.status != status and previous is not None:
-        changes.append(_change(_("status"), shown(status), shown(event.status)))
-    if previous is None:
-        return changes
+    if event.status is not None and event.status != status:
+        changes.append(words.tell(words.status, shown(status), shown(event.status)))
     if event.progress != previous.progress:
-        changes.append(_change(_("progress"), percent(previous.progress), percent(event.progress)))
-    for column in _COMPARED:
+        changes.append(words.tell(words.progress, percent(previous.progress), percent(event.progress)))
+    for column, name in words.columns.items():
         value = getattr(event, column)
         # Null says nothing, so that it changes nothing either.
         if value is not None and value != getattr(previous, column):
-            name = str(event._meta.get_field(column).verbose_name)  # type: ignore[union-attr]
-            changes.append(_change(name, shown(getattr(previous, column)), shown(value)))
+            changes.append(words.tell(name, shown(getattr(previous, column)), shown(value)))
     return changes
-
-
-def _change(name: str, was: str, now: str) -> str:
-    return _("%(name)s: %(was)s → %(now)s") % {"name": name, "was": was, "now": now}
 
 
 def phases(entries: Sequence[Entry], now: datetime) -> list[Phase]:

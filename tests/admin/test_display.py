@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils import translation
+from django.utils.functional import lazy
 
 from tasks.admin import display
 from tasks.lifecycle import Meaning
@@ -38,6 +40,14 @@ def test_a_badge_has_the_class_of_the_meaning_and_the_senders_word(
 
     assert f'class="st-badge {class_}"' in badge
     assert text in badge
+
+
+def test_a_badge_is_in_the_language_of_who_reads_it(monkeypatch: Any) -> None:
+    monkeypatch.setitem(display.NAMES, Meaning.RUNNING, lazy(translation.get_language, str)())
+
+    for language in ("de", "fr", "de"):
+        with translation.override(language):
+            assert f'title="{language}"' in display.badge("in two languages", Meaning.RUNNING)
 
 
 def test_every_meaning_has_a_symbol_and_a_name() -> None:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from django.test import Client
+from django.urls import clear_script_prefix, set_script_prefix
 
 from tasks.admin.changelist import event_url, task_url
 from tests.factories import record
@@ -30,6 +31,16 @@ def test_an_export_has_the_rows_of_the_list(admin_client: Client, model: str, en
 @pytest.mark.parametrize("model", MODELS)
 def test_no_other_format(admin_client: Client, model: str) -> None:
     assert admin_client.get(f"/admin/sartiq_tasks/{model}/export.exe").status_code == 404
+
+
+def test_addresses_follow_where_the_project_is_mounted() -> None:
+    try:
+        for prefix in ("/", "/mounted/"):
+            set_script_prefix(prefix)
+            assert task_url("a b/c") == f"{prefix}admin/sartiq_tasks/task/a%20b_2Fc/change/"
+            assert event_url(7) == f"{prefix}admin/sartiq_tasks/taskstatusevent/7/change/"
+    finally:
+        clear_script_prefix()
 
 
 def test_nothing_inline(admin_client: Client) -> None:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tasks.admin import paginator, task
-from tasks.admin.changelist import task_url
+from tasks.admin.changelist import event_url, task_url
 from tasks.models import Task
 from tests.factories import NOON, minutes, record, user
 
@@ -178,6 +178,25 @@ def test_sender_text_stays_text(admin_client: Client) -> None:
 
     for url in (LIST, task_url(EVIL)):
         assert "<script>alert" not in page(admin_client, url)
+
+
+def test_what_changed_stays_text_too(admin_client: Client) -> None:
+    fields = ("status", "event_type", "task_type", "entity_id", "origin_zone", "error_category")
+    record(NOON)
+    record(NOON + minutes(1), **dict.fromkeys(fields, EVIL), error_message=EVIL)
+    html = page(admin_client, task_url("task-1"))
+
+    assert "<script>alert" not in html
+    assert (
+        "<li>event type: training_status_update → &quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;</li>"
+        in html
+    )
+
+
+def test_an_event_type_of_nothing_is_a_link_that_says_so(admin_client: Client) -> None:
+    event = record(event_type=" ")
+
+    assert f'<a href="{event_url(event.event_id)}">(blank)</a>' in page(admin_client, task_url("task-1"))
 
 
 def test_the_view_permission_suffices_and_shows_no_more(client: Client) -> None:
