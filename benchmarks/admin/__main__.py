@@ -55,6 +55,7 @@ def _measure(events: int, rounds: int, stock_rounds: int) -> None:
 
     from tasks.models import Task, TaskStatusEvent
 
+    from . import export
     from .dataset import LONG_TASK, fill
     from .pages import measure, pages, queries, row
 
@@ -75,8 +76,10 @@ def _measure(events: int, rounds: int, stock_rounds: int) -> None:
         counts.append(queries(client, page))
     print(f"\n{stored:,} events of {tasks:,} tasks; {_machine()}.")
     print(f"Median of {rounds} rounds, of {stock_rounds} for the stock admin.\n")
-    print("| page | stock | this | 95 % | limit | stock / this | queries |\n|---|---|---|---|---|---|---|")
+    print("| page | stock | this | 95 % | processor | limit | stock / this | queries |")
+    print("|---|---|---|---|---|---|---|---|")
     print("\n".join(row(page, count) for page, count in zip(measured, counts, strict=True)), flush=True)
+    print(f"\n{export.table('bench', stored)}", flush=True)
 
 
 def _some_tasks() -> list[str]:
