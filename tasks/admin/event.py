@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -11,11 +9,10 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import app_settings
 from ..lifecycle import meaning_of
 from ..models import TaskStatusEvent
-from ..recording import canonical_json
-from ..serializers import task_status_event
 from . import display
 from .changelist import task_url
 from .filters import ErrorCategoryFilter, EventTypeFilter, ReceivedFilter, StatusFilter, TaskTypeFilter
+from .payload import payload_of
 from .records import RecordAdmin
 
 
@@ -142,20 +139,18 @@ class TaskStatusEventAdmin(RecordAdmin):
 
     @admin.display(description=_("payload"))
     def payload(self, event: TaskStatusEvent) -> str:
-        """Return the event as canonical JSON, to copy."""
+        """Return the event as canonical JSON, to copy, and whether that is what was sent."""
+        payload = payload_of(event)
         return format_html(
             '<details class="st-json"><summary>{}</summary><pre id="payload" tabindex="0">{}</pre>'
+            '<p class="help">{}</p>'
             '<button type="button" class="button" data-copy="payload" hidden>{}</button></details>',
             _("Canonical JSON"),
-            canonical_json(payload_of(event)),
+            payload.text,
+            _("This is what was sent: its SHA-256 is the payload digest.")
+            if payload.is_as_sent
+            else _(
+                "Made from what is stored, so not sign for sign what was sent: the payload digest is another."
+            ),
             _("Copy"),
         )
-
-
-def payload_of(event: TaskStatusEvent) -> dict[str, Any]:
-    """Return the event as a body of the webhook: every field of the schema, and what was sent beyond it."""
-    schema = {name: getattr(event, name) for name in map(str, task_status_event.fields)}
-    for name, value in schema.items():
-        if hasattr(value, "isoformat"):
-            schema[name] = value.isoformat().replace("+00:00", "Z")
-    return {**event.unknown_fields, **schema}

@@ -12,10 +12,11 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from tasks.admin.changelist import event_url
-from tasks.admin.event import payload_of
+from tasks.admin.payload import payload_of
 from tasks.models import TaskStatusEvent
+from tasks.recording import canonical_json
 from tasks.serializers import task_status_event
-from tests.factories import NOON, full_body, record, user
+from tests.factories import NOON, body, full_body, record, user
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/sartiq_tasks/taskstatusevent/"
@@ -73,12 +74,32 @@ def test_an_event_page_holds_every_field(admin_client: Client, django_assert_num
 def test_the_payload_is_the_event_as_it_can_be_sent(admin_client: Client) -> None:
     record(**full_body())
     event = TaskStatusEvent.objects.get()
-    payload = payload_of(event)
+    payload = json.loads(payload_of(event).text)
 
     assert task_status_event.run_validation(payload) == task_status_event.run_validation(full_body())
-    shown = re.search(r'<pre id="payload"[^>]*>(.*?)</pre>', page(admin_client, event_url(event.pk)))
+    text = page(admin_client, event_url(event.pk))
+    shown = re.search(r'<pre id="payload"[^>]*>(.*?)</pre>', text)
     assert shown is not None
     assert json.loads(html.unescape(shown[1])) == payload
+    assert "not sign for sign what was sent" in text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"progress": 5.5, "gpu": "A100", "timestamp": "2026-05-01T12:00:00Z"},
+        {"timestamp": "2026-05-01T12:00:00.500000+00:00", "metadata": {"loss": 1.0, "epoch": 1}},
+        {"timestamp": "2026-05-01T12:00:00", "progress": 5.0},
+        full_body(timestamp="2026-05-01T12:00:00Z", started_at="2026-05-01T11:00:00Z"),
+    ],
+)
+def test_the_payload_is_what_was_sent_where_the_digest_proves_it(admin_client: Client, changes: Any) -> None:
+    record(**changes)
+    event = TaskStatusEvent.objects.get()
+
+    assert payload_of(event).text == canonical_json(body(**changes))
+    assert "This is what was sent" in page(admin_client, event_url(event.pk))
 
 
 @pytest.mark.parametrize(("key", "shown"), [(b"evt-1", "evt-1"), (b"\xff\x00", "ff00"), (b"a\x01", "6101")])
