@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 from urllib.parse import quote as percent_quoted
 
-from django.contrib.admin.utils import quote
+from django.contrib.admin.utils import display_for_value, quote
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.urls import URLResolver, get_resolver, get_script_prefix, get_urlconf, reverse
+from django.utils.html import conditional_escape
+from django.utils.safestring import SafeString, mark_safe
+
+from .display import EMPTY
 
 # Ids that cannot stand in a path: nothing at all, and what browsers resolve away. Django's quote()
 # never makes these words of an id, because it writes an underscore as _5F.
@@ -69,3 +74,21 @@ class RecordList(ChangeList):
         if isinstance(result.pk, str):
             return task_url(result.pk, self.model_admin.admin_site.name)
         return event_url(result.pk, self.model_admin.admin_site.name)
+
+    def rows(self) -> Iterator[SafeString]:
+        """Yield the cells of each row as Django's list has them, the first one a link to the row's page.
+
+        It leaves out what Django asks of each cell and none here has: forms, relations, icons. That
+        was a third of a list's time.
+        """
+        names = map(str, self.list_display)
+        columns = [(name, getattr(self.model_admin, name, attrgetter(name))) for name in names]
+        for result in self.result_list:
+            (first, value), *rest = ((name, _cell(read(result))) for name, read in columns)
+            link = f'<a href="{self.url_for_result(result)}">{value}</a>'
+            cells = "".join(f'<td class="field-{name}">{told}</td>' for name, told in rest)
+            yield mark_safe(f'<th class="field-{first}">{link}</th>{cells}')  # noqa: S308 (escaped by _cell)
+
+
+def _cell(value: Any) -> str:
+    return conditional_escape(value if isinstance(value, str) else display_for_value(value, EMPTY))

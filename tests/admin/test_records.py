@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.contrib.admin.templatetags.admin_list import results
 from django.test import Client
 from django.urls import clear_script_prefix, set_script_prefix
 
@@ -41,6 +42,21 @@ def test_addresses_follow_where_the_project_is_mounted() -> None:
             assert event_url(7) == f"{prefix}admin/sartiq_tasks/taskstatusevent/7/change/"
     finally:
         clear_script_prefix()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_rows_are_those_of_djangos_own_list(admin_client: Client, model: str) -> None:
+    record(task_id="<b>", status="failed", error_message="<i>", origin_zone="z", entity_id=" ")
+    shown = admin_client.get(f"/admin/sartiq_tasks/{model}/").context["cl"]
+
+    assert list(shown.rows()) == ["".join(row) for row in results(shown)]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_row_can_be_picked_in_a_popup(admin_client: Client, model: str) -> None:
+    record()
+
+    assert "data-popup-opener=" in admin_client.get(f"/admin/sartiq_tasks/{model}/?_popup=1").content.decode()
 
 
 def test_nothing_inline(admin_client: Client) -> None:
