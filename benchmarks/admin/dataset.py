@@ -2,11 +2,13 @@
 
 The events are the stories of the simulated cluster, a day at a time, in order of receipt. Each
 task's row is the fold of its events by ``tasks.lifecycle``, so that ``rebuild_tasks`` finds nothing to mend.
+A great ledger is a smaller one in which each task has twins.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -14,6 +16,7 @@ from random import Random
 from typing import Any
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 from django.utils.dateparse import parse_datetime
 from rest_framework.fields import empty
@@ -30,6 +33,8 @@ from tasks.statements import columns_of
 EVENT_TABLE, TASK_TABLE = TaskStatusEvent._meta.db_table, Task._meta.db_table
 EVENTS_A_TASK = 10.6
 DAYS = 90
+#: Python tells so many events at most; of more, each task gets twins.
+MOST_TOLD = 250_000
 #: The id of a task with a thousand events.
 LONG_TASK = "training-with-1000-events"
 _TIMES = ("timestamp", "started_at", "completed_at")
@@ -42,6 +47,20 @@ _NOTHING = {
 
 def fill(events: int, *, until: datetime) -> None:
     """Put about ``events`` events of the ``DAYS`` before ``until`` into an empty database."""
+    copies = math.ceil(events / MOST_TOLD)
+    told = events // copies
+    number = _tell(told, until)
+    with connection.cursor() as cursor:
+        if copies > 1:
+            _multiply(cursor, copies)
+        cursor.execute(
+            "SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [EVENT_TABLE, (number + 1) * copies]
+        )
+        cursor.execute(f"VACUUM (ANALYZE) {EVENT_TABLE}, {TASK_TABLE}")
+
+
+def _tell(events: int, until: datetime) -> int:
+    """Tell about ``events`` events; return the id of the last one."""
     random, number = Random(1), 0
     tasks_a_day = round(events / EVENTS_A_TASK / DAYS)
     bar = tqdm(total=events, unit="event", unit_scale=True, desc="filling")
@@ -59,9 +78,25 @@ def fill(events: int, *, until: datetime) -> None:
         _copy(Task, states.values())
         bar.update(len(rows))
     bar.close()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [EVENT_TABLE, number])
-        cursor.execute(f"VACUUM (ANALYZE) {EVENT_TABLE}, {TASK_TABLE}")
+    return number
+
+
+def _multiply(cursor: CursorWrapper, copies: int) -> None:
+    """Give each task ``copies`` - 1 twins with events of their own, received together with its."""
+    twins = {
+        "task_id": "CASE twin WHEN 0 THEN task_id ELSE regexp_replace(task_id, '-', '-' || twin || '-') END",
+        **{name: f"{name} * {copies} + twin" for name in ("id", "first_event_id", "last_event_id")},
+    }
+    for model in (TaskStatusEvent, Task):
+        table, columns = model._meta.db_table, columns_of(model)
+        cursor.execute(f"CREATE TEMP TABLE told AS SELECT * FROM {table}")
+        cursor.execute(f"TRUNCATE {table}")
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) "
+            f"SELECT {', '.join(twins.get(column, column) for column in columns)} "
+            f"FROM (SELECT *, generate_series(0, {copies - 1}) AS twin FROM told) AS told"
+        )
+        cursor.execute("DROP TABLE told")
 
 
 def _event_row(
