@@ -37,6 +37,8 @@ DAYS = 90
 MOST_TOLD = 250_000
 #: The id of a task with a thousand events.
 LONG_TASK = "training-with-1000-events"
+#: The event type of the first day, and of no later one.
+OLD_TYPE = "old_status_update"
 _TIMES = ("timestamp", "started_at", "completed_at")
 _JSON = ("metadata", "additional_properties", "unknown_fields")
 _NOTHING = {
@@ -73,6 +75,8 @@ def _tell(events: int, until: datetime) -> int:
         rows = []
         for at, body in told:
             number += 1
+            if day == DAYS:
+                body["event_type"] = OLD_TYPE
             rows.append(_event_row(number, at + timedelta(milliseconds=180), body, states))
         _copy(TaskStatusEvent, rows)
         _copy(Task, states.values())

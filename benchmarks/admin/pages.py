@@ -13,6 +13,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from .dataset import OLD_TYPE
+
 EVENTS = "sartiq_tasks/taskstatusevent/"
 TASKS = "sartiq_tasks/task/"
 
@@ -52,6 +54,12 @@ def pages(task_id: str, long_task: str, day: date, events: int, tasks: int) -> l
         Page("events: first page, all filters shown", EVENTS, "", 50),
         Page("events: last page", f"{EVENTS}?p={last_page}", f"?p={last_of_stock}", 60),
         Page("events: status failed, error category, one day", f"{EVENTS}?{failed}", f"?{stock_failed}", 60),
+        Page(
+            "events: event type of the oldest alone",
+            f"{EVENTS}?event_type={OLD_TYPE}",
+            f"?event_type__exact={OLD_TYPE}",
+            60,
+        ),
         Page("events: task id", f"{EVENTS}?q={task_id}", f"?q={task_id}", 20),
         Page("events: beginning of a task id", f"{EVENTS}?q={prefix}", f"?q={prefix}", 20),
         Page("tasks: first page, counts and all filters", TASKS, None, 50),
