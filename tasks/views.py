@@ -53,6 +53,7 @@ class AlwaysJSON(BaseContentNegotiation):
 class TaskWebhookView(APIView):
     """Receive the status of a task."""
 
+    http_method_names = ("post", "options")
     schema = WebhookSchema()
     parser_classes = (JSONParser,)
     renderer_classes = (JSONRenderer,)
