@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 
 from .views import TaskWebhookView
 
@@ -16,11 +16,11 @@ def deliveries_first(
 ) -> Callable[[HttpRequest], HttpResponseBase]:
     """Take a delivery to its view at once: sessions, CSRF, messages and static files are nothing to it.
 
-    It answers exactly as the whole chain would, and ``ALLOWED_HOSTS`` holds. What comes after it in
-    ``MIDDLEWARE`` does not see deliveries; a backend that wants one of its own to see them puts
-    that one before.
+    Status, body and length of the answer are those of the whole chain, and ``ALLOWED_HOSTS`` holds.
+    What comes after it in ``MIDDLEWARE`` does not see deliveries; a backend that wants one of its own
+    to see them puts that one before.
     """
-    path = reverse("sartiq_tasks:webhook")
+    path = f"/{reverse('sartiq_tasks:webhook').removeprefix(get_script_prefix())}"
     paths = (path, f"{path}/")
     webhook = TaskWebhookView.as_view(schema=None)
 
@@ -28,7 +28,11 @@ def deliveries_first(
         if request.path_info not in paths:
             return get_response(request)
         request.get_host()  # raises DisallowedHost, as CommonMiddleware has it do
-        response = webhook(request)
-        return response.render() if isinstance(response, SimpleTemplateResponse) else response
+        response: HttpResponse = webhook(request)
+        if isinstance(response, SimpleTemplateResponse):
+            response.render()
+        # As CommonMiddleware sets it: else the server would send the answer in chunks.
+        response.headers.setdefault("Content-Length", str(len(response.content)))
+        return response
 
     return middleware

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.http import HttpRequest, HttpResponse
-from django.test import Client
+from django.test import Client, RequestFactory
+from django.urls import clear_script_prefix, set_script_prefix
 
+from tasks.middleware import deliveries_first
 from tests import factories
 from tests.conftest import WEBHOOK
 from tests.factories import body
@@ -48,6 +50,7 @@ def test_a_delivery_is_stored_either_way(is_short: bool, path: str) -> None:
 
     assert answer.status_code == 200
     assert json.loads(answer.content)["duplicate"] is False
+    assert answer["Content-Length"] == str(len(answer.content))
     assert ("X-Long-Way" in answer) is not is_short
 
 
@@ -65,6 +68,7 @@ def test_a_refusal_is_the_same_either_way(is_short: bool, sent: dict[str, Any], 
 
     assert answer.status_code == status
     assert answer.content
+    assert answer.get("Content-Length") == (None if status == 400 else str(len(answer.content)))
     assert ("X-Long-Way" in answer) is not is_short
 
 
@@ -90,6 +94,22 @@ def test_an_error_is_a_500_either_way(is_short: bool, monkeypatch: pytest.Monkey
     )
 
     assert client.post(WEBHOOK, body(), content_type="application/json").status_code == 500
+
+
+@pytest.fixture
+def prefix() -> Iterator[str]:
+    set_script_prefix("/mounted/")
+    yield "/mounted/"
+    clear_script_prefix()
+
+
+def test_it_knows_the_way_where_the_project_is_mounted(prefix: str) -> None:
+    def long_way(request: HttpRequest) -> HttpResponse:
+        raise AssertionError("the long way")
+
+    request = RequestFactory().post(WEBHOOK, SCRIPT_NAME=prefix.rstrip("/"))
+
+    assert deliveries_first(long_way)(request).status_code == 401
 
 
 def test_everything_else_goes_the_long_way(is_short: bool) -> None:
