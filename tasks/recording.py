@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -138,27 +138,29 @@ def _execute(
     """Return the one row of ``statement`` by its columns' names, or None where it has none."""
     cursor.execute(statement, values)
     row = cursor.fetchone()
-    if "*" in columns:  # psycopg takes ten microseconds to describe four columns
+    if "*" in columns:  # else the names are known, and to have them described takes time
         columns = [column[0] for column in cursor.description]
     return row and dict(zip(columns, row, strict=True))
 
 
-# Everything but bytes and numbers goes to PostgreSQL as text of no type, so that one prepared
-# statement serves every combination of nulls.
-_ENCODERS: Mapping[str, Mapping[type, Callable[[Any], str]]] = {
-    "postgresql": {datetime: datetime.isoformat, dict: canonical_json},
-    "sqlite": {
-        datetime: lambda at: at.astimezone(UTC).replace(tzinfo=None).isoformat(" "),
-        dict: canonical_json,
-    },
-}
-
-
 def _encoded(row: Mapping[str, Any], columns: Sequence[str], connection: BaseDatabaseWrapper) -> list[Any]:
     """Return the ``columns`` of ``row`` as parameters of a statement."""
-    encoders = _ENCODERS[connection.vendor]
-    values = [row[column] for column in columns]
-    return [encode(value) if (encode := encoders.get(type(value))) else value for value in values]
+    encode = _encode_postgresql if connection.vendor == "postgresql" else _encode_sqlite
+    return [encode(row[column]) for column in columns]
+
+
+# Everything but bytes and numbers goes to PostgreSQL as text of no type, so that one prepared
+# statement serves every combination of nulls.
+def _encode_postgresql(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return canonical_json(value) if isinstance(value, dict) else value
+
+
+def _encode_sqlite(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+    return canonical_json(value) if isinstance(value, dict) else value
 
 
 def _announce(event: TaskStatusEvent, task: Task, status_changed: bool) -> None:

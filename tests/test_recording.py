@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import ANY
 
@@ -134,6 +136,19 @@ def test_a_senders_key_tells_equal_bodies_apart() -> None:
     assert not record(key=b"2").duplicate
     assert record(key=b"2").duplicate
     assert Task.objects.get().event_count == 2
+
+
+def test_a_caller_may_give_subclasses() -> None:
+    class Moment(datetime):
+        pass
+
+    at = Moment(2026, 5, 1, 12, tzinfo=UTC)
+    event = task_status_event.run_validation(body()) | {"metadata": OrderedDict(a=1), "timestamp": at}
+
+    record_event(event=event, digest=b"d" * 32, source="test", received_at=at)
+
+    stored = TaskStatusEvent.objects.get()
+    assert (stored.metadata, stored.timestamp, stored.received_at) == ({"a": 1}, at, at)
 
 
 def test_the_same_key_with_another_body_is_a_conflict() -> None:
