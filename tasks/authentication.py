@@ -18,7 +18,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from .conf import app_settings
-from .rows import attnames_of, instance_of_row
+from .rows import attnames_of, instance_of_row, kept_cursor
 
 
 class BearerTokenAuthentication(BaseAuthentication):
@@ -81,9 +81,9 @@ def _cached(checksum: str, keep: float) -> Any:
 def _load(checksum: str) -> Any:
     tokens = get_access_token_model()
     connection = connections[router.db_for_read(tokens)]
-    with connection.cursor() as cursor:
-        cursor.execute(_select_by_checksum(tokens, connection.alias), [checksum])
-        row = cursor.fetchone()
+    cursor = kept_cursor(connection)
+    cursor.execute(_select_by_checksum(tokens, connection.alias), [checksum])
+    row = cursor.fetchone()
     return None if row is None else _access_token_of_row(tokens, row, connection)
 
 

@@ -22,7 +22,7 @@ from .conf import COLUMN_LENGTH, app_settings
 from .exceptions import IdempotencyConflict
 from .lifecycle import State, fold, merge, state_of, tie_of
 from .models import Task, TaskStatusEvent
-from .rows import instance_of_row
+from .rows import instance_of_row, kept_cursor
 from .signals import event_recorded
 
 logger = logging.getLogger(__name__)
@@ -121,8 +121,8 @@ def _write(
     of_task = ",".join(returning)
     if connection.vendor == "postgresql":
         values = event_values + _encoded(state, statements.TASK_COLUMNS_GIVEN, connection)
-        with connection.cursor() as cursor:
-            return _execute(cursor, statements.record_in_one(of_task), values, (*_OF_EVENT, *returning))
+        statement = statements.record_in_one(of_task)
+        return _execute(kept_cursor(connection), statement, values, (*_OF_EVENT, *returning))
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         stored = _execute(cursor, statements.insert_event(), event_values, _OF_EVENT)
         if stored is None or stored["deliveries"] > 1:
@@ -146,7 +146,12 @@ def _execute(
 def _encoded(row: Mapping[str, Any], columns: Sequence[str], connection: BaseDatabaseWrapper) -> list[Any]:
     """Return the ``columns`` of ``row`` as parameters of a statement."""
     encode = _encode_postgresql if connection.vendor == "postgresql" else _encode_sqlite
-    return [encode(row[column]) for column in columns]
+    values = map(row.__getitem__, columns)
+    return [value if type(value) in _SENT_AS_THEY_ARE else encode(value) for value in values]
+
+
+# Most values are of these types: to look here first saves a call for each.
+_SENT_AS_THEY_ARE = frozenset((str, int, float, bytes, type(None)))
 
 
 # Everything but bytes and numbers goes to PostgreSQL as text of no type, so that one prepared
