@@ -14,6 +14,9 @@ def database(settings: dict[str, Any]) -> dict[str, Any]:
 
     What the URL says goes before what is said here.
     """
+    # A connection lives as long as its thread. SQLite's costs as much to open and to close as an event: the
+    # last to close moves the log into the file, with two more flushes.
+    settings.setdefault("CONN_MAX_AGE", env.int("CONN_MAX_AGE", default=None))
     complete = _sqlite if settings["ENGINE"].endswith("sqlite3") else _postgresql
     return complete(settings, settings.setdefault("OPTIONS", {}))
 
@@ -28,8 +31,7 @@ def _sqlite(settings: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]
 
 
 def _postgresql(settings: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    settings["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=None)
-    settings["CONN_HEALTH_CHECKS"] = True
+    settings.setdefault("CONN_HEALTH_CHECKS", True)
     options.setdefault("connect_timeout", 5)
     options.setdefault("server_side_binding", True)
     if env.bool("PGBOUNCER", default=False):

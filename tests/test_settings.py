@@ -126,6 +126,16 @@ def test_tokens_are_kept_only_where_asked_for(given: dict[str, str], kept: str) 
     assert settings_of(**given)["SARTIQ_TASKS"]["TOKEN_CACHE"] == kept
 
 
+@pytest.mark.parametrize("url", ["sqlite:////tmp/db.sqlite3", "postgres://user:password@host/name"])
+def test_connections_live_on_unless_the_environment_or_the_url_says_otherwise(url: str) -> None:
+    def age(**env: str) -> Any:
+        return settings_of(**env)["DATABASES"]["default"]["CONN_MAX_AGE"]
+
+    assert age(DATABASE_URL=url) is None
+    assert age(DATABASE_URL=url, CONN_MAX_AGE="60") == 60
+    assert age(DATABASE_URL=f"{url}?CONN_MAX_AGE=30", CONN_MAX_AGE="60") == 30
+
+
 def test_a_deployment_passes_djangos_checks() -> None:
     env = {"AUTHENTICATION": "either", "SIGNING_SECRETS": json.dumps(SIGNING_SECRETS), **DEPLOYED}
     result = run("manage.py", "check", "--deploy", "--fail-level", "WARNING", **env)
