@@ -1,4 +1,4 @@
-"""What was answered 200 survives: killed workers, a crashed database, a server that is told to stop."""
+"""What was answered 200 survives: killed workers, a crashed database, a power cut, a server told to stop."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 import requests
 from django.db import connection
 
+from tests.disks import Disk, disk
 from tests.factories import body
 from tests.servers import PostgreSQL, Server, manage, private_postgresql, serving, temporary_directory
 
@@ -125,6 +126,34 @@ def test_postgresql_crashes(database: tuple[str, PostgreSQL | None]) -> None:
                 postgresql.stop("immediate")
                 postgresql.start()
             wait_for_more(senders)
+        assert_nothing_is_lost(senders, url)
+
+
+@contextmanager
+def database_on(one: Disk) -> Iterator[tuple[str, PostgreSQL | None]]:
+    if connection.vendor == "sqlite":
+        yield f"sqlite:///{one.place}/db.sqlite3", None
+        return
+    with private_postgresql(one.place) as server:
+        yield server.url, server
+
+
+def test_the_power_is_cut() -> None:
+    """Of a disk there remains what was flushed: an answer that comes before that is a promise broken."""
+    with temporary_directory() as place, disk(place) as one, database_on(one) as (url, postgresql):
+        with serving(url) as server:
+            one.flush()
+            with sending(server) as senders:
+                wait_for_more(senders, 100)
+            # All are answered. What is written without being flushed shows that the power is really cut.
+            (one.place / "unflushed").write_text("as good as nothing")
+            one.cut_power()
+        if postgresql is not None:
+            postgresql.kill()
+        one.restore_power()
+        if postgresql is not None:
+            postgresql.start()
+        assert not (one.place / "unflushed").exists()
         assert_nothing_is_lost(senders, url)
 
 

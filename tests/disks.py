@@ -1,0 +1,58 @@
+"""A disk whose power can be cut: what was written and not flushed is gone, as it is with a real one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+# Nothing but fsync() writes to the disk: the file system's own interval (seconds) is longer than any test.
+OPTIONS = "loop,commit=300"
+
+
+class Disk:
+    """An ext4 file system in a file, mounted at ``place``."""
+
+    def __init__(self, directory: Path) -> None:
+        self.place = directory / "disk"
+        self._image, self._survived = directory / "image", directory / "survived"
+        self.place.mkdir()
+        with self._image.open("wb") as image:
+            image.truncate(512 * 1024 * 1024)
+        _run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self._image))
+        _run("mount", "-o", OPTIONS, str(self._image), str(self.place))
+
+    def flush(self) -> None:
+        """Write all of it, such as what was made before the test begins."""
+        _run("sync", "--file-system", str(self.place))
+
+    def cut_power(self) -> None:
+        """Keep what has reached the disk by now; whatever runs on it is to be stopped next."""
+        _run("cp", "--sparse=always", str(self._image), str(self._survived))
+
+    def restore_power(self) -> None:
+        """Mount what was kept, at the same place; nothing may use that any more."""
+        _run("umount", str(self.place))
+        _run("mount", "-o", OPTIONS, str(self._survived), str(self.place))
+
+
+@contextmanager
+def disk(directory: Path) -> Iterator[Disk]:
+    """Mount a new disk in ``directory`` until the end of the block; skip the test where that cannot be."""
+    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+        pytest.skip("a disk of one's own takes root and a loop device")
+    one = Disk(directory)
+    try:
+        yield one
+    finally:
+        # At once from here on, and in fact when its last user has ended.
+        _run("umount", "--lazy", str(one.place))
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
