@@ -170,8 +170,8 @@ class TaskStatusEvent(models.Model):
         # the table can be partitioned or sharded by it. On PostgreSQL (task_id, id) is the primary key.
         indexes = [
             models.Index(fields=["status", "id"], name="sartiq_event_status"),
-            models.Index(fields=["event_type"], name="sartiq_event_type"),
-            models.Index(fields=["task_type"], name="sartiq_event_task_type"),
+            models.Index(fields=["event_type", "id"], name="sartiq_event_type"),
+            models.Index(fields=["task_type", "id"], name="sartiq_event_task_type"),
             models.Index(
                 fields=["error_category", "id"],
                 name="sartiq_event_error",

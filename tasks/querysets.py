@@ -36,6 +36,10 @@ class TaskQuerySet(QuerySet["Task"]):
         """Return the running tasks of which nothing was heard for longer than ``after``."""
         return self.meaning(Meaning.RUNNING).filter(last_received_at__lt=now - after)
 
+    def with_value(self, column: str, value: str) -> TaskQuerySet:
+        """Return the tasks whose ``column`` is ``value``."""
+        return self.filter(**{column: value})
+
     def search(self, term: str) -> TaskQuerySet:
         """Return the tasks whose id begins with ``term``, and those about the entity ``term``."""
         return self.filter(begins_with("task_id", term) | Q(entity_id=term))
@@ -65,6 +69,15 @@ class TaskQuerySet(QuerySet["Task"]):
 
 class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
     """Reads of the ledger."""
+
+    def with_value(self, column: str, value: str) -> TaskStatusEventQuerySet:
+        """Return the events whose ``column`` is ``value``, fast if ordered by the column and then by id.
+
+        To PostgreSQL a column that equals a constant is no order, so that it walks the ids from
+        the last one back until it has met enough such events: through all of the ledger, where
+        only old ones are. Of a range it takes the index on the column and the id.
+        """
+        return self.filter(**{f"{column}__gte": value, f"{column}__lte": value})
 
     def search(self, term: str) -> TaskStatusEventQuerySet:
         """Return the events of tasks whose id begins with ``term``, or that are about the entity ``term``."""

@@ -16,6 +16,7 @@ from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
 from .display import EMPTY
+from .filters import KnownValuesFilter
 
 # Ids that cannot stand in a path: nothing at all, and what browsers resolve away. Django's quote()
 # never makes these words of an id, because it writes an underscore as _5F.
@@ -68,6 +69,18 @@ class RecordList(ChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
         """Return the filtered rows without the columns that no list shows."""
         return super().get_queryset(request, exclude_parameters).for_list()  # type: ignore[attr-defined]
+
+    def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
+        """Return the list's order, led by a column that is filtered and so the same in every row.
+
+        It changes nothing but the index that serves it: see ``TaskStatusEventQuerySet.with_value()``.
+        """
+        ordering = super().get_ordering(request, queryset)
+        filters = (one for one in self.filter_specs if isinstance(one, KnownValuesFilter))
+        column = next((one.column for one in filters if one.value() is not None), None)
+        if column is None:
+            return ordering
+        return [f"-{column}" if str(ordering[0]).startswith("-") else column, *ordering]
 
     def url_for_result(self, result: Any) -> str:
         """Return the address of the row's page."""

@@ -70,12 +70,12 @@ class KnownValuesFilter(admin.SimpleListFilter):
             values.append(asked_for)
         return [(value, shown(value)) for value in values]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Return the rows with the value. No row holds U+0000, and PostgreSQL refuses to be asked."""
         value = self.value()
         if value is None:
             return queryset
-        return queryset.none() if "\0" in value else queryset.filter(**{self.column: value})
+        return queryset.none() if "\0" in value else queryset.with_value(self.column, value)
 
 
 class TaskTypeFilter(KnownValuesFilter):

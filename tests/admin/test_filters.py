@@ -83,6 +83,26 @@ def test_events(admin_client: Client, query: dict[str, str], expected: set[str])
     assert found(admin_client, "taskstatusevent", query) == expected
 
 
+@pytest.mark.parametrize(
+    ("query", "order"),
+    [
+        ({}, ("-id",)),
+        ({"event_type": "e"}, ("-event_type", "-id")),
+        ({"event_type": "e", "o": "0"}, ("event_type", "id")),
+        ({"event_type": "e", "status": "running"}, ("-status", "-id")),
+        ({"received_at": "24h"}, ("-id",)),
+    ],
+)
+@pytest.mark.usefixtures("rows")
+def test_the_order_that_an_index_serves(
+    admin_client: Client, query: dict[str, str], order: tuple[str, ...]
+) -> None:
+    response = admin_client.get(f"/admin/sartiq_tasks/taskstatusevent/?{urlencode(query)}")
+
+    # What Django adds at the end repeats the admin's own order.
+    assert response.context["cl"].queryset.query.order_by[: len(order)] == order
+
+
 @pytest.mark.usefixtures("rows")
 def test_choices(admin_client: Client) -> None:
     html = admin_client.get(
