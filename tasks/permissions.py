@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, cast
 
+from django.contrib.auth import get_backends
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import Permission, PermissionsMixin
+from django.db import connections
+from django.db.models import Exists, Model, OuterRef, Value
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from .conf import app_settings
+from .rows import kept_cursor
 from .signatures import Signature
 
 #: What a user's token needs besides the scope.
@@ -29,4 +37,40 @@ class MayPostEvents(BasePermission):
             return True
         if token is None or not token.allow_scopes([app_settings().scope]):
             return False
-        return token.user is None or token.user.has_perm(ADD_EVENTS)
+        return token.user is None or may_add_events(token.user)
+
+
+def may_add_events(user: Any) -> bool:
+    """Return what ``user.has_perm(ADD_EVENTS)`` returns, and remember it as long as the instance lives.
+
+    Where Django's own backend decides alone it takes one prepared query. ``has_perm()`` compiles
+    two each time, to load all that the user may do: twice as much work as the rest of a delivery.
+    """
+    if user.is_superuser or not user.is_active or not _django_decides(user):
+        return bool(user.has_perm(ADD_EVENTS))
+    if not hasattr(user, "may_add_events"):
+        connection = connections[user._state.db]
+        sql, (_, *others) = _select_user_who_may(user._meta.model, connection.alias)
+        cursor = kept_cursor(connection)
+        cursor.execute(sql, [user._meta.pk.get_db_prep_value(user.pk, connection), *others])
+        user.may_add_events = cursor.fetchone() is not None
+    return bool(user.may_add_events)
+
+
+def _django_decides(user: Any) -> bool:
+    deciding = [type(backend) for backend in get_backends() if hasattr(backend, "has_perm")]
+    return deciding == [ModelBackend] and type(user).has_perm is PermissionsMixin.has_perm
+
+
+@cache
+def _select_user_who_may(users: type[Model], using: str) -> tuple[str, Sequence[Any]]:
+    """Return the query for a user who is found only with the permission, and its parameters.
+
+    The first one is the user's key, of whatever type that is.
+    """
+    app_label, codename = ADD_EVENTS.split(".")
+    permission = Permission.objects.filter(content_type__app_label=app_label, codename=codename)
+    own = permission.filter(user=OuterRef("pk"))
+    of_groups = permission.filter(group__user=OuterRef("pk"))
+    user = users._base_manager.using(using).filter(pk=Value("")).filter(Exists(own) | Exists(of_groups))
+    return cast("tuple[str, Sequence[Any]]", user.values_list("pk").query.get_compiler(using).as_sql())

@@ -74,9 +74,9 @@ def test_a_listener_costs_no_query(post: Post) -> None:
 
 
 @pytest.mark.parametrize(
-    ("superuser", "permissions"), [(True, 0), (False, 2)], ids=["superuser", "user with the permission"]
+    ("superuser", "permissions"), [(True, 0), (False, 1)], ids=["superuser", "user with the permission"]
 )
-def test_a_users_token_costs_the_questions_for_permissions(superuser: bool, permissions: int) -> None:
+def test_a_users_token_costs_the_question_for_the_permission(superuser: bool, permissions: int) -> None:
     user = factories.user("add_taskstatusevent", is_superuser=superuser)
     client = Client(headers={"Authorization": f"Bearer {factories.token(user=user)}"})
 
@@ -96,6 +96,19 @@ def test_a_post_is_two_round_trips_of_prepared_statements(post: Post) -> None:
 
     assert "Parse" not in sent, "neither statement is parsed again"
     assert sent == ["Bind", "Describe", "Execute", "Sync"] * 2
+
+
+@on_postgresql
+def test_a_users_post_is_three_round_trips_of_prepared_statements() -> None:
+    token = factories.token(user=factories.user("add_taskstatusevent"))
+    client = Client(headers={"Authorization": f"Bearer {token}"})
+    for number in range(4):
+        client.post(WEBHOOK, body(progress=number), content_type="application/json")
+
+    with messages() as sent:
+        assert client.post(WEBHOOK, body(progress=50), content_type="application/json").status_code == 200
+
+    assert sent == ["Bind", "Describe", "Execute", "Sync"] * 3
 
 
 @on_postgresql

@@ -17,6 +17,7 @@ from .postgresql import postgresql
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest.profile", description=__doc__)
     parser.add_argument("--requests", type=int, default=5000, help="requests to look at (default 5000)")
+    parser.add_argument("--user", action="store_true", help="post with a user's token, not a client's own")
     given = parser.parse_args()
     with postgresql() as database:
         os.environ.update(project_environment(database.url("postgres")))
@@ -27,7 +28,7 @@ def main() -> None:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
-        spent = measure(given.requests)
+        spent = measure(given.requests, user=given.user)
     whole = spent.pop("all")
     rest = [total - sum(parts) for total, *parts in zip(whole, *spent.values(), strict=True)]
     spent["Django, DRF, the middleware, the answer"] = rest
@@ -36,20 +37,21 @@ def main() -> None:
         print(f"| {stage} | {median(times) * 1e6:.0f} |")
 
 
-def measure(requests: int) -> dict[str, list[float]]:
+def measure(requests: int, *, user: bool) -> dict[str, list[float]]:
     """Post ``requests`` events through the WSGI handler; return the time of each stage of each."""
     from django.core.wsgi import get_wsgi_application
     from django.test import RequestFactory
 
     from tasks import authentication, views
-    from tasks.clients import create_compute_client, issue_token
+    from tasks.permissions import MayPostEvents
     from tasks.serializers import TaskStatusEventSerializer
 
-    token = issue_token(create_compute_client("profile")[0])
+    token = users_token() if user else clients_token()
     application, spent = get_wsgi_application(), {"all": []}
     factory = RequestFactory(SERVER_NAME="127.0.0.1")
     stages = {
         "token: the query and the checks": (authentication.BearerTokenAuthentication, "authenticate"),
+        "scope and permission": (MayPostEvents, "has_permission"),
         "the body parsed": (views, "parse_json"),
         "the event validated": (TaskStatusEventSerializer, "run_validation"),
         "the digest": (views, "payload_digest"),
@@ -72,6 +74,27 @@ def measure(requests: int) -> dict[str, list[float]]:
     patch.stopall()
     # The first requests prepare and fill caches.
     return {stage: times[500:] for stage, times in spent.items()}
+
+
+def clients_token() -> str:
+    """Return a token of a client's own, such as the cluster's."""
+    from tasks.clients import create_compute_client, issue_token
+
+    return issue_token(create_compute_client("profile")[0])
+
+
+def users_token() -> str:
+    """Return a token of a user who may add events, as the original's login form gave them."""
+    from django.contrib.auth.models import Permission, User
+    from oauth2_provider.models import get_access_token_model
+
+    from tasks.clients import issue_token, password_client
+
+    token = issue_token(password_client())
+    user = User.objects.create_user("profile")
+    user.user_permissions.add(Permission.objects.get(codename="add_taskstatusevent"))
+    get_access_token_model().objects.update(user=user)
+    return token
 
 
 def timed(function: Callable[..., Any], times: list[float]) -> Callable[..., Any]:
