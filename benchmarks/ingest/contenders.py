@@ -38,7 +38,7 @@ GRANIAN = [
     "--workers",
     "2",
     "--blocking-threads",
-    "4",
+    "3",
     "--no-ws",
     "--log-level",
     "warning",
