@@ -9,7 +9,7 @@ from typing import Any, cast
 from django.contrib.auth import get_backends
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Permission, PermissionsMixin
-from django.db import connections
+from django.db import connections, router
 from django.db.models import Exists, Model, OuterRef, Value
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -20,6 +20,8 @@ from .signatures import Signature
 
 #: What a user's token needs besides the scope.
 ADD_EVENTS = "sartiq_tasks.add_taskstatusevent"
+# Of a user, which may be a backend's own model.
+_ANSWER = "_sartiq_tasks_may_add_events"
 
 
 class MayPostEvents(BasePermission):
@@ -46,15 +48,15 @@ def may_add_events(user: Any) -> bool:
     Where Django's own backend decides alone it takes one prepared query. ``has_perm()`` compiles
     two each time, to load all that the user may do: twice as much work as the rest of a delivery.
     """
-    if user.is_superuser or not user.is_active or not _django_decides(user):
+    if not _django_decides(user) or user.is_superuser or not user.is_active:
         return bool(user.has_perm(ADD_EVENTS))
-    if not hasattr(user, "may_add_events"):
-        connection = connections[user._state.db]
+    if not hasattr(user, _ANSWER):
+        connection = connections[router.db_for_read(Permission, instance=user)]
         sql, (_, *others) = _select_user_who_may(user._meta.model, connection.alias)
         cursor = kept_cursor(connection)
         cursor.execute(sql, [user._meta.pk.get_db_prep_value(user.pk, connection), *others])
-        user.may_add_events = cursor.fetchone() is not None
-    return bool(user.may_add_events)
+        setattr(user, _ANSWER, cursor.fetchone() is not None)
+    return bool(getattr(user, _ANSWER))
 
 
 def _django_decides(user: Any) -> bool:

@@ -116,6 +116,14 @@ def test_a_user_model_with_its_own_idea_of_permissions(monkeypatch: pytest.Monke
     assert may(factories.user())
 
 
+def test_a_user_model_that_knows_no_superusers() -> None:
+    class Bare:
+        def has_perm(self, permission: str) -> bool:
+            return permission == ADD_EVENTS
+
+    assert may_add_events(Bare())
+
+
 def test_it_is_asked_once_of_an_instance(django_assert_num_queries: Any) -> None:
     user = get_user_model().objects.get(pk=factories.user("add_taskstatusevent").pk)
     with django_assert_num_queries(1):
