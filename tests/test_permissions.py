@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import PermissionDenied
+from django.db import connection
+from oauth2_provider.models import get_access_token_model
 
-from tasks.permissions import ADD_EVENTS, may_add_events
+from tasks.permissions import ADD_EVENTS, MayPostEvents, may_add_events
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -129,3 +132,14 @@ def test_it_is_asked_once_of_an_instance(django_assert_num_queries: Any) -> None
     with django_assert_num_queries(1):
         assert may_add_events(user)
         assert may_add_events(user)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's connections do not die")
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_died_is_replaced() -> None:
+    factories.token(user=factories.user("add_taskstatusevent"))
+    request: Any = SimpleNamespace(auth=get_access_token_model().objects.select_related("user").get())
+    assert connection.connection is not None
+    connection.connection.close()
+
+    assert MayPostEvents().has_permission(request, None)
