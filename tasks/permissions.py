@@ -21,8 +21,6 @@ from .signatures import Signature
 
 #: What a user's token needs besides the scope.
 ADD_EVENTS = "sartiq_tasks.add_taskstatusevent"
-# Of a user, which may be a backend's own model.
-_ANSWER = "_sartiq_tasks_may_add_events"
 
 
 class MayPostEvents(BasePermission):
@@ -45,20 +43,18 @@ class MayPostEvents(BasePermission):
 
 
 def may_add_events(user: Any) -> bool:
-    """Return what ``user.has_perm(ADD_EVENTS)`` returns, and remember it as long as the instance lives.
+    """Return what ``user.has_perm(ADD_EVENTS)`` returns.
 
     Where Django's own backend decides alone it takes one prepared query. ``has_perm()`` compiles
     two each time, to load all that the user may do: twice as much work as the rest of a delivery.
     """
     if not _django_decides(user) or user.is_superuser or not user.is_active:
         return bool(user.has_perm(ADD_EVENTS))
-    if not hasattr(user, _ANSWER):
-        connection = connections[router.db_for_read(Permission, instance=user)]
-        sql, (_, *others) = _select_user_who_may(user._meta.model, connection.alias)
-        cursor = kept_cursor(connection)
-        cursor.execute(sql, [user._meta.pk.get_db_prep_value(user.pk, connection), *others])
-        setattr(user, _ANSWER, cursor.fetchone() is not None)
-    return bool(getattr(user, _ANSWER))
+    connection = connections[router.db_for_read(Permission, instance=user)]
+    sql, (_, *others) = _select_user_who_may(user._meta.model, connection.alias)
+    cursor = kept_cursor(connection)
+    cursor.execute(sql, [user._meta.pk.get_db_prep_value(user.pk, connection), *others])
+    return cursor.fetchone() is not None
 
 
 def _django_decides(user: Any) -> bool:

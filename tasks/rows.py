@@ -1,8 +1,9 @@
-"""The rows of our own statements: the cursor for them, and instances converted as the ORM would."""
+"""The rows of our own statements: the cursor for them, instances as of the ORM, and whether they changed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -10,6 +11,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
+from django.db.models.base import ModelState
 
 _M = TypeVar("_M", bound=Model)
 
@@ -32,6 +34,31 @@ def kept_cursor(connection: Any) -> CursorWrapper:
     return cast("CursorWrapper", wrap(kept))
 
 
+class RowsChanged(Exception):
+    """A row is not, or may not be, what it was when it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowVersion:
+    """A row as it was read; PostgreSQL alone can tell whether it has changed since.
+
+    The version is its system column ``xmin``: the transaction that wrote the row as it is.
+    https://www.postgresql.org/docs/current/ddl-system-columns.html
+    """
+
+    #: Holds while the row is what it was; its parameters are ``key`` and ``version``.
+    condition: str
+    key: str
+    version: str
+
+    @classmethod
+    def of(cls, model: type[Model], key: Any, version: Any, connection: BaseDatabaseWrapper) -> RowVersion:
+        """Return the version of the row of ``model`` with ``key``, both as the database gave them."""
+        quote = connection.ops.quote_name
+        table, column = quote(model._meta.db_table), quote(str(model._meta.pk.column))
+        return cls(f"(SELECT xmin FROM {table} WHERE {column}=%s)=%s", str(key), str(version))  # noqa: S608
+
+
 def instance_of_row(
     model: type[_M],
     row: Sequence[Any],
@@ -49,6 +76,21 @@ def instance_of_row(
         for convert in converters:
             values[place] = convert(values[place], column, connection)
     return model.from_db(connection.alias, names, values)
+
+
+def copy_of(instance: _M) -> _M:
+    """Return an instance of the same row, with copies of what it has loaded of related ones.
+
+    ``copy.copy()`` would leave those shared, and takes five times as long.
+    """
+    copied = object.__new__(type(instance))
+    state = ModelState()
+    state.adding, state.db = instance._state.adding, instance._state.db
+    state.fields_cache = {
+        name: related and copy_of(related) for name, related in instance._state.fields_cache.items()
+    }
+    copied.__dict__.update(instance.__dict__, _state=state)
+    return copied
 
 
 @cache

@@ -32,6 +32,7 @@ from .outages import on_live_connection
 from .parsers import check_media_type, discard_body, parse_json, read_body
 from .recording import Recorded, payload_digest, record_event
 from .rejections import REFUSALS, keep_refused
+from .rows import RowsChanged, RowVersion
 from .serializers import task_status_event
 from .throttling import count_delivery, count_failure, count_token_request
 
@@ -62,6 +63,8 @@ class TaskWebhookView(APIView):
     source = ""
     task_id: str | None = None
     recorded: Recorded | None = None
+    #: Whether the database is asked who sends, even where that can be recalled.
+    asks = False
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
@@ -96,6 +99,31 @@ class TaskWebhookView(APIView):
         """Return the contract's own handler, so that no backend's changes the answers."""
         return answer_error
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Find out who sends, and whether they may; nobody is refused by what is only recalled of them."""
+        authenticators: Any = request.authenticators
+        for authenticator in authenticators:
+            authenticator.recalls = request.method == "POST" and not self.asks
+        try:
+            super().initial(request, *args, **kwargs)
+        except exceptions.APIException:
+            if not self.recalled:
+                raise
+            self.ask_who_sends()
+
+    @property
+    def recalled(self) -> tuple[RowVersion, ...]:
+        """The rows that say who sends and are still to be confirmed; none where the database was asked."""
+        recalled: tuple[RowVersion, ...] = getattr(self.request.successful_authenticator, "recalled", ())
+        return recalled
+
+    def ask_who_sends(self) -> None:
+        """Judge a sender who was only recalled anew, by the database; raise what refuses them."""
+        if self.recalled:
+            self.asks = True
+            self.request = self.initialize_request(self.request._request, *self.args, **self.kwargs)
+            self.initial(self.request, *self.args, **self.kwargs)
+
     def perform_authentication(self, request: Request) -> None:
         """Find out who sends, on a connection that lives."""
         try:
@@ -125,19 +153,31 @@ class TaskWebhookView(APIView):
             body = parse_json(raw, settings)
             event = task_status_event.run_validation(body)
             self.task_id = event["task_id"]
-        except REFUSALS as refusal:
-            keep_refused(refusal, body=raw, headers=request.headers, source=self.source, idempotency_key=key)
+        except exceptions.APIException as refusal:
+            self.ask_who_sends()
+            if isinstance(refusal, REFUSALS):
+                keep_refused(
+                    refusal, body=raw, headers=request.headers, source=self.source, idempotency_key=key
+                )
             raise
-        digest = payload_digest(body)
-        recorded = on_live_connection(
-            lambda: record_event(event=event, digest=digest, source=self.source, idempotency_key=key)
-        )
-        self.recorded = recorded
+        recorded = self.recorded = self.record(event, digest=payload_digest(body), idempotency_key=key)
         # Django's own answer: DRF's is a template that is rendered later, which takes half as long again.
         return JsonResponse(
             {"id": recorded.event_id, "task_id": recorded.task_id, "duplicate": recorded.duplicate},
             json_dumps_params={"ensure_ascii": False, "separators": (",", ":")},
         )
+
+    def record(self, event: Mapping[str, Any], **delivery: Any) -> Recorded:
+        """Record the event of who sends, confirming in the same round trip what was recalled of them."""
+
+        def attempt() -> Recorded:
+            return record_event(event=event, source=self.source, if_unchanged=self.recalled, **delivery)
+
+        try:
+            return on_live_connection(attempt)
+        except RowsChanged:
+            self.ask_who_sends()
+            return on_live_connection(attempt)
 
 
 def idempotency_key(headers: Mapping[str, str]) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from tasks.models import RejectedDelivery
 from tasks.parsers import parse_json
 from tasks.recording import Recorded, payload_digest, record_event
 from tasks.rejections import keep_refused
+from tasks.rows import RowVersion
 from tasks.serializers import task_status_event
 
 _numbers = itertools.count(1)
@@ -57,7 +59,12 @@ def full_body(**changes: Any) -> dict[str, Any]:
     )
 
 
-def record(received_at: datetime | None = None, key: bytes | None = None, **changes: Any) -> Recorded:
+def record(
+    received_at: datetime | None = None,
+    key: bytes | None = None,
+    if_unchanged: Sequence[RowVersion] = (),
+    **changes: Any,
+) -> Recorded:
     """Record a minimal event with ``changes`` as the webhook would."""
     sent = body(**changes)
     return record_event(
@@ -66,6 +73,7 @@ def record(received_at: datetime | None = None, key: bytes | None = None, **chan
         source="tests",
         idempotency_key=key,
         received_at=received_at,
+        if_unchanged=if_unchanged,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +12,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_access_token_model
 
-from tasks import authentication
 from tasks.models import TaskStatusEvent
 from tests import factories
 from tests.conftest import WEBHOOK
@@ -189,63 +187,3 @@ def test_the_token_itself_is_nowhere_in_the_answer() -> None:
     token = expired()
 
     assert token not in post(f"Bearer {token}").serialize().decode()
-
-
-@pytest.fixture
-def empty_cache() -> Iterator[None]:
-    authentication._cache.clear()
-    yield
-    authentication._cache.clear()
-
-
-def seen_by(token: str) -> tuple[int, int]:
-    """Return the status of a post and how many queries looked at tokens."""
-    with CaptureQueriesContext(connection) as captured:
-        status = post(f"Bearer {token}").status_code
-    return status, sum("oauth2_provider_accesstoken" in query["sql"] for query in captured)
-
-
-@pytest.mark.usefixtures("empty_cache")
-def test_without_the_setting_a_revoked_token_is_refused_at_once() -> None:
-    token = factories.token()
-
-    assert seen_by(token) == (200, 1)
-    get_access_token_model().objects.get().revoke()
-    assert seen_by(token) == (401, 1)
-
-
-@pytest.mark.usefixtures("empty_cache")
-def test_a_cached_token_costs_no_query_and_is_good_until_its_time_is_over(settings: Any) -> None:
-    settings.SARTIQ_TASKS = {"TOKEN_CACHE": timedelta(seconds=30)}
-    token = factories.token()
-
-    assert [seen_by(token), seen_by(token)] == [(200, 1), (200, 0)]
-    get_access_token_model().objects.get().revoke()
-    assert seen_by(token) == (200, 0)
-    (checksum,) = authentication._cache
-    authentication._cache[checksum] = authentication._cache[checksum][0], 0.0
-    assert seen_by(token) == (401, 1)
-
-
-@pytest.mark.usefixtures("empty_cache")
-def test_a_cached_token_still_expires(settings: Any) -> None:
-    settings.SARTIQ_TASKS = {"TOKEN_CACHE": timedelta(seconds=30)}
-    token = factories.token()
-    assert seen_by(token) == (200, 1)
-
-    ((access_token, _),) = authentication._cache.values()
-    access_token.expires = datetime.now(UTC)
-
-    assert seen_by(token) == (401, 0)
-
-
-@pytest.mark.usefixtures("empty_cache")
-def test_the_cache_keeps_no_unknown_token_and_stays_small(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.SARTIQ_TASKS = {"TOKEN_CACHE": timedelta(seconds=30)}
-    monkeypatch.setattr(authentication, "_MAX_CACHED", 2)
-    for token in ["unknown", *(factories.token() for _ in range(3))]:
-        seen_by(token)
-
-    assert len(authentication._cache) == 1

@@ -127,13 +127,6 @@ def test_a_user_model_that_knows_no_superusers() -> None:
     assert may_add_events(Bare())
 
 
-def test_it_is_asked_once_of_an_instance(django_assert_num_queries: Any) -> None:
-    user = get_user_model().objects.get(pk=factories.user("add_taskstatusevent").pk)
-    with django_assert_num_queries(1):
-        assert may_add_events(user)
-        assert may_add_events(user)
-
-
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's connections do not die")
 @pytest.mark.django_db(transaction=True)
 def test_a_connection_that_died_is_replaced() -> None:

@@ -26,8 +26,10 @@ from tasks.recording import (
     rebuild_task,
     record_event,
 )
+from tasks.rows import RowsChanged, RowVersion
 from tasks.serializers import task_status_event
 from tasks.signals import event_recorded
+from tests import factories
 from tests.factories import NOON, body, full_body, minutes, record
 
 pytestmark = pytest.mark.django_db
@@ -72,6 +74,51 @@ def test_every_field_of_the_schema_is_in_a_column_of_its_own() -> None:
         "idempotency_key": payload_digest(sent),
         "payload_digest": payload_digest(sent),
     }
+
+
+def version_of(user: Any) -> RowVersion:
+    """Return the version that a row has now; SQLite has none, so there it is made up."""
+    version = "1"
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT xmin FROM auth_user WHERE id = %s", [user.pk])
+            (version,) = cursor.fetchone()
+    return RowVersion.of(type(user), user.pk, version, connection)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("change", "stored"),
+    [
+        (lambda user: None, True),
+        (lambda user: user.save(), False),
+        (lambda user: user.delete(), False),
+    ],
+    ids=["unchanged", "written again", "deleted"],
+)
+def test_an_event_is_stored_if_the_rows_it_was_judged_by_are_unchanged(change: Any, stored: bool) -> None:
+    users = [factories.user(), factories.user()]
+    versions = [version_of(user) for user in users]
+    change(users[1])
+
+    if stored and connection.vendor == "postgresql":
+        assert record(if_unchanged=versions).status_changed
+        assert record(if_unchanged=versions).duplicate
+    else:
+        with pytest.raises(RowsChanged):
+            record(if_unchanged=versions)
+        assert not Task.objects.exists()
+        assert not record().duplicate
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_what_is_to_be_confirmed_the_reason_is_told() -> None:
+    record(key=b"a", progress=1)
+
+    with pytest.raises(RowsChanged):
+        record(key=b"a", progress=2, if_unchanged=[version_of(factories.user())])
+    with pytest.raises(IdempotencyConflict):
+        record(key=b"a", progress=2)
 
 
 def test_the_state_is_written_with_the_event() -> None:

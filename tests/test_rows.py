@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_access_token_model
 
 from tasks.models import Task, TaskStatusEvent
-from tasks.rows import instance_of_row, kept_cursor
+from tasks.rows import copy_of, instance_of_row, kept_cursor
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +46,23 @@ def test_what_a_row_leaves_out_is_loaded_when_it_is_asked_for(django_assert_num_
         assert (instance.pk, instance.status) == ("task-1", "running")
     with django_assert_num_queries(1):
         assert instance.error_message == "out of memory"
+
+
+def test_a_copy_shares_nothing_with_what_it_was_made_of(django_assert_num_queries: Any) -> None:
+    recorded = factories.record()
+    event = TaskStatusEvent.objects.select_related("task").get(pk=recorded.event_id)
+    event.task.previous_status = "copied too"
+
+    copied = copy_of(event)
+
+    assert copied == event
+    with django_assert_num_queries(0):
+        assert (copied.status, copied.task.previous_status) == ("running", "copied too")
+    copied.status = copied.task.status = "changed"
+    assert (event.status, event.task.status) == ("running", "running")
+    copied.task = Task(task_id="task-2")
+    copied.save(update_fields=["status"])  # it is known to be in the database
+    assert event.task.pk == "task-1"
 
 
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="kept on PostgreSQL alone")
