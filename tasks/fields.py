@@ -7,6 +7,7 @@ of the endpoint that this one replaces.
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -133,8 +134,9 @@ class TimeField(WireField):
 
 
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
-_TIME = re.compile(
-    r"[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d+))?(?:([Zz])|([+-])([01]\d|2[0-3]):([0-5]\d))?",
+_DATE_TIME = re.compile(
+    _DATE.pattern + r"[Tt](?:[01]\d|2[0-3]):[0-5]\d:(?P<second>[0-5]\d|60)(?:\.\d+)?"
+    r"(?P<offset>[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?",
     re.ASCII,
 )
 _TRAILING = "unexpected extra characters at the end of the input"
@@ -145,47 +147,41 @@ def parse_time(text: str) -> datetime:
 
     A leap second (23:59:60 UTC) is the next second. What does not fit Python's years is refused.
     """
-    if len(text.encode()) < 10:
-        raise ValueError("input is too short")
-    date = _DATE.match(text)
-    if date is None:
-        raise ValueError(_date_fault(text))
-    year, month, day = (int(group) for group in date.groups())
-    if not 1 <= month <= 12:
-        raise ValueError("month value is outside expected range of 1-12")
-    if year == 0:
-        raise ValueError("year 0 is out of range")
+    match = _DATE_TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(_fault(text))
+    is_leap = match["second"] == "60"
+    plain = f"{text[: match.start('second')]}59{text[match.end('second') :]}" if is_leap else text
     try:
-        midnight = datetime(year, month, day, tzinfo=UTC)
+        value = datetime.fromisoformat(plain.upper())
     except ValueError:
-        raise ValueError("day value is outside expected range") from None
-    if date.end() == len(text):
-        raise ValueError("input is too short")
-    time = _TIME.fullmatch(text, date.end())
-    if time is None:
-        raise ValueError(_TRAILING)
-    return _at(midnight, time)
-
-
-def _at(midnight: datetime, time: re.Match[str]) -> datetime:
-    hour, minute, second, fraction, _, sign, offset_hours, offset_minutes = time.groups()
-    offset = timedelta()
-    if sign:
-        offset = timedelta(hours=int(offset_hours), minutes=int(offset_minutes)) * (-1 if sign == "-" else 1)
-    is_leap = second == "60"
-    since_midnight = timedelta(
-        hours=int(hour),
-        minutes=int(minute),
-        seconds=int(second),
-        microseconds=int((fraction or "").ljust(6, "0")[:6]),
-    )
+        raise ValueError(_fault(text)) from None
     try:
-        value = midnight + since_midnight - offset
+        value = value.astimezone(UTC) if match["offset"] else value.replace(tzinfo=UTC)
+        if is_leap:
+            value += timedelta(seconds=1)
     except OverflowError:
         raise ValueError("the time in UTC is outside the years 1 to 9999") from None
     if is_leap and (value.hour, value.minute, value.second) != (0, 0, 0):
         raise ValueError(_TRAILING)
     return value
+
+
+def _fault(text: str) -> str:
+    """Return what Pydantic would say is wrong with ``text``, which is no date-time."""
+    if len(text.encode()) < 10:
+        return "input is too short"
+    date = _DATE.match(text)
+    if date is None:
+        return _date_fault(text)
+    year, month, day = (int(group) for group in date.groups())
+    if not 1 <= month <= 12:
+        return "month value is outside expected range of 1-12"
+    if year == 0:
+        return "year 0 is out of range"
+    if not 1 <= day <= monthrange(year, month)[1]:
+        return "day value is outside expected range"
+    return "input is too short" if date.end() == len(text) else _TRAILING
 
 
 def _date_fault(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -37,6 +38,8 @@ from .serializers import task_status_event
 from .throttling import count_delivery, count_failure, count_token_request
 
 logger = logging.getLogger(__name__)
+
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class AlwaysJSON(BaseContentNegotiation):
@@ -144,12 +147,12 @@ class TaskWebhookView(APIView):
 
     def post(self, request: Request) -> HttpResponse:
         """Store one event. The same event again is answered with the same id."""
-        settings = app_settings()
-        key = idempotency_key(request.META)
+        settings, headers = app_settings(), request._request.META
+        key = idempotency_key(headers)
         raw = b""
         try:
             raw = read_body(request._request, settings.max_body_bytes)
-            check_media_type(request.META.get("CONTENT_TYPE", ""))
+            check_media_type(headers.get("CONTENT_TYPE", ""))
             body = parse_json(raw, settings)
             event = task_status_event.run_validation(body)
             self.task_id = event["task_id"]
@@ -161,11 +164,9 @@ class TaskWebhookView(APIView):
                 )
             raise
         recorded = self.recorded = self.record(event, digest=payload_digest(body), idempotency_key=key)
-        # Django's own answer: DRF's is a template that is rendered later, which takes half as long again.
-        return JsonResponse(
-            {"id": recorded.event_id, "task_id": recorded.task_id, "duplicate": recorded.duplicate},
-            json_dumps_params={"ensure_ascii": False, "separators": (",", ":")},
-        )
+        answer = {"id": recorded.event_id, "task_id": recorded.task_id, "duplicate": recorded.duplicate}
+        # Django's own: DRF's is a template that is rendered later, JsonResponse makes an encoder each time.
+        return HttpResponse(_JSON.encode(answer), content_type="application/json")
 
     def record(self, event: Mapping[str, Any], **delivery: Any) -> Recorded:
         """Record the event of who sends, confirming in the same round trip what was recalled of them."""
