@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -80,13 +81,13 @@ def versions(postgresql: PostgreSQL) -> str:
             ", ".join(
                 [
                     f"{platform.system()} {platform.release()}",
-                    f"Python {platform.python_version()}",
+                    f"Python {platform.python_version()} ({Path(sys.base_prefix, 'bin')})",
                     f"PostgreSQL {postgresql.query('SHOW server_version')}",
                     wrk.split(" [")[0],
                 ]
             ),
             "ours: " + _installed(OURS, PACKAGES),
-            "peers: " + _installed(PEERS, PEER_PACKAGES + PACKAGES),
+            "peers: " + _installed(PEERS, PEER_PACKAGES),
         ]
     )
 
