@@ -76,7 +76,7 @@ def record_event(
     ``event_recorded`` is sent.
 
     ``if_unchanged`` are rows that the delivery was judged by: the statement that stores the event
-    confirms them, which costs no round trip. Only PostgreSQL can.
+    confirms them, which costs no round trip. Only PostgreSQL can, outside a transaction.
 
     Raises ``RowsChanged`` where they are not confirmed, with nothing stored: what they say may be
     outdated, or the key may be another event's, which only a call without them tells. Raises
@@ -96,6 +96,8 @@ def record_event(
         event, event_id=0, received_at=received_at, tie=tie_of(digest, key), settings=app_settings()
     )
     connection = connections[router.db_for_write(TaskStatusEvent)]
+    if if_unchanged and not (connection.vendor == "postgresql" and connection.autocommit):
+        raise RowsChanged  # a transaction may itself have written them, which leaves the version as it is
     announced = event_recorded.has_listeners()
     stored = _write(connection, row, state, _ALL if announced else _STATUSES, if_unchanged)
     if stored is None:
@@ -135,8 +137,6 @@ def _write(
         values = event_values + versions + _encoded(state, statements.TASK_COLUMNS_GIVEN, connection)
         statement = statements.record_in_one(of_task, condition)
         return _execute(kept_cursor(connection), statement, values, (*_OF_EVENT, *returning))
-    if if_unchanged:
-        return None
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         stored = _execute(cursor, statements.insert_event(), event_values, _OF_EVENT)
         if stored is None or stored["deliveries"] > 1:

@@ -32,7 +32,6 @@ class _Seen:
     access_token: Any
     #: What can confirm it; nothing where the database cannot tell.
     versions: tuple[RowVersion, ...]
-    using: str
     #: ``time.monotonic()`` before the query.
     at: float
 
@@ -55,11 +54,13 @@ def find(checksum: str) -> Any:
         _seen.pop(checksum, None)
         return None
     access_token = _access_token_of_row(tokens, row, connection)
-    versions = _versions_of(tokens, row, connection) if versioned and connection.get_autocommit() else ()
+    # What a transaction has read it may still write, and then it has the same version.
+    is_committed = versioned and connection.get_autocommit()
+    versions = _versions_of(tokens, row, connection) if is_committed else ()
     if versions or app_settings().token_cache:
         if len(_seen) >= _MAX_SEEN:
             _seen.clear()
-        _seen[checksum] = _Seen(copy_of(access_token), versions, connection.alias, at)
+        _seen[checksum] = _Seen(copy_of(access_token), versions, at)
     return access_token
 
 
@@ -67,23 +68,20 @@ def recall(checksum: str, *, to_confirm: bool) -> tuple[Any, tuple[RowVersion, .
     """Return the access token as it was last read, and the rows that are still to be confirmed, if any.
 
     None where it was not read before, or where the setting ``TOKEN_CACHE`` does not vouch for it
-    and it cannot be confirmed, or nobody is going ``to_confirm`` it.
+    and there is nothing to confirm it by, or nobody going ``to_confirm`` it.
     """
     seen = _seen.get(checksum)
     if seen is None:
         return None
     if (keep := app_settings().token_cache) and time.monotonic() - seen.at < keep.total_seconds():
         return copy_of(seen.access_token), ()
-    if to_confirm and seen.versions and connections[seen.using].get_autocommit():
+    if to_confirm and seen.versions:
         return copy_of(seen.access_token), seen.versions
     return None
 
 
 def _has_versions(tokens: type[Model], connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the database that events are written to can tell if a token's rows have changed.
-
-    Only outside a transaction: what one writes twice has the same version both times.
-    """
+    """Return whether the database that events are written to can tell if a token's rows have changed."""
     return (
         connection.vendor == "postgresql"
         and connection.alias == router.db_for_write(TaskStatusEvent)
@@ -157,8 +155,10 @@ def _access_token_of_row(tokens: type[Model], row: Sequence[Any], connection: Ba
     start = 0
     for relation, (model, attnames) in _parts(tokens).items():
         end = start + len(attnames)
-        if not relation or getattr(instances[""], f"{relation}_id") is not None:
-            instances[relation] = instance_of_row(model, row[start:end], connection, attnames)
+        is_there = not relation or getattr(instances[""], f"{relation}_id") is not None
+        instances[relation] = (
+            instance_of_row(model, row[start:end], connection, attnames) if is_there else None
+        )
         start = end
     access_token = instances.pop("")
     for relation, instance in instances.items():

@@ -106,7 +106,7 @@ class TaskWebhookView(APIView):
         """Find out who sends, and whether they may; nobody is refused by what is only recalled of them."""
         authenticators: Any = request.authenticators
         for authenticator in authenticators:
-            authenticator.recalls = request.method == "POST" and not self.asks
+            authenticator.recalls = request._request.method == "POST" and not self.asks
         try:
             super().initial(request, *args, **kwargs)
         except exceptions.APIException:
