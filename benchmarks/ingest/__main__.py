@@ -12,7 +12,7 @@ from .load import Measurement
 from .postgresql import postgresql
 
 # The ceiling writes most; the floor, which writes nothing, follows while PostgreSQL tidies up after it.
-NAMES = ["ours", "ours_cached", "original", "async", "raw", "textbook", "ceiling", "floor"]
+NAMES = ["ours", "original", "async", "raw", "textbook", "ceiling", "floor"]
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
         prog="python -m benchmarks.ingest",
         description="Measure the webhook against its peers, in interleaved rounds on one PostgreSQL.",
     )
-    parser.add_argument("--rounds", type=int, default=6, help="rounds of each contender (default 6)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each contender (default 7)")
     parser.add_argument("--seconds", type=int, default=3, help="seconds of each round (default 3)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32], help="default: 1 8 32")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="only these contenders")

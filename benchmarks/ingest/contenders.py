@@ -182,7 +182,6 @@ def _servers(postgresql: PostgreSQL, statement: dict[str, Any]) -> list[Server]:
     raw = {"POSTGRES_URL": postgresql.url("raw"), "STATEMENT": json.dumps(statement)}
     return [
         *(ours(postgresql.url(name), name) for name in ("ours", "ours_empty", "ours_full")),
-        ours(postgresql.url("ours_cached"), "ours_cached", TOKEN_CACHE="5"),
         Server(
             "original",
             [*UVICORN[:1], f"{PEER}.original:app", *UVICORN[1:]],
