@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any, cast
 
 import pytest
@@ -122,6 +123,29 @@ def test_what_is_taken_away_is_gone_with_the_next_post(change: Any, status: int,
     assert post(token, progress=7 if valid else 102) == status
     assert TaskStatusEvent.objects.count() == 1
     assert not RejectedDelivery.objects.exists(), "nothing is kept of who may not send"
+
+
+def test_who_sends_half_a_body_is_asked_for_before_they_hear_of_it() -> None:
+    token = factories.token()
+    client = Client(headers={"Authorization": f"Bearer {token}"})
+
+    def post_half() -> int:
+        half = {"wsgi.input": BytesIO(b"{")}
+        return client.post(WEBHOOK, b"{}", content_type="application/json", **half).status_code  # type: ignore[arg-type]
+
+    post(token)
+    before = post_half()
+    AccessToken.objects.get().revoke()
+
+    assert (before, post_half()) == (400, 401)
+
+
+def test_an_application_is_judged_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = factories.token(application=factories.application())
+    before = post(token)
+    monkeypatch.setattr(get_application_model(), "is_usable", lambda application, request: False)
+
+    assert (before, post(token)) == (200, 401)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import resolve
 
-from tasks.models import Task, TaskStatusEvent
+from tasks.models import RejectedDelivery, Task, TaskStatusEvent
 from tests import factories
 from tests.conftest import WEBHOOK
 from tests.factories import body, full_body
@@ -109,6 +110,13 @@ def test_a_body_over_the_limit_is_413(post: Any, settings: Any, extra: int, stat
     assert answer.status_code == status
     if status == 413:
         assert answer.json() == {"detail": f"The body is longer than {len(text)} bytes."}
+
+
+def test_a_body_that_ends_early_is_400_and_nothing_is_kept_of_it(post: Any) -> None:
+    answer = post(b"{}", **{"wsgi.input": BytesIO(b"{")})
+
+    assert answer.status_code == 400
+    assert not RejectedDelivery.objects.exists()
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "nonsense", "*/*;q=0", ""])
