@@ -108,11 +108,7 @@ def record_event(
     status_changed = stored["status"] != stored["previous_status"]
     recorded = Recorded(event_id, event["task_id"], duplicate=False, status_changed=status_changed)
     if announced:
-        task_row = [stored[column] for column in statements.columns_of(Task)]
-        task = instance_of_row(Task, task_row, connection)
-        stored_event = TaskStatusEvent(id=event_id, deliveries=1, **row)
-        stored_event.task = task
-        transaction.on_commit(lambda: _announce(stored_event, task, status_changed), using=connection.alias)
+        _announce_after_commit(row, stored, status_changed, connection)
     return recorded
 
 
@@ -180,6 +176,15 @@ def _encode_sqlite(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
     return canonical_json(value) if isinstance(value, dict) else value
+
+
+def _announce_after_commit(
+    row: Mapping[str, Any], stored: Mapping[str, Any], status_changed: bool, connection: BaseDatabaseWrapper
+) -> None:
+    task = instance_of_row(Task, [stored[column] for column in statements.columns_of(Task)], connection)
+    event = TaskStatusEvent(id=stored["id"], deliveries=1, **row)
+    event.task = task
+    transaction.on_commit(lambda: _announce(event, task, status_changed), using=connection.alias)
 
 
 def _announce(event: TaskStatusEvent, task: Task, status_changed: bool) -> None:
