@@ -316,6 +316,17 @@ def test_a_token_that_is_kept_by_the_setting_is_good_until_its_time_is_over(
     assert seen_by(token) == ((200, 0) if vouched else (401, 1))
 
 
+def test_a_users_permission_is_asked_for_also_where_the_token_is_kept(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"TOKEN_CACHE": timedelta(seconds=30)}
+    user = factories.user("add_taskstatusevent")
+    token = factories.token(user=user)
+    assert [seen_by(token), seen_by(token)] == [(200, 1), (200, 0)]
+
+    user.user_permissions.clear()
+
+    assert post(token) == 403
+
+
 def test_a_token_that_is_kept_by_the_setting_still_expires(settings: Any) -> None:
     settings.SARTIQ_TASKS = {"TOKEN_CACHE": timedelta(seconds=30)}
     token = factories.token()
