@@ -36,7 +36,7 @@ test-all: .venv/dev ## Run the suite on every supported Python and Django that i
 	PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox run $(ARGS)
 
 # The contenders run as they are deployed: distributions and container images build Python with profile-guided
-# optimisation. Version managers do not, which costs whoever does more in Python up to a quarter more.
+# optimisation, version managers mostly do not.
 BENCH_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' \
     2>/dev/null && echo /usr/bin/python3 || echo $(PYTHON))
 

@@ -1,7 +1,7 @@
 """Access tokens: asked of the database by one query, or recalled from a delivery before.
 
-What is recalled is the row as it was read, with the version of each row that it was joined from.
-The statement that stores the event confirms these in the same round trip, or stores nothing
+What is recalled is the token as it was read, with the version of each row that it was made of. The
+statement that stores the event confirms these in the same round trip, or stores nothing
 (``record_event(if_unchanged=...)``), so that a token is good no longer than its rows are.
 """
 
