@@ -31,7 +31,7 @@ def answers(log: Path) -> Counter[int]:
     """Return how many deliveries were given which status, by the server's ``log``."""
     lines = (line for line in log.read_text().splitlines() if line.startswith("{"))
     records = (json.loads(line) for line in lines)
-    return Counter(record["status"] for record in records if record["logger"] == "tasks.deliveries")
+    return Counter(record["status"] for record in records if record["logger"] == "sartiq_tasks.deliveries")
 
 
 def main() -> None:

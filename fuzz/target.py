@@ -11,10 +11,10 @@ from rest_framework.renderers import JSONRenderer
 
 from tasks.conf import COLUMN_LENGTH, app_settings
 from tasks.exceptions import ContractViolation
+from tasks.ledger.recording import canonical_json, payload_digest
 from tasks.lifecycle import order_key, state_of, tie_of
-from tasks.parsers import parse_json
-from tasks.recording import canonical_json, payload_digest
 from tasks.serializers import task_status_event
+from tasks.wire.json_text import parse_json
 
 # PostgreSQL holds neither, in text or in jsonb.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

@@ -128,13 +128,13 @@ OAUTH2_PROVIDER = {
 SILENCED_SYSTEM_CHECKS = ["oauth2_provider.W002"]
 # How a sender says who it is: by a bearer token, by a signature, by either, or by both at once.
 AUTHENTICATION = {
-    "token": ["tasks.authentication.BearerTokenAuthentication"],
-    "signature": ["tasks.signatures.SignatureAuthentication"],
+    "token": ["tasks.auth.authentication.BearerTokenAuthentication"],
+    "signature": ["tasks.auth.signatures.SignatureAuthentication"],
     "either": [
-        "tasks.authentication.BearerTokenAuthentication",
-        "tasks.signatures.SignatureAuthentication",
+        "tasks.auth.authentication.BearerTokenAuthentication",
+        "tasks.auth.signatures.SignatureAuthentication",
     ],
-    "both": ["tasks.signatures.SignedTokenAuthentication"],
+    "both": ["tasks.auth.signatures.SignedTokenAuthentication"],
 }
 SARTIQ_TASKS = {
     "DATABASE_TIMEOUT": timedelta(seconds=env.float("DB_TIMEOUT", default=20)),
@@ -175,6 +175,8 @@ LOGGING = {
         "django": {"handlers": ["console"], "level": "WARNING", "propagate": False},
         # A refused delivery has its own line already.
         "django.request": {"level": "ERROR"},
-        "tasks.deliveries": {"level": "INFO" if env.bool("LOG_DELIVERIES", default=True) else "WARNING"},
+        "sartiq_tasks.deliveries": {
+            "level": "INFO" if env.bool("LOG_DELIVERIES", default=True) else "WARNING"
+        },
     },
 }

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from tasks.health import healthz, readyz
+from tasks.ops.health import healthz, readyz
 from tasks.views import MetricsView
 
 urlpatterns = [

@@ -55,7 +55,7 @@ def _set_up(kept: dict[str, Any]) -> str:
     from django.contrib.auth import get_user_model
     from oauth2_provider.models import get_application_model
 
-    from tasks.clients import create_compute_client, issue_token
+    from tasks.auth.clients import create_compute_client, issue_token
 
     users = get_user_model()._default_manager
     kept.setdefault("password", secrets.token_urlsafe(12))

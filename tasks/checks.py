@@ -192,7 +192,7 @@ def check_signatures(**kwargs: Any) -> list[checks.CheckMessage]:
     """Check that signatures and secrets come together: either alone lets nobody in by a signature."""
     given = getattr(django_settings, "SARTIQ_TASKS", {})
     classes = given.get("AUTHENTICATION_CLASSES", AppSettings.authentication_classes)
-    is_asked = any(str(path).startswith(f"{__package__}.signatures.") for path in classes)
+    is_asked = any(str(path).startswith(f"{__package__}.auth.signatures.") for path in classes)
     if is_asked == bool(given.get("SIGNING_SECRETS")):
         return []
     return [

@@ -1,6 +1,6 @@
 """The ledger of events and the current state of each task.
 
-``tasks.recording`` is the only writer of both. Events are append-only: after the insert nothing
+``tasks.ledger.recording`` is the only writer of both. Events are append-only: after the insert nothing
 but the count of deliveries changes.
 """
 
@@ -164,7 +164,7 @@ class TaskStatusEvent(models.Model):
     class Meta:
         verbose_name = _("task status event")
         verbose_name_plural = _("task status events")
-        # "add" is what a user's token needs to post (tasks.permissions); nobody changes or deletes by hand.
+        # "add" is what a token of a user needs (tasks.auth.permissions). Nobody changes or deletes by hand.
         default_permissions = ("add", "view")
         # Every unique key begins with task_id: a running task's entries stay together in the index, and
         # the table can be partitioned or sharded by it. On PostgreSQL (task_id, id) is the primary key.

@@ -8,8 +8,8 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSe
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.fields import empty
 
-from .fields import Schema, WireField
 from .serializers import TaskStatusEventSerializer
+from .wire.fields import Schema, WireField
 
 _PACKAGE = __name__.rpartition(".")[0]
 
@@ -162,7 +162,7 @@ def _property(field: Any) -> Schema:
 class SignatureScheme(OpenApiAuthenticationExtension):
     """The security scheme of a delivery that is signed."""
 
-    target_class = f"{_PACKAGE}.signatures.SignatureAuthentication"
+    target_class = f"{_PACKAGE}.auth.signatures.SignatureAuthentication"
     name = "StandardWebhooks"
 
     def get_security_definition(self, auto_schema: Any) -> Schema:
@@ -178,7 +178,7 @@ class SignatureScheme(OpenApiAuthenticationExtension):
 class SignedTokenScheme(OpenApiAuthenticationExtension):
     """The security schemes of a delivery that carries a token and is signed."""
 
-    target_class = f"{_PACKAGE}.signatures.SignedTokenAuthentication"
+    target_class = f"{_PACKAGE}.auth.signatures.SignedTokenAuthentication"
     name = ["OAuth2PasswordBearer", "StandardWebhooks"]
 
     def get_security_definition(self, auto_schema: Any) -> list[Schema]:
@@ -190,7 +190,7 @@ class SignedTokenScheme(OpenApiAuthenticationExtension):
 class BearerTokenScheme(OpenApiAuthenticationExtension):
     """The security scheme, by the name that generated clients know."""
 
-    target_class = f"{_PACKAGE}.authentication.BearerTokenAuthentication"
+    target_class = f"{_PACKAGE}.auth.authentication.BearerTokenAuthentication"
     name = "OAuth2PasswordBearer"
 
     def get_security_definition(self, auto_schema: Any) -> Schema:

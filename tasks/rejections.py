@@ -13,14 +13,14 @@ from django.utils import timezone
 from rest_framework.exceptions import APIException, UnsupportedMediaType
 
 from .conf import COLUMN_LENGTH, app_settings
+from .database.live_connection import on_live_connection
 from .exceptions import BodyTooLarge, ContractViolation
+from .ledger.recording import Recorded, payload_digest, record_event
 from .models import RejectedDelivery
-from .outages import on_live_connection
-from .parsers import check_media_type, parse_json
-from .recording import Recorded, payload_digest, record_event
 from .serializers import task_status_event
+from .wire.json_text import check_media_type, parse_json
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("sartiq_tasks.rejections")
 
 #: What is wrong with a delivery itself, whoever sends it and however the database is.
 REFUSALS = (ContractViolation, BodyTooLarge, UnsupportedMediaType)

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from .conf import app_settings
 from .exceptions import ContractViolation, error_item
-from .fields import ObjectField, ProgressField, TextField, TimeField, WireField
+from .wire.fields import ObjectField, ProgressField, TextField, TimeField, WireField
 
 _STATUS = "app__services__compute_server__api_client__models__task_status__TaskStatus"
 

@@ -23,21 +23,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
-from . import deliveries, metrics
-from .authentication import source_of
-from .clients import password_client
+from .auth.authentication import source_of
+from .auth.clients import password_client
+from .auth.throttling import count_delivery, count_failure, count_token_request
 from .conf import app_settings
+from .database.live_connection import on_live_connection
+from .database.row_version import RowsChanged, RowVersion
 from .exceptions import ContractViolation, DatabaseUnavailable
+from .ledger.recording import Recorded, payload_digest, record_event
 from .openapi import DOCUMENT, WebhookSchema
-from .outages import on_live_connection
-from .parsers import check_media_type, discard_body, parse_json, read_body
-from .recording import Recorded, payload_digest, record_event
+from .ops import delivery_log, metrics
 from .rejections import REFUSALS, keep_refused
-from .rows import RowsChanged, RowVersion
 from .serializers import task_status_event
-from .throttling import count_delivery, count_failure, count_token_request
+from .wire.json_text import check_media_type, discard_body, parse_json, read_body
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("sartiq_tasks.views")
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -81,7 +81,7 @@ class TaskWebhookView(APIView):
             response = super().dispatch(request, *args, **kwargs)
             return response
         finally:
-            deliveries.report(
+            delivery_log.report(
                 request,
                 response,
                 recorded=self.recorded,

@@ -12,15 +12,15 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from oauth2_provider.models import get_access_token_model, get_application_model, set_token_value
 
-from tasks.clients import create_compute_client, issue_token
+from tasks.auth.clients import create_compute_client, issue_token
 from tasks.conf import app_settings
+from tasks.database.row_version import RowVersion
 from tasks.exceptions import ContractViolation, error_item
+from tasks.ledger.recording import Recorded, payload_digest, record_event
 from tasks.models import RejectedDelivery
-from tasks.parsers import parse_json
-from tasks.recording import Recorded, payload_digest, record_event
 from tasks.rejections import keep_refused
-from tasks.rows import RowVersion
 from tasks.serializers import task_status_event
+from tasks.wire.json_text import parse_json
 
 _numbers = itertools.count(1)
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

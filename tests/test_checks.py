@@ -51,7 +51,7 @@ def test_the_defaults_pass_their_own_checks(settings: Any) -> None:
         ("AUTHENTICATION_CLASSES", "rest_framework.authentication.BasicAuthentication", "E006"),
         ("AUTHENTICATION_CLASSES", ["no.such.Class"], "E006"),
         ("PERMISSION_CLASSES", [object], "E007"),
-        ("PERMISSION_CLASSES", ["tasks.permissions.NoSuchClass"], "E007"),
+        ("PERMISSION_CLASSES", ["tasks.auth.permissions.NoSuchClass"], "E007"),
         ("SILENT_AFTER", 900, "E030"),
         ("SCOPE", "", "E008"),
         ("SCOPE", None, "E008"),
@@ -135,7 +135,7 @@ def test_the_scope_must_be_known(settings: Any, provider: dict[str, Any], codes_
 
 
 SIGNATURES = {"SIGNING_SECRETS": {"cluster": [SIGNING_SECRET]}}
-SIGNATURE = {"AUTHENTICATION_CLASSES": ["tasks.signatures.SignatureAuthentication"]}
+SIGNATURE = {"AUTHENTICATION_CLASSES": ["tasks.auth.signatures.SignatureAuthentication"]}
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ import pytest
 from fuzz.api import answers
 from fuzz.body import EVENT, TOKENS, dictionary, mutated_event, seeds
 from fuzz.target import Finding, is_accepted
-from tasks import fields, parsers, serializers
+from tasks import serializers
 from tasks.exceptions import ContractViolation
+from tasks.wire import fields
+from tasks.wire import json_text as parsers
 from tests.factories import body, full_body
 from tests.test_contract import CASES, RAW_BODIES
 
@@ -143,7 +145,7 @@ def test_one_member_is_mutated_and_the_others_stay(start: bytes) -> None:
 
 def test_answers_are_counted_by_the_servers_log(tmp_path: Any) -> None:
     log = tmp_path / "server.log"
-    records = [{"logger": "tasks.deliveries", "status": status} for status in (200, 422, 200)]
+    records = [{"logger": "sartiq_tasks.deliveries", "status": status} for status in (200, 422, 200)]
     other = [{"logger": "django.request", "message": "Not Found"}]
     log.write_text("\n".join(["Starting", *map(json.dumps, [*records, *other])]))
 

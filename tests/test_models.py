@@ -9,8 +9,8 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection
 
+from tasks.ledger.upsert import insert_event, merge_task, record_in_one
 from tasks.models import Task, TaskStatusEvent
-from tasks.statements import insert_event, merge_task, record_in_one
 from tests.factories import record
 
 pytestmark = pytest.mark.django_db

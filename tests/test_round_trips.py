@@ -16,11 +16,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_access_token_model, get_application_model
 
-from tasks import tokens
-from tasks.recording import _ALL, _STATUSES
-from tasks.rows import RowVersion
+from tasks.auth import known_tokens as tokens
+from tasks.database.row_version import RowVersion
+from tasks.ledger.recording import _ALL, _STATUSES
+from tasks.ledger.upsert import record_in_one
 from tasks.signals import event_recorded
-from tasks.statements import record_in_one
 from tests import factories
 from tests.conftest import WEBHOOK
 from tests.factories import body, full_body

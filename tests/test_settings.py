@@ -96,7 +96,7 @@ def test_how_a_sender_says_who_it_is(way: str, classes: list[str]) -> None:
     env = {"AUTHENTICATION": way, "SIGNING_SECRETS": json.dumps(SIGNING_SECRETS)}
     given = settings_of(**env)["SARTIQ_TASKS"]
 
-    assert given["AUTHENTICATION_CLASSES"] == [f"tasks.{path}" for path in classes]
+    assert given["AUTHENTICATION_CLASSES"] == [f"tasks.auth.{path}" for path in classes]
     assert given["SIGNING_SECRETS"] == SIGNING_SECRETS
 
 
@@ -167,7 +167,8 @@ def test_the_log_is_one_json_object_a_line() -> None:
         "os.environ['DJANGO_SETTINGS_MODULE'] = 'sartiq_tasks.settings'\n"
         "import django\n"
         "django.setup()\n"
-        "logging.getLogger('tasks.deliveries').info('delivery %s', 'stored', extra={'task': 'a\\nb'})\n"
+        "deliveries = logging.getLogger('sartiq_tasks.deliveries')\n"
+        "deliveries.info('delivery %s', 'stored', extra={'task': 'a\\nb'})\n"
         "logging.getLogger('django.request').warning('Unauthorized')\n"
         "logging.getLogger('anything').error('failed')\n"
     )

@@ -281,7 +281,7 @@ def require_tools() -> None:
 def _statement() -> dict[str, Any]:
     """Return the statement that records an event, as the app has it, with numbered parameters."""
     code = (
-        "import json; from tasks import statements as s; print(json.dumps({"
+        "import json; from tasks.ledger import upsert as s; print(json.dumps({"
         "'sql': s.record_in_one('status, previous_status'),"
         "'event': s.EVENT_COLUMNS, 'task': s.TASK_COLUMNS_GIVEN}))"
     )

@@ -42,8 +42,9 @@ def measure(requests: int, *, user: bool) -> dict[str, list[float]]:
     from django.core.wsgi import get_wsgi_application
     from django.test import RequestFactory
 
-    from tasks import authentication, views
-    from tasks.permissions import MayPostEvents
+    from tasks import views
+    from tasks.auth import authentication
+    from tasks.auth.permissions import MayPostEvents
     from tasks.serializers import TaskStatusEventSerializer
 
     token = users_token() if user else clients_token()
@@ -78,7 +79,7 @@ def measure(requests: int, *, user: bool) -> dict[str, list[float]]:
 
 def clients_token() -> str:
     """Return a token of a client's own, such as the cluster's."""
-    from tasks.clients import create_compute_client, issue_token
+    from tasks.auth.clients import create_compute_client, issue_token
 
     return issue_token(create_compute_client("profile")[0])
 
@@ -88,7 +89,7 @@ def users_token() -> str:
     from django.contrib.auth.models import Permission, User
     from oauth2_provider.models import get_access_token_model
 
-    from tasks.clients import issue_token, password_client
+    from tasks.auth.clients import issue_token, password_client
 
     token = issue_token(password_client())
     user = User.objects.create_user("profile")

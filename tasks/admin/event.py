@@ -10,10 +10,10 @@ from ..conf import app_settings
 from ..lifecycle import meaning_of
 from ..models import TaskStatusEvent
 from . import display
+from .base import RecordAdmin
 from .changelist import task_url
 from .filters import ErrorCategoryFilter, EventTypeFilter, ReceivedFilter, StatusFilter, TaskTypeFilter
-from .payload import payload_of
-from .records import RecordAdmin
+from .original_body import payload_of
 
 
 @admin.register(TaskStatusEvent)

@@ -17,8 +17,8 @@ from rest_framework.exceptions import APIException
 from ..models import RejectedDelivery
 from ..rejections import field_of, try_again
 from ..serializers import task_status_event
+from .body_marks import marked
 from .permissions import ReadOnly
-from .places import marked
 
 #: Every type of error there is: asking the table for those that it has would read it whole.
 ERROR_TYPES = (

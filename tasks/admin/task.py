@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import app_settings
 from ..lifecycle import Meaning
 from ..models import Task
-from . import display, history, timeline
+from . import display, timeline, timeline_html
+from .base import RecordAdmin
 from .changelist import event_urls, unworded
 from .filters import (
     ErrorCategoryFilter,
@@ -25,7 +26,6 @@ from .filters import (
     ZoneFilter,
 )
 from .paginator import MAX_COUNT
-from .records import RecordAdmin
 
 #: A task's page tells so many events, the last ones received.
 MAX_EVENTS = 1000
@@ -159,7 +159,7 @@ class TaskAdmin(RecordAdmin):
             ],
             "plot": timeline.plot(entries),
             "plot_size": (timeline.WIDTH, timeline.HEIGHT),
-            "rows": history.rows(entries, event_urls(site) if events_allowed else None),
+            "rows": timeline_html.rows(entries, event_urls(site) if events_allowed else None),
             "events_allowed": events_allowed,
             "untold": max(task.event_count - len(entries), 0),
             "events_url": f"{list_url}?task_id={display.query(task.task_id)}",

@@ -12,9 +12,9 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from tasks.admin.changelist import event_url
-from tasks.admin.payload import payload_of
+from tasks.admin.original_body import payload_of
+from tasks.ledger.recording import canonical_json
 from tasks.models import TaskStatusEvent
-from tasks.recording import canonical_json
 from tasks.serializers import task_status_event
 from tests.factories import NOON, body, full_body, record, user
 

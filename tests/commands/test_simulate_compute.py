@@ -7,7 +7,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from tasks.clients import create_compute_client
+from tasks.auth.clients import create_compute_client
 from tasks.models import Task, TaskStatusEvent
 
 UNTIL = "2026-05-01T12:00:00Z"

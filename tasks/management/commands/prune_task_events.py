@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from tqdm import tqdm
 
-from tasks.pruning import ended_tasks, old_events, prune_events, prune_rejections, prune_tasks
+from tasks.ledger.pruning import ended_tasks, old_events, prune_events, prune_rejections, prune_tasks
 from tasks.rejections import outdated
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}

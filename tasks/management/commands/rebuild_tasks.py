@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from tqdm import tqdm
 
+from tasks.ledger.recording import rebuild_task
 from tasks.models import Task, TaskStatusEvent
-from tasks.recording import rebuild_task
 
 
 class Command(BaseCommand):

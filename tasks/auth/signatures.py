@@ -1,0 +1,79 @@
+"""Who sends, told by a signature over the delivery: Standard Webhooks, version 1 (standardwebhooks.com).
+
+Optional: it needs ``sartiq-tasks[signatures]``, a class of this module among the setting
+``AUTHENTICATION_CLASSES``, and ``SIGNING_SECRETS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from ..conf import app_settings
+from ..wire.json_text import read_body
+from .authentication import BearerTokenAuthentication
+
+HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What ``request.auth`` is where a signature alone let the delivery in."""
+
+    #: The name under which ``SIGNING_SECRETS`` has the secret.
+    source: str
+
+
+class SignatureAuthentication(BaseAuthentication):
+    """A delivery signed with one of ``SIGNING_SECRETS`` no more than five minutes ago or ahead.
+
+    What is signed are bytes, so that the body is read before anything is parsed, and never more of
+    it than ``MAX_BODY_BYTES``.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        """Return no user and the ``Signature``; None where the delivery is not signed."""
+        headers = {name: request.headers.get(name, "") for name in HEADERS}
+        if not all(headers.values()):
+            return None
+        settings = app_settings()
+        body = read_body(request._request, settings.max_body_bytes)
+        source = signer_of(body, headers, settings.signing_secrets)
+        if source is None:
+            raise AuthenticationFailed("Could not validate credentials")
+        return None, Signature(source)
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return the challenge of a 401."""
+        return "StandardWebhooks"
+
+
+class SignedTokenAuthentication(BearerTokenAuthentication):
+    """A bearer token and a signature, both good; who sends is told by the token."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        """Return the token's user and the token; None where either is missing."""
+        credentials = super().authenticate(request)
+        if credentials is None or SignatureAuthentication().authenticate(request) is None:
+            return None
+        return credentials
+
+
+def signer_of(body: bytes, headers: Mapping[str, str], secrets: Mapping[str, tuple[str, ...]]) -> str | None:
+    """Return the name in ``secrets`` whose secret signed ``body``, or None where no one's did."""
+    from standardwebhooks import Webhook, WebhookVerificationError
+
+    for source, keys in secrets.items():
+        for key in keys:
+            try:
+                Webhook(key).verify(body, dict(headers), json_parse=False)
+            except (WebhookVerificationError, ValueError):
+                # A ValueError: a signature that is no base64, or text that is no UTF-8.
+                continue
+            return source
+    return None

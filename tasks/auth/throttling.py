@@ -1,0 +1,71 @@
+"""How often: limits by the settings ``THROTTLE_...``, counted by DRF's throttle in one of Django's caches.
+
+The cache is not locked between reading and writing, so that concurrent requests may slip through a
+limit; and Django's local-memory cache is each process's own. Both make a limit more generous,
+never stricter. A cache that fails lets everything through: no event is lost for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Any
+
+from django.core.cache import caches
+from django.http import HttpRequest
+from rest_framework.exceptions import Throttled
+from rest_framework.request import Request
+from rest_framework.throttling import SimpleRateThrottle
+
+from ..conf import app_settings
+from .authentication import source_of
+
+logger = logging.getLogger("sartiq_tasks.throttling")
+
+_NO_VIEW: Any = None
+
+
+def count_delivery(request: Request) -> None:
+    """Count a delivery of the request's token or signer; raise ``Throttled`` beyond the limit."""
+    if rate := app_settings().throttle_deliveries:
+        sender = getattr(request.auth, "pk", None) or source_of(request)
+        _count(request, "delivery", rate, f"{type(request.auth).__name__} {sender}")
+
+
+def count_failure(request: Request) -> None:
+    """Count credentials that are no good against their address; raise ``Throttled`` beyond the limit.
+
+    Good ones are never counted nor refused: one worker's stale token does not stop those behind
+    the same address.
+    """
+    if rate := app_settings().throttle_failures:
+        _count(request, "failure", rate)
+
+
+def count_token_request(request: HttpRequest) -> None:
+    """Count a request for a token against its address; raise ``Throttled`` beyond the limit."""
+    if rate := app_settings().throttle_token_requests:
+        _count(request, "token request", rate)
+
+
+def _count(request: Any, kind: str, rate: str, who: str | None = None) -> None:
+    throttle = _Throttle(kind, rate, who)
+    try:
+        allowed = throttle.allow_request(request, _NO_VIEW)
+    except Exception:
+        logger.exception("The cache of the throttles failed, so nothing is throttled")
+        return
+    if not allowed:
+        raise Throttled(throttle.wait())
+
+
+class _Throttle(SimpleRateThrottle):
+    def __init__(self, kind: str, rate: str, who: str | None) -> None:
+        self.kind, self.rate, self.who = kind, rate, who
+        self.cache = caches[app_settings().throttle_cache]
+        super().__init__()
+
+    def get_cache_key(self, request: Any, view: Any) -> str:
+        """Return the key of the sender, or of the address as ``NUM_PROXIES`` tells it."""
+        who = self.who or self.get_ident(request)
+        return f"sartiq_tasks.{hashlib.sha256(f'{self.kind} {who}'.encode()).hexdigest()}"

@@ -1,0 +1,80 @@
+"""How the ledger is kept short: old events go, in small steps that no writer has to wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from math import ceil
+from typing import Any
+
+from django.db import router, transaction
+from django.db.models import Count, Exists, Min, OuterRef
+from django.utils import timezone
+
+from ..lifecycle import TERMINAL
+from ..models import Task, TaskStatusEvent
+from ..rejections import outdated
+
+
+def old_events(before: datetime) -> Any:
+    """Return the events that were received before ``before``; the BRIN index finds them on PostgreSQL."""
+    using = router.db_for_write(TaskStatusEvent)
+    return TaskStatusEvent.objects.using(using).filter(received_at__lt=before)
+
+
+def prune_events(*, before: datetime, batch: int = 1000) -> Iterator[int]:
+    """Delete the events received before ``before``; yield how many each transaction deleted.
+
+    The tasks keep their state, and are marked as pruned, so that ``rebuild_task()`` does not take
+    what is left of the ledger for all there was. Stopped half-way, the next call goes on.
+    """
+    known = old_events(before).aggregate(count=Count("*"), first=Min("received_at"))
+    if not known["count"]:
+        return
+    # By windows of time, so that no step looks again at what the steps before it deleted.
+    step = (before - known["first"]) / ceil(known["count"] / batch)
+    start = known["first"]
+    while start < before:
+        end = min(start + step, before)
+        window = old_events(end).filter(received_at__gte=start)
+        while deleted := _prune_batch(window, batch):
+            yield deleted
+        start = end
+
+
+def _prune_batch(window: Any, batch: int) -> int:
+    # Read before the transaction: on SQLite one that begins by reading may not be able to write.
+    events = dict(window.values_list("pk", "task_id")[:batch])
+    with transaction.atomic(using=window.db):
+        tasks = Task.objects.using(window.db).filter(pk__in=set(events.values()), pruned_at=None)
+        tasks.update(pruned_at=timezone.now())
+        deleted: int = window.filter(pk__in=list(events)).delete()[0]
+    return deleted
+
+
+def ended_tasks(before: datetime) -> Any:
+    """Return the tasks that ended, were last heard of before ``before``, and have no event left."""
+    using = router.db_for_write(Task)
+    events = TaskStatusEvent.objects.filter(task_id=OuterRef("pk"))
+    return Task.objects.using(using).filter(
+        ~Exists(events), meaning__in=list(TERMINAL), last_received_at__lt=before
+    )
+
+
+def prune_tasks(*, before: datetime, batch: int = 1000) -> Iterator[int]:
+    """Delete the ``ended_tasks()``; yield how many each transaction deleted.
+
+    A task of which an event arrives meanwhile stays.
+    """
+    while found := list(ended_tasks(before).values_list("pk", flat=True)[:batch]):
+        deleted = ended_tasks(before).filter(pk__in=found).delete()[0]
+        if not deleted:
+            return
+        yield deleted
+
+
+def prune_rejections(*, now: datetime, batch: int = 1000) -> Iterator[int]:
+    """Delete the refused deliveries that ``rejections.outdated()`` names; yield how many at a time."""
+    old = outdated(now)
+    while found := list(old.values_list("pk", flat=True)[:batch]):
+        yield old.filter(pk__in=found).delete()[0]

@@ -1,0 +1,239 @@
+"""The only writer: an event is stored and its task's state moved here, and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+from django.db import connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.db.models import F
+from django.utils import timezone
+
+from ..conf import COLUMN_LENGTH, app_settings
+from ..database.row_version import RowsChanged, RowVersion, instance_of_row, kept_cursor
+from ..exceptions import IdempotencyConflict
+from ..lifecycle import State, fold, merge, state_of, tie_of
+from ..models import Task, TaskStatusEvent
+from ..signals import event_recorded
+from . import upsert
+
+logger = logging.getLogger("sartiq_tasks.recording")
+
+#: A longer key is stored as its SHA-256, as HMAC does it (RFC 2104): any key fits the column.
+MAX_KEY_BYTES = 64
+
+# What of a task's row is read back: all of it only where somebody listens to event_recorded.
+_STATUSES = ("status", "previous_status")
+_ALL = ("*",)
+_OF_EVENT = ("id", "deliveries")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of one delivery."""
+
+    event_id: int
+    task_id: str
+    duplicate: bool
+    status_changed: bool
+
+
+def payload_digest(body: Mapping[str, Any]) -> bytes:
+    """Return the SHA-256 of the canonical JSON of ``body``: keys sorted, no white space, UTF-8."""
+    return hashlib.sha256(canonical_json(body).encode()).digest()
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of ``value``: keys sorted, no white space, no escapes that can be helped."""
+    return _CANONICAL.encode(value)
+
+
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+
+def record_event(
+    *,
+    event: Mapping[str, Any],
+    digest: bytes,
+    source: str,
+    idempotency_key: bytes | None = None,
+    received_at: datetime | None = None,
+    if_unchanged: Sequence[RowVersion] = (),
+) -> Recorded:
+    """Store ``event`` and move its task's state, in one transaction; a duplicate is only counted.
+
+    ``event`` is what ``TaskStatusEventSerializer.run_validation()`` returned and ``digest`` the
+    ``payload_digest()`` of the body it came in. ``idempotency_key`` is the sender's, if any: else
+    the digest is the key. ``received_at`` is now unless given. After the commit of a stored event
+    ``event_recorded`` is sent.
+
+    ``if_unchanged`` are rows that the delivery was judged by: the statement that stores the event
+    confirms them, which costs no round trip. Only PostgreSQL can, outside a transaction.
+
+    Raises ``RowsChanged`` where they are not confirmed, with nothing stored: what they say may be
+    outdated, or the key may be another event's, which only a call without them tells. Raises
+    ``IdempotencyConflict`` where the key belongs to an event with another body, and
+    ``django.db.Error`` where nothing could be stored.
+    """
+    received_at = received_at or timezone.now()
+    key = _stored_key(idempotency_key) if idempotency_key is not None else digest
+    row = {
+        **event,
+        "received_at": received_at,
+        "source": source[:COLUMN_LENGTH],
+        "idempotency_key": key,
+        "payload_digest": digest,
+    }
+    state = state_of(
+        event, event_id=0, received_at=received_at, tie=tie_of(digest, key), settings=app_settings()
+    )
+    connection = connections[router.db_for_write(TaskStatusEvent)]
+    if if_unchanged and not (connection.vendor == "postgresql" and connection.autocommit):
+        raise RowsChanged  # a transaction may itself have written them, which leaves the version as it is
+    announced = event_recorded.has_listeners()
+    stored = _write(connection, row, state, _ALL if announced else _STATUSES, if_unchanged)
+    if stored is None:
+        raise RowsChanged if if_unchanged else IdempotencyConflict
+    event_id, deliveries = stored["id"], stored["deliveries"]
+    if deliveries > 1:
+        return Recorded(event_id, event["task_id"], duplicate=True, status_changed=False)
+    status_changed = stored["status"] != stored["previous_status"]
+    recorded = Recorded(event_id, event["task_id"], duplicate=False, status_changed=status_changed)
+    if announced:
+        _announce_after_commit(row, stored, status_changed, connection)
+    return recorded
+
+
+def _stored_key(key: bytes) -> bytes:
+    return key if len(key) <= MAX_KEY_BYTES else hashlib.sha256(key).digest()
+
+
+def _write(
+    connection: BaseDatabaseWrapper,
+    row: Mapping[str, Any],
+    state: State,
+    returning: Sequence[str],
+    if_unchanged: Sequence[RowVersion],
+) -> Mapping[str, Any] | None:
+    """Return id, deliveries and the ``returning`` columns of the task, or None where nothing is stored."""
+    state = {**state, "task_id": row["task_id"]}
+    event_values = _encoded(row, upsert.EVENT_COLUMNS, connection)
+    of_task = ",".join(returning)
+    if connection.vendor == "postgresql":
+        condition = " AND ".join(version.condition for version in if_unchanged) or "true"
+        versions = [value for version in if_unchanged for value in (version.key, version.version)]
+        values = event_values + versions + _encoded(state, upsert.TASK_COLUMNS_GIVEN, connection)
+        statement = upsert.record_in_one(of_task, condition)
+        return _execute(kept_cursor(connection), statement, values, (*_OF_EVENT, *returning))
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        stored = _execute(cursor, upsert.insert_event(), event_values, _OF_EVENT)
+        if stored is None or stored["deliveries"] > 1:
+            return stored
+        state["first_event_id"] = state["last_event_id"] = stored["id"]
+        values = _encoded(state, upsert.TASK_COLUMNS, connection)
+        return {**stored, **(_execute(cursor, upsert.merge_task(of_task), values, returning) or {})}
+
+
+def _execute(
+    cursor: CursorWrapper, statement: str, values: Sequence[Any], columns: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return the one row of ``statement`` by its columns' names, or None where it has none."""
+    cursor.execute(statement, values)
+    row = cursor.fetchone()
+    if "*" in columns:  # else the names are known, and to have them described takes time
+        columns = [column[0] for column in cursor.description]
+    return row and dict(zip(columns, row, strict=True))
+
+
+def _encoded(row: Mapping[str, Any], columns: Sequence[str], connection: BaseDatabaseWrapper) -> list[Any]:
+    """Return the ``columns`` of ``row`` as parameters of a statement."""
+    encode = _encode_postgresql if connection.vendor == "postgresql" else _encode_sqlite
+    values = map(row.__getitem__, columns)
+    return [value if type(value) in _SENT_AS_THEY_ARE else encode(value) for value in values]
+
+
+# Most values are of these types: to look here first saves a call for each.
+_SENT_AS_THEY_ARE = frozenset((str, int, float, bytes, type(None)))
+
+
+# Everything but bytes and numbers goes to PostgreSQL as text of no type, so that one prepared
+# statement serves every combination of nulls.
+def _encode_postgresql(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return canonical_json(value) if isinstance(value, dict) else value
+
+
+def _encode_sqlite(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+    return canonical_json(value) if isinstance(value, dict) else value
+
+
+def _announce_after_commit(
+    row: Mapping[str, Any], stored: Mapping[str, Any], status_changed: bool, connection: BaseDatabaseWrapper
+) -> None:
+    task = instance_of_row(Task, [stored[column] for column in upsert.columns_of(Task)], connection)
+    event = TaskStatusEvent(id=stored["id"], deliveries=1, **row)
+    event.task = task
+    transaction.on_commit(lambda: _announce(event, task, status_changed), using=connection.alias)
+
+
+def _announce(event: TaskStatusEvent, task: Task, status_changed: bool) -> None:
+    responses = event_recorded.send_robust(
+        sender=TaskStatusEvent, event=event, task=task, status_changed=status_changed
+    )
+    for receiver, response in responses:
+        if isinstance(response, Exception):
+            logger.error("Receiver %r of event_recorded failed", receiver, exc_info=response)
+
+
+def rebuild_task(task_id: str, *, dry_run: bool = False) -> dict[str, tuple[Any, Any]]:
+    """Recompute a task's row from the ledger; return what differed, as column: (was, is).
+
+    The row is locked meanwhile: events that arrive are merged after it. With ``dry_run`` nothing
+    is written. A task without events is left as it is. Where events were pruned, the row knows
+    more than the ledger: what is left is merged into it, which undoes nothing.
+    """
+    using = router.db_for_write(Task)
+    tasks = Task.objects.using(using).filter(pk=task_id)
+    with transaction.atomic(using=using):
+        # Writing first takes the lock on both databases; SQLite could not upgrade a read lock under load.
+        tasks.update(event_count=F("event_count"))
+        state = _state_in_ledger(task_id, using)
+        if state is None:
+            return {}
+        row = tasks.values(*state, "pruned_at").first() or dict.fromkeys([*state, "pruned_at"])
+        if row["pruned_at"] is not None:
+            state = merge(row, state) | {"event_count": max(row["event_count"], state["event_count"])}
+        differences = {
+            column: (row[column], value) for column, value in state.items() if row[column] != value
+        }
+        if differences and not dry_run:
+            Task.objects.using(using).update_or_create(pk=task_id, defaults=state)
+    return differences
+
+
+def _state_in_ledger(task_id: str, using: str) -> State | None:
+    settings = app_settings()
+    events = TaskStatusEvent.objects.using(using).filter(task_id=task_id).iterator(chunk_size=2000)
+    states = (
+        state_of(
+            vars(event),
+            event_id=event.pk,
+            received_at=event.received_at,
+            tie=tie_of(bytes(event.payload_digest), bytes(event.idempotency_key)),
+            settings=settings,
+        )
+        for event in events
+    )
+    first = next(states, None)
+    return first and fold(chain([first], states))

@@ -1,0 +1,109 @@
+"""What became of each delivery, told to the log and to the metrics, and to nobody where neither is on.
+
+The log is the logger ``sartiq_tasks.deliveries`` at level INFO. Its records carry the fields of
+``Delivery`` as attributes, for whatever formatter the project has; none is ever a body or a token.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
+
+from ..conf import app_settings
+from ..ledger.recording import Recorded
+from . import metrics
+
+logger = logging.getLogger("sartiq_tasks.deliveries")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_OUTCOMES = {
+    401: "unauthenticated",
+    403: "forbidden",
+    409: "conflict",
+    429: "throttled",
+    500: "error",
+    503: "unavailable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one delivery."""
+
+    #: stored, duplicate, or why not: conflict, error, forbidden, refused, throttled,
+    #: unauthenticated, unavailable.
+    outcome: str
+    #: The HTTP status of the answer.
+    status: int
+    #: The name of who sent it, empty where that is not known.
+    client: str
+    #: The task's id, where it got as far as being read.
+    task: str | None
+    #: The event's id, where it is stored.
+    event: int | None
+    duplicate: bool | None
+    #: The types of what was wrong, as the answer gives them.
+    errors: list[str]
+    milliseconds: float
+    #: ``X-Request-ID`` as the proxy or sender gave it, else one made here.
+    request_id: str
+
+
+def report(
+    request: HttpRequest,
+    response: HttpResponseBase | None,
+    *,
+    recorded: Recorded | None,
+    client: str,
+    task: str | None,
+    seconds: float,
+) -> None:
+    """Tell what became of a delivery; ``response`` is None where the view raised."""
+    is_logged, is_counted = logger.isEnabledFor(logging.INFO), app_settings().metrics_token is not None
+    if request.method != "POST" or not (is_logged or is_counted):
+        return
+    status = 500 if response is None else response.status_code
+    outcome = _outcome(status, recorded)
+    errors = [] if recorded else _errors(getattr(response, "data", {}), outcome)
+    if is_counted:
+        metrics.count(outcome, errors, seconds)
+    if is_logged:
+        delivery = Delivery(
+            outcome=outcome,
+            status=status,
+            client=client,
+            task=task,
+            event=recorded.event_id if recorded else None,
+            duplicate=recorded.duplicate if recorded else None,
+            errors=errors,
+            milliseconds=round(seconds * 1000, 2),
+            request_id=request_id(request),
+        )
+        if response is not None:
+            response["X-Request-ID"] = delivery.request_id
+        logger.info("delivery %s", outcome, extra=asdict(delivery))
+
+
+def request_id(request: HttpRequest) -> str:
+    """Return the request's ``X-Request-ID`` where it is fit for a log, else a new one."""
+    given = request.META.get("HTTP_X_REQUEST_ID", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _outcome(status: int, recorded: Recorded | None) -> str:
+    if recorded:
+        return "duplicate" if recorded.duplicate else "stored"
+    return _OUTCOMES.get(status, "refused")
+
+
+def _errors(data: Any, outcome: str) -> list[str]:
+    """Return the types of a 422's items, or the code of whatever else is the answer's ``detail``."""
+    detail = data.get("detail")
+    if isinstance(detail, list):
+        return sorted({item["type"] for item in detail})
+    return [getattr(detail, "code", outcome)]

@@ -1,0 +1,90 @@
+"""What Prometheus asks: deliveries by outcome, how long they took, why they were refused, the newest event.
+
+Optional: it needs ``sartiq-tasks[metrics]`` and the setting ``METRICS_TOKEN``; until then
+prometheus-client is not even imported. Where the environment names ``PROMETHEUS_MULTIPROC_DIR``,
+each process counts in files there and any process answers for all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from django.db import Error
+from django.db.models import Max
+from django.utils import timezone
+
+from ..models import Task
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+
+#: Seconds; a delivery takes a few milliseconds, and a database that waits takes seconds.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+def count(outcome: str, errors: Iterable[str], seconds: float) -> None:
+    """Count one delivery; ``errors`` are the types of what was wrong with it."""
+    deliveries, rejected, latency = _instruments()
+    deliveries.labels(outcome).inc()
+    for error in errors:
+        rejected.labels(error).inc()
+    latency.observe(seconds)
+
+
+def exposition() -> tuple[bytes, str]:
+    """Return all metrics as Prometheus reads them, and their content type."""
+    from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+    _instruments()
+    return generate_latest(_counted()) + generate_latest(_newest_event()), CONTENT_TYPE_PLAIN_0_0_4
+
+
+@cache
+def _instruments() -> tuple[Counter, Counter, Histogram]:
+    from prometheus_client import Counter, Histogram
+
+    return (
+        Counter("sartiq_tasks_deliveries", "Deliveries by what became of them", ["outcome"]),
+        Counter("sartiq_tasks_rejected", "Errors of deliveries that were not stored, by type", ["type"]),
+        Histogram("sartiq_tasks_delivery_seconds", "How long a delivery took to answer", buckets=BUCKETS),
+    )
+
+
+def _counted() -> CollectorRegistry:
+    from prometheus_client import REGISTRY, CollectorRegistry
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    of_all_processes = CollectorRegistry()
+    MultiProcessCollector(of_all_processes)
+    return of_all_processes
+
+
+def _newest_event() -> CollectorRegistry:
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry()
+    registry.register(_NewestEvent())
+    return registry
+
+
+class _NewestEvent:
+    # No Gauge: that would leave its value in a file of PROMETHEUS_MULTIPROC_DIR, to be read when it is old.
+    def collect(self) -> Iterator[Metric]:
+        """Yield the age of the newest event, or nothing where there is none or the database is away."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        try:
+            newest = Task.objects.aggregate(newest=Max("last_received_at"))["newest"]
+        except Error:
+            return
+        if newest is not None:
+            yield GaugeMetricFamily(
+                "sartiq_tasks_newest_event_age_seconds",
+                "Time since the newest event was received",
+                value=(timezone.now() - newest).total_seconds(),
+            )

@@ -1,0 +1,76 @@
+"""Marks where the faults are; what the sender wrote stays text."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+
+from tasks.admin.body_marks import SHOWN, marked
+from tasks.conf import AppSettings
+from tasks.exceptions import ContractViolation
+from tasks.serializers import task_status_event
+from tasks.wire.json_text import parse_json
+from tests.factories import body
+
+
+def errors_of(sent: bytes) -> list[dict[str, Any]]:
+    with pytest.raises(ContractViolation) as raised:
+        task_status_event.run_validation(parse_json(sent, AppSettings()))
+    return raised.value.items
+
+
+def marks(sent: bytes) -> list[str]:
+    return [
+        unescape(one) for one in re.findall("<mark>(.*?)</mark>", marked(sent, errors_of(sent)), re.DOTALL)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b'{"progress": 101}', ["101"]),
+        (
+            b'{"x": "}\\"progress", "progress" :\n [1, {"a": "]"}] , "status":5 , "y": 1}',
+            ['[1, {"a": "]"}]', "5"],
+        ),
+        (b'{"progress": 101, "progress": 102}', ["102"]),
+        (b'{"progre\\u0073s": -1}', ["-1"]),
+        (b'\xef\xbb\xbf{"status": 5}', ["5"]),
+        ('{"é": "\N{GRINNING FACE}", "status": 5}'.encode(), ["5"]),
+        (b"{}", []),
+        (b"", []),
+        (b" [1] ", [" [1] "]),
+        (b'{"a": nope}', ["n"]),
+        (b'{"a": NaN}', ["N"]),
+        ('{"é": "'.encode() + b'a\xffb"}', ["\N{REPLACEMENT CHARACTER}"]),
+        (b'{"status": "\xed\xa0\x80", "progress": 101}', ["101"]),
+    ],
+)
+def test_the_failing_places(sent: bytes, expected: list[str]) -> None:
+    assert marks(sent) == expected
+
+
+def test_markup_is_text() -> None:
+    sent = json.dumps(body(status={"<script>": "</pre>"}, task_id="<b>&amp;")).encode()
+    shown = marked(sent, errors_of(sent))
+
+    assert "<script>" not in shown
+    assert shown.count("</pre>") == 1
+    assert unescape(re.sub("</?(mark|pre)>", "", shown)) == sent.decode()
+
+
+def test_a_long_body_is_shortened_around_its_faults() -> None:
+    sent = json.dumps({"a": "x" * 100_000, "progress": 101, "z": "y" * 100_000}).encode()
+    shown = marked(sent, errors_of(sent))
+
+    assert len(shown) < 5 * SHOWN
+    assert "<mark>101</mark>" in shown
+    assert shown.count("characters more]</em>") == 2
+
+
+def test_what_cannot_be_shown_is_replaced() -> None:
+    assert "a\N{REPLACEMENT CHARACTER}b" in marked(b"a\x00b", [])

@@ -1,0 +1,351 @@
+"""Tokens: asked of the database, recalled, and never good for longer than the database says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Any, cast
+
+import pytest
+from django.db import connection, models, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext, isolate_apps
+from oauth2_provider.models import get_access_token_model, get_application_model
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
+
+from tasks.auth import known_tokens as tokens
+from tasks.auth.authentication import BearerTokenAuthentication
+from tasks.models import RejectedDelivery, TaskStatusEvent
+from tests import factories
+from tests.conftest import WEBHOOK
+from tests.factories import body
+from tests.servers import manage, serving
+
+# Only outside a transaction does PostgreSQL tell whether a row has changed.
+pytestmark = pytest.mark.django_db(transaction=True)
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL confirms tokens")
+
+AccessToken: Any = get_access_token_model()
+SOON = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_seen() -> Iterator[None]:
+    tokens._seen.clear()
+    yield
+    tokens._seen.clear()
+
+
+def post(token: str, **changes: Any) -> int:
+    answer = Client().post(
+        WEBHOOK,
+        body(**changes),
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    return answer.status_code
+
+
+def seen_by(token: str, **changes: Any) -> tuple[int, int]:
+    """Return the status of a post and how many queries asked for the token."""
+    with CaptureQueriesContext(connection) as captured:
+        status = post(token, **changes)
+    return status, sum("token_checksum" in query["sql"] for query in captured)
+
+
+def test_a_token_is_asked_for_once_and_then_confirmed_where_the_database_can() -> None:
+    token = factories.token(application=factories.application())
+
+    assert seen_by(token) == (200, 1)
+    assert seen_by(token) == (200, 0 if connection.vendor == "postgresql" else 1)
+    assert TaskStatusEvent.objects.get().deliveries == 2
+
+
+def revoke(access_token: Any) -> None:
+    access_token.revoke()
+
+
+def expire(access_token: Any) -> None:
+    AccessToken.objects.update(expires=datetime.now(UTC) - timedelta(seconds=1))
+
+
+def bind_to_another_audience(access_token: Any) -> None:
+    AccessToken.objects.update(resource=["https://other.example.org"])
+
+
+def take_the_scope(access_token: Any) -> None:
+    AccessToken.objects.update(scope="read")
+
+
+def switch_the_user_off(access_token: Any) -> None:
+    access_token.user.is_active = False
+    access_token.user.save()
+
+
+def take_the_permission(access_token: Any) -> None:
+    access_token.user.user_permissions.clear()
+
+
+def delete_the_user(access_token: Any) -> None:
+    access_token.user.delete()
+
+
+def delete_the_application(access_token: Any) -> None:
+    access_token.application.delete()
+
+
+CHANGES: list[tuple[Callable[[Any], None], int]] = [
+    (revoke, 401),
+    (expire, 401),
+    (bind_to_another_audience, 401),
+    (take_the_scope, 403),
+    (switch_the_user_off, 401),
+    (take_the_permission, 403),
+    (delete_the_user, 401),
+    (delete_the_application, 401),
+]
+
+
+@pytest.mark.parametrize("valid", [True, False], ids=["valid body", "refused body"])
+@pytest.mark.parametrize(("change", "status"), CHANGES)
+def test_what_is_taken_away_is_gone_with_the_next_post(change: Any, status: int, valid: bool) -> None:
+    token = factories.token(application=factories.application(), user=factories.user("add_taskstatusevent"))
+    assert post(token) == 200
+
+    change(AccessToken.objects.get())
+
+    assert post(token, progress=6 if valid else 101) == status
+    assert post(token, progress=7 if valid else 102) == status
+    assert TaskStatusEvent.objects.count() == 1
+    assert not RejectedDelivery.objects.exists(), "nothing is kept of who may not send"
+
+
+def test_who_sends_half_a_body_is_asked_for_before_they_hear_of_it() -> None:
+    token = factories.token()
+    client = Client(headers={"Authorization": f"Bearer {token}"})
+
+    def post_half() -> int:
+        half = {"wsgi.input": BytesIO(b"{")}
+        return client.post(WEBHOOK, b"{}", content_type="application/json", **half).status_code  # type: ignore[arg-type]
+
+    post(token)
+    before = post_half()
+    AccessToken.objects.get().revoke()
+
+    assert (before, post_half()) == (400, 401)
+
+
+def test_an_application_is_judged_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = factories.token(application=factories.application())
+    before = post(token)
+    monkeypatch.setattr(get_application_model(), "is_usable", lambda application, request: False)
+
+    assert (before, post(token)) == (200, 401)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"scope": "read"}, {"scope": "tasks:webhook"}),
+        ({"expires": datetime(2020, 1, 1, tzinfo=UTC)}, {"expires": SOON}),
+        ({"resource": ["https://other.example.org"]}, {"resource": []}),
+    ],
+)
+def test_what_is_given_is_there_with_the_next_post(before: Any, after: Any) -> None:
+    token = factories.token(**before)
+    assert post(token) in (401, 403)
+
+    AccessToken.objects.update(**after)
+
+    assert post(token) == 200
+
+
+def test_a_client_that_is_renamed_sends_under_its_new_name() -> None:
+    token = factories.token(application=factories.application(name="cluster-a"))
+    post(token, progress=1)
+
+    get_application_model().objects.update(name="cluster-b")
+    post(token, progress=2)
+
+    assert list(TaskStatusEvent.objects.order_by("pk").values_list("source", flat=True)) == [
+        "cluster-a",
+        "cluster-b",
+    ]
+
+
+@on_postgresql
+def test_what_changed_costs_one_more_query_and_is_then_recalled_again() -> None:
+    token = factories.token()
+    post(token)
+
+    AccessToken.objects.update(expires=SOON)
+
+    assert [seen_by(token, progress=number) for number in range(3)] == [(200, 1), (200, 0), (200, 0)]
+
+
+def test_a_key_of_another_event_is_a_conflict_also_of_a_sender_who_is_recalled() -> None:
+    token = factories.token()
+    client = Client(headers={"Authorization": f"Bearer {token}", "Idempotency-Key": "a"})
+
+    answers = [client.post(WEBHOOK, body(progress=p), content_type="application/json") for p in (1, 1, 2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 409]
+
+
+@on_postgresql
+def test_within_a_transaction_the_database_is_asked() -> None:
+    token = factories.token()
+    post(token)
+
+    with transaction.atomic():
+        assert [seen_by(token), seen_by(token)] == [(200, 1), (200, 1)]
+        AccessToken.objects.update(scope="read")
+        assert seen_by(token) == (403, 1)
+        AccessToken.objects.update(scope="tasks:webhook")
+        assert seen_by(token) == (200, 1)
+    # What was read within it may have been changed by it later.
+    assert seen_by(token) == (200, 1)
+    assert seen_by(token) == (200, 0)
+
+
+@on_postgresql
+def test_other_views_recall_nothing_for_nobody_would_confirm_it() -> None:
+    token = factories.token()
+    post(token)
+    AccessToken.objects.get().revoke()
+    request = APIRequestFactory().get("/", headers={"Authorization": f"Bearer {token}"})
+    request_of_another_view = Request(request, authenticators=[BearerTokenAuthentication()])
+
+    with pytest.raises(Exception, match="Could not validate credentials"):
+        _ = request_of_another_view.user
+
+
+@on_postgresql
+def test_of_a_method_that_writes_nothing_the_sender_is_asked_for() -> None:
+    token = factories.token()
+    client = Client(headers={"Authorization": f"Bearer {token}"})
+    post(token)
+    AccessToken.objects.get().revoke()
+
+    assert client.options(WEBHOOK).status_code == 401
+
+
+class OnlyOfTheirOwnApplication(BasePermission):
+    """A backend's own permission, which looks further than the token."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        """Return whether the user of the token's application is active."""
+        return bool(request.auth.application.user.is_active)
+
+
+def test_what_a_backends_own_permission_loads_is_loaded_for_each_request(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"PERMISSION_CLASSES": [f"{__name__}.OnlyOfTheirOwnApplication"]}
+    owner = factories.user()
+    token = factories.token(application=factories.application(user=owner))
+    assert [post(token), post(token)] == [200, 200]
+
+    owner.is_active = False
+    owner.save()
+
+    assert post(token) == 403
+
+
+def model(name: str, base: type[models.Model] = models.Model, **meta: bool) -> type[models.Model]:
+    """Return a new model without columns of its own, with ``meta`` as its options."""
+    options = type("Meta", (), {"app_label": "tests", **meta})
+    return cast("type[models.Model]", type(name, (base,), {"__module__": __name__, "Meta": options}))
+
+
+@isolate_apps("tests")
+def test_what_has_no_version_of_its_own_is_not_recalled() -> None:
+    plain = model("Plain")
+    others = [model("Proxy", plain, proxy=True), model("InTwoTables", plain), model("View", managed=False)]
+
+    assert [tokens._is_one_table(one) for one in (plain, *others)] == [True, True, False, False]
+
+
+class EventsElsewhere:
+    """Events in another database than tokens."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        """Return the alias for events."""
+        return "elsewhere" if model is TaskStatusEvent else None
+
+
+@pytest.mark.parametrize("routers", [[], ["tests.auth.test_known_tokens.EventsElsewhere"]])
+def test_tokens_of_another_database_than_the_events_are_not_kept(settings: Any, routers: list[str]) -> None:
+    checksum = hashlib.sha256(factories.token().encode()).hexdigest()
+    settings.DATABASE_ROUTERS = routers
+
+    assert tokens.find(checksum)
+    assert bool(tokens._seen) is (connection.vendor == "postgresql" and not routers)
+
+
+def test_a_token_that_is_revoked_is_refused_by_every_worker_at_once(own_database: str) -> None:
+    def post_many() -> set[int]:
+        with ThreadPoolExecutor(8) as pool:
+            return {answer.status_code for answer in pool.map(lambda _: server.post(body()), range(64))}
+
+    with serving(own_database) as server:
+        before = post_many()
+        told = "from oauth2_provider.models import AccessToken; AccessToken.objects.get().revoke()"
+        manage("shell", "-v", "0", "-c", told, database_url=own_database)
+        after = post_many()
+
+    assert (before, after) == ({200}, {401})
+
+
+@pytest.mark.parametrize("vouched", [True, False])
+def test_a_token_that_is_kept_by_the_setting_is_good_until_its_time_is_over(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, vouched: bool
+) -> None:
+    settings.SARTIQ_TASKS = {"TOKEN_CACHE": timedelta(seconds=30)}
+    now = tokens.time.monotonic()
+    monkeypatch.setattr(tokens.time, "monotonic", lambda: now)
+    token = factories.token()
+    assert [seen_by(token), seen_by(token)] == [(200, 1), (200, 0)]
+
+    AccessToken.objects.get().revoke()
+    now += 29 if vouched else 30
+
+    assert seen_by(token) == ((200, 0) if vouched else (401, 1))
+
+
+def test_a_users_permission_is_asked_for_also_where_the_token_is_kept(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"TOKEN_CACHE": timedelta(seconds=30)}
+    user = factories.user("add_taskstatusevent")
+    token = factories.token(user=user)
+    assert [seen_by(token), seen_by(token)] == [(200, 1), (200, 0)]
+
+    user.user_permissions.clear()
+
+    assert post(token) == 403
+
+
+def test_a_token_that_is_kept_by_the_setting_still_expires(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"TOKEN_CACHE": timedelta(seconds=30)}
+    token = factories.token()
+    assert seen_by(token) == (200, 1)
+
+    AccessToken.objects.update(expires=datetime.now(UTC))
+    (seen,) = tokens._seen.values()
+    seen.access_token.expires = datetime.now(UTC)
+
+    assert seen_by(token) == (401, 1)
+
+
+@pytest.mark.parametrize("kept", [timedelta(seconds=30), timedelta()])
+def test_no_unknown_token_is_kept_and_few_known_ones(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, kept: timedelta
+) -> None:
+    settings.SARTIQ_TASKS = {"TOKEN_CACHE": kept}
+    monkeypatch.setattr(tokens, "_MAX_SEEN", 2)
+    for token in ["unknown", *(factories.token() for _ in range(3))]:
+        seen_by(token)
+
+    assert len(tokens._seen) == (1 if kept or connection.vendor == "postgresql" else 0)

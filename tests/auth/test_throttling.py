@@ -1,0 +1,176 @@
+"""Limits: who meets them, what is answered, and that they cost nothing while they are off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.cache import cache, caches
+from django.core.cache.backends.locmem import LocMemCache
+from django.http import HttpResponse
+from django.test import Client
+
+from tasks.models import TaskStatusEvent
+from tests import factories
+from tests.auth.test_signatures import NEW, OTHER, SIGNATURE, signed
+from tests.conftest import WEBHOOK
+from tests.factories import body
+
+pytestmark = pytest.mark.django_db
+TOKEN = "/api/v1/login/access-token"
+
+
+class BrokenCache(LocMemCache):
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        raise ConnectionError("no cache")
+
+
+class NoCache(LocMemCache):
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("the cache was asked")
+
+    set = get
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(settings: Any) -> None:
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": 1}
+    cache.clear()
+
+
+def use_cache(settings: Any, backend: type) -> None:
+    settings.CACHES = {"default": {"BACKEND": f"{backend.__module__}.{backend.__qualname__}"}}
+
+
+def post(token: str, address: str = "192.0.2.1", **extra: Any) -> HttpResponse:
+    headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": address}
+    return Client().post(WEBHOOK, body(), content_type="application/json", headers=headers, **extra)  # type: ignore[return-value]
+
+
+def ask_token(address: str = "192.0.2.1") -> HttpResponse:
+    form = {"username": "ada", "password": "wrong"}
+    return Client().post(TOKEN, form, headers={"X-Forwarded-For": address})  # type: ignore[return-value]
+
+
+def assert_throttled(response: Any) -> None:
+    assert response.status_code == 429
+    assert 0 < int(response["Retry-After"]) <= 60
+    assert response["Content-Type"] == "application/json"
+    assert response.json()["detail"].startswith("Request was throttled.")
+
+
+def test_deliveries_are_limited_for_each_token(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_DELIVERIES": "2/min"}
+    busy, other = factories.client_token(), factories.client_token()
+
+    statuses = [post(busy).status_code for _ in range(2)]
+    beyond = post(busy, address="192.0.2.2")
+
+    assert statuses == [200, 200]
+    assert_throttled(beyond)
+    assert post(other).status_code == 200
+    assert TaskStatusEvent.objects.get().deliveries == 3
+
+
+def test_a_limit_is_over_when_its_time_is(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_DELIVERIES": "1/min"}
+    token, now = factories.client_token(), 1000.0
+    monkeypatch.setattr("tasks.auth.throttling._Throttle.timer", lambda self: now)
+
+    first, second = post(token), post(token)
+    now = 1061.0
+
+    assert (first.status_code, second.status_code, post(token).status_code) == (200, 429, 200)
+    assert second["Retry-After"] == "60"
+
+
+def test_bad_credentials_are_limited_for_each_address(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_FAILURES": "2/min"}
+
+    statuses = [post(f"bad-{number}").status_code for number in range(2)]
+
+    assert statuses == [401, 401]
+    assert_throttled(post("bad-3"))
+    assert post("bad-4", address="192.0.2.2").status_code == 401
+
+
+def test_a_good_token_is_never_refused_for_the_bad_ones_of_its_address(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_FAILURES": "1/min"}
+    for _ in range(3):
+        post("bad")
+
+    assert post(factories.client_token()).status_code == 200
+
+
+def test_good_credentials_ask_no_cache(settings: Any) -> None:
+    use_cache(settings, NoCache)
+    settings.SARTIQ_TASKS = {"THROTTLE_FAILURES": "1/min"}
+
+    assert post(factories.client_token()).status_code == 200
+
+
+def test_no_credentials_at_all_are_not_counted(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_FAILURES": "1/min"}
+
+    assert [Client().post(WEBHOOK).status_code for _ in range(3)] == [401] * 3
+
+
+def test_the_token_endpoint_is_limited_for_each_address(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_TOKEN_REQUESTS": "2/min"}
+
+    assert [ask_token().status_code for _ in range(2)] == [400, 400]
+    assert_throttled(ask_token())
+    assert ask_token(address="192.0.2.2").status_code == 400
+
+
+def test_an_address_is_what_the_proxy_says_and_not_the_client(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_TOKEN_REQUESTS": "1/min"}
+
+    first = ask_token(address="198.51.100.1, 192.0.2.1")
+    disguised = ask_token(address="198.51.100.2, 192.0.2.1")
+
+    assert (first.status_code, disguised.status_code) == (400, 429)
+
+
+def test_off_costs_no_cache(settings: Any) -> None:
+    use_cache(settings, NoCache)
+    settings.SARTIQ_TASKS = {}
+
+    assert post(factories.client_token()).status_code == 200
+    assert post("bad").status_code == 401
+    assert ask_token().status_code == 400
+
+
+def test_a_cache_that_fails_loses_no_event(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    use_cache(settings, BrokenCache)
+    settings.SARTIQ_TASKS = {"THROTTLE_DELIVERIES": "1/min"}
+
+    assert post(factories.client_token()).status_code == 200
+    assert "The cache of the throttles failed" in caplog.text
+
+
+def test_another_cache(settings: Any) -> None:
+    use_cache(settings, BrokenCache)
+    settings.CACHES["limits"] = {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "limits",
+    }
+    settings.SARTIQ_TASKS = {"THROTTLE_DELIVERIES": "1/min", "THROTTLE_CACHE": "limits"}
+    token = factories.client_token()
+    caches["limits"].clear()
+
+    assert [post(token).status_code, post(token).status_code] == [200, 429]
+
+
+def test_a_signer_is_limited_by_its_name(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {
+        "AUTHENTICATION_CLASSES": [SIGNATURE],
+        "SIGNING_SECRETS": {"a": [NEW], "b": [OTHER]},
+        "THROTTLE_DELIVERIES": "1/min",
+    }
+
+    def send(secret: str) -> int:
+        headers = signed(secret=secret)
+        return Client().post(WEBHOOK, body(), content_type="application/json", headers=headers).status_code
+
+    assert [send(secret) for secret in (NEW, NEW, OTHER)] == [200, 429, 200]

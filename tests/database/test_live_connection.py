@@ -1,0 +1,230 @@
+"""A database that is away: 503 and soon, and all well once it is back, without a restart."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection
+
+from tasks.database.live_connection import on_live_connection
+from tests.factories import body
+from tests.servers import PostgreSQL, Server, manage, private_postgresql, serving, temporary_directory
+
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL alone")
+on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite alone")
+#: Shorter than in production, so that the tests need not wait long.
+TIMEOUTS = {"DB_TIMEOUT": "2", "DB_LOCK_TIMEOUT_MS": "800", "DB_STATEMENT_TIMEOUT_MS": "1500"}
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[PostgreSQL]:
+    # As few connections as show what happens when there are no more.
+    with (
+        temporary_directory() as place,
+        private_postgresql(place, "max_connections=14", "superuser_reserved_connections=0") as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="module")
+def served(postgresql: PostgreSQL) -> Iterator[Server]:
+    with serving(postgresql.url, WORKERS="2", THREADS="2", **TIMEOUTS) as server:
+        yield server
+
+
+def unavailable(server: Server, **changes: Any) -> bool:
+    """Return whether an event is answered with the one answer that makes a sender retry."""
+    answer = server.post(body(**changes), timeout=20)
+    assert answer.status_code in (200, 503), answer.text
+    if answer.status_code == 503:
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "Send it again" in answer.json()["detail"]
+    return answer.status_code == 503
+
+
+def posts(server: Server, number: int) -> list[int]:
+    """Post many at once, to every thread of every worker, and return the statuses."""
+    started = time.monotonic_ns()
+    with ThreadPoolExecutor(8) as pool:
+        return list(
+            pool.map(lambda n: server.post(body(task_id=f"{started}-{n}")).status_code, range(number))
+        )
+
+
+@on_postgresql
+def test_stopped_and_started_again(postgresql: PostgreSQL, served: Server) -> None:
+    assert not unavailable(served)
+    postgresql.stop()
+    try:
+        assert unavailable(served, progress=6)
+        form = {"grant_type": "password", "username": "ada", "password": "x"}
+        token = served.get_token(form)
+        assert (token.status_code, token.headers["Retry-After"]) == (503, "5")
+        ready = served.get("/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"status": "unavailable", "reason": "database"})
+        assert served.get("/healthz").json() == {"status": "ok"}
+    finally:
+        postgresql.start("max_connections=14", "superuser_reserved_connections=0")
+    assert not unavailable(served, progress=6)
+    assert served.get("/readyz").json() == {"status": "ok"}
+
+
+@on_postgresql
+def test_restarted_while_connections_idle(postgresql: PostgreSQL, served: Server) -> None:
+    assert set(posts(served, 24)) == {200}
+    postgresql.stop("immediate")
+    postgresql.start("max_connections=14", "superuser_reserved_connections=0")
+
+    assert set(posts(served, 24)) == {200}, "no event has to notice"
+
+
+@on_postgresql
+def test_paused(postgresql: PostgreSQL, served: Server) -> None:
+    assert set(posts(served, 24)) == {200}
+    postgresql.pause()
+    try:
+        assert unavailable(served, task_id="paused")
+    finally:
+        postgresql.resume()
+    assert not unavailable(served, task_id="paused")
+    assert set(posts(served, 24)) == {200}
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    "table", ["sartiq_tasks_task", "sartiq_tasks_taskstatusevent", "oauth2_provider_accesstoken"]
+)
+def test_locked(postgresql: PostgreSQL, served: Server, table: str) -> None:
+    with psycopg.connect(postgresql.url) as other:
+        other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        assert unavailable(served, task_id=table)
+    assert not unavailable(served, task_id=table)
+
+
+@on_postgresql
+def test_a_statement_that_takes_too_long(postgresql: PostgreSQL) -> None:
+    with serving(postgresql.url, **(TIMEOUTS | {"DB_LOCK_TIMEOUT_MS": "0", "DB_TIMEOUT": "30"})) as server:
+        with psycopg.connect(postgresql.url) as other:
+            other.execute("LOCK TABLE sartiq_tasks_task IN ACCESS EXCLUSIVE MODE")
+            assert unavailable(server, task_id="slow")
+        assert not unavailable(server, task_id="slow")
+
+
+@on_postgresql
+def test_out_of_connections(postgresql: PostgreSQL) -> None:
+    with serving(postgresql.url, WORKERS="1", THREADS="1", **TIMEOUTS) as server:
+        with ExitStack() as others:
+            with suppress(psycopg.OperationalError):  # too many clients already
+                for _ in range(15):
+                    others.enter_context(psycopg.connect(postgresql.url))
+            assert unavailable(server, task_id="crowded")
+        assert not unavailable(server, task_id="crowded")
+
+
+@contextmanager
+def small_disk(size: str) -> Iterator[Path]:
+    """A file system of its own that can be filled."""
+    with temporary_directory() as place:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(place)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+            pytest.skip("no file system can be mounted here: that takes root")
+        try:
+            yield place
+        finally:
+            subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    """Leave no room on ``disk`` inside the block."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):  # no space left on device
+        while True:
+            file.write(b"\0" * 4096)
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+@on_postgresql
+def test_out_of_disk_on_postgresql() -> None:
+    with (
+        small_disk("160m") as disk,
+        private_postgresql(disk, "max_wal_size=32MB", "min_wal_size=32MB") as database,
+        serving(database.url, **TIMEOUTS) as server,
+    ):
+        assert not unavailable(server)
+        with full(disk):
+            # What has room in pages at hand may still be stored: a large event has not.
+            large = {"task_id": "large", "error_message": os.urandom(400_000).hex()}
+            assert any(unavailable(server, **large, progress=number) for number in range(60))
+        for _ in range(50):
+            if not unavailable(server, task_id="after"):
+                break
+            time.sleep(0.2)
+        assert not unavailable(server, task_id="after"), "it recovers by itself"
+
+
+@on_sqlite
+def test_out_of_disk_on_sqlite() -> None:
+    with small_disk("8m") as disk, serving(f"sqlite:///{disk}/db.sqlite3", **TIMEOUTS) as server:
+        assert not unavailable(server)
+        with full(disk):
+            assert unavailable(server, error_message="x" * 900_000)
+        assert not unavailable(server, error_message="x" * 900_000)
+
+
+@on_sqlite
+def test_sqlite_is_busy(tmp_path: Path) -> None:
+    with serving(f"sqlite:///{tmp_path}/db.sqlite3?timeout=1") as server:
+        assert not unavailable(server)
+        other = sqlite3.connect(tmp_path / "db.sqlite3", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert unavailable(server, progress=6)
+        other.execute("ROLLBACK")
+        other.close()
+        assert not unavailable(server, progress=6)
+
+
+def test_not_ready_before_the_migrations(tmp_path: Path, postgresql_or_sqlite: str) -> None:
+    manage("migrate", "--verbosity", "0", database_url=postgresql_or_sqlite)
+    with serving(postgresql_or_sqlite, migrate=False) as server:
+        manage("migrate", "sartiq_tasks", "0001", "--verbosity", "0", database_url=postgresql_or_sqlite)
+        answer = server.get("/readyz")
+        assert (answer.status_code, answer.json()["reason"]) == (503, "migrations")
+        manage("migrate", "--verbosity", "0", database_url=postgresql_or_sqlite)
+        assert server.get("/readyz").status_code == 200
+
+
+@pytest.fixture
+def postgresql_or_sqlite(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{tmp_path}/db.sqlite3"
+    database: PostgreSQL = request.getfixturevalue("postgresql")
+    return database.url
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_fails_on_a_live_connection_is_not_tried_again() -> None:
+    tries = []
+
+    def operation() -> None:
+        tries.append(1)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        raise OperationalError("deadlock detected")
+
+    with pytest.raises(OperationalError, match="deadlock"):
+        on_live_connection(operation)
+    assert len(tries) == 1

@@ -1,0 +1,424 @@
+"""The ledger and the state as the database keeps them, on whichever database the suite runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import ANY
+
+import pytest
+from django.db import connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from tasks.database.row_version import RowsChanged, RowVersion
+from tasks.exceptions import IdempotencyConflict
+from tasks.ledger.recording import (
+    MAX_KEY_BYTES,
+    Recorded,
+    canonical_json,
+    payload_digest,
+    rebuild_task,
+    record_event,
+)
+from tasks.models import Task, TaskStatusEvent
+from tasks.serializers import task_status_event
+from tasks.signals import event_recorded
+from tests import factories
+from tests.factories import NOON, body, full_body, minutes, record
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def announced() -> Iterator[list[dict[str, Any]]]:
+    """Collect what ``event_recorded`` says."""
+    seen: list[dict[str, Any]] = []
+
+    def receive(**said: Any) -> None:
+        seen.append(said)
+
+    event_recorded.connect(receive)
+    yield seen
+    event_recorded.disconnect(receive)
+
+
+def test_every_field_of_the_schema_is_in_a_column_of_its_own() -> None:
+    sent = full_body()
+
+    recorded = record_event(
+        event=task_status_event.run_validation(sent),
+        digest=payload_digest(sent),
+        source="cluster-1",
+        received_at=NOON,
+    )
+
+    event = TaskStatusEvent.objects.get()
+    assert recorded == Recorded(event.pk, "task-1", duplicate=False, status_changed=True)
+    stored = {field.attname: getattr(event, field.attname) for field in TaskStatusEvent._meta.concrete_fields}
+    assert stored == {
+        **{name: value for name, value in sent.items() if name != "gpu"},
+        "unknown_fields": {"gpu": "A100"},
+        "id": ANY,
+        "timestamp": NOON + minutes(0.5 / 60),
+        "completed_at": NOON,
+        "started_at": NOON - minutes(60),
+        "received_at": NOON,
+        "source": "cluster-1",
+        "deliveries": 1,
+        "idempotency_key": payload_digest(sent),
+        "payload_digest": payload_digest(sent),
+    }
+
+
+def version_of(user: Any) -> RowVersion:
+    """Return the version that a row has now; SQLite has none, so there it is made up."""
+    version = "1"
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT xmin FROM auth_user WHERE id = %s", [user.pk])
+            (version,) = cursor.fetchone()
+    return RowVersion.of(type(user), user.pk, version, connection)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("change", "stored"),
+    [
+        (lambda user: None, True),
+        (lambda user: user.save(), False),
+        (lambda user: user.delete(), False),
+    ],
+    ids=["unchanged", "written again", "deleted"],
+)
+def test_an_event_is_stored_if_the_rows_it_was_judged_by_are_unchanged(change: Any, stored: bool) -> None:
+    users = [factories.user(), factories.user()]
+    versions = [version_of(user) for user in users]
+    change(users[1])
+
+    if stored and connection.vendor == "postgresql":
+        assert record(if_unchanged=versions).status_changed
+        assert record(if_unchanged=versions).duplicate
+    else:
+        with pytest.raises(RowsChanged):
+            record(if_unchanged=versions)
+        assert not Task.objects.exists()
+        assert not record().duplicate
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_what_is_to_be_confirmed_the_reason_is_told() -> None:
+    record(key=b"a", progress=1)
+
+    with pytest.raises(RowsChanged):
+        record(key=b"a", progress=2, if_unchanged=[version_of(factories.user())])
+    with pytest.raises(IdempotencyConflict):
+        record(key=b"a", progress=2)
+
+
+def test_the_state_is_written_with_the_event() -> None:
+    sent = full_body()
+
+    recorded = record_event(
+        event=task_status_event.run_validation(sent), digest=payload_digest(sent), source="", received_at=NOON
+    )
+
+    task = Task.objects.get()
+    timestamp = NOON + minutes(0.5 / 60)
+    orders = {field.attname for field in Task._meta.concrete_fields if field.attname.endswith("_order")}
+    assert {
+        name: getattr(task, name) for name in {f.attname for f in Task._meta.concrete_fields} - orders
+    } == {
+        "task_id": "task-1",
+        "status": "running",
+        "meaning": "running",
+        "status_at": timestamp,
+        "previous_status": None,
+        "progress": 5,
+        "event_type": "training_status_update",
+        "task_type": "training",
+        "entity_id": "entity-1",
+        "origin_instance": "gpu-7",
+        "origin_zone": "eu-1a",
+        "origin_version": "1.2.3",
+        "error_message": "out of memory",
+        "error_category": "resource",
+        "started_at": NOON - minutes(60),
+        "completed_at": NOON,
+        "first_event_id": recorded.event_id,
+        "first_event_at": timestamp,
+        "last_event_id": recorded.event_id,
+        "last_event_at": timestamp,
+        "last_received_at": NOON,
+        "event_count": 1,
+        "pruned_at": None,
+    }
+    assert list(task.events.all()) == [task.first_event] == [task.last_event]
+
+
+def test_a_duplicate_is_counted_and_nothing_else() -> None:
+    first = record(received_at=NOON, timestamp="2026-05-01T12:00:00Z")
+    again = record(received_at=NOON + minutes(1), timestamp="2026-05-01T12:00:00Z")
+
+    assert again == Recorded(first.event_id, "task-1", duplicate=True, status_changed=False)
+    event, task = TaskStatusEvent.objects.get(), Task.objects.get()
+    assert (event.deliveries, event.received_at) == (2, NOON)
+    assert (task.event_count, task.last_received_at) == (1, NOON)
+
+
+def test_the_same_body_of_another_task_is_another_event() -> None:
+    record(task_id="a", key=b"1")
+    record(task_id="b", key=b"1")
+
+    assert TaskStatusEvent.objects.count() == Task.objects.count() == 2
+
+
+def test_a_senders_key_tells_equal_bodies_apart() -> None:
+    assert not record(key=b"1").duplicate
+    assert not record(key=b"2").duplicate
+    assert record(key=b"2").duplicate
+    assert Task.objects.get().event_count == 2
+
+
+def test_a_caller_may_give_subclasses() -> None:
+    class Moment(datetime):
+        pass
+
+    at = Moment(2026, 5, 1, 12, tzinfo=UTC)
+    event = task_status_event.run_validation(body()) | {"metadata": OrderedDict(a=1), "timestamp": at}
+
+    record_event(event=event, digest=b"d" * 32, source="test", received_at=at)
+
+    stored = TaskStatusEvent.objects.get()
+    assert (stored.metadata, stored.timestamp, stored.received_at) == ({"a": 1}, at, at)
+
+
+def test_the_same_key_with_another_body_is_a_conflict() -> None:
+    record(key=b"1", progress=5)
+
+    with pytest.raises(IdempotencyConflict), transaction.atomic():
+        record(key=b"1", progress=6)
+
+    assert TaskStatusEvent.objects.get().progress == Task.objects.get().progress == 5
+    assert TaskStatusEvent.objects.get().deliveries == 1
+
+
+@pytest.mark.parametrize("length", [1, MAX_KEY_BYTES, MAX_KEY_BYTES + 1, 5000])
+def test_a_key_of_any_length_fits(length: int) -> None:
+    key = b"\xff" * length
+
+    assert not record(key=key).duplicate
+    assert record(key=key).duplicate
+    stored = bytes(TaskStatusEvent.objects.get().idempotency_key)
+    assert stored == (key if length <= MAX_KEY_BYTES else hashlib.sha256(key).digest())
+
+
+def test_a_long_source_is_cut_to_the_column() -> None:
+    sent = body()
+
+    record_event(event=task_status_event.run_validation(sent), digest=payload_digest(sent), source="s" * 300)
+
+    assert TaskStatusEvent.objects.get().source == "s" * 255
+
+
+def test_canonical_json_is_the_same_for_the_same_object() -> None:
+    assert canonical_json({"b": [1, 2.0, None], "a": "é"}) == '{"a":"é","b":[1,2.0,null]}'
+    assert payload_digest({"a": 1, "b": 2}) == payload_digest({"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize(
+    ("statuses", "changes"),
+    [
+        (["running", "running", "completed"], [True, False, True]),
+        ([None, "running"], [False, True]),
+        (["running", None], [True, False]),
+        (["completed", "running"], [True, False]),
+    ],
+)
+def test_status_changed(statuses: list[str | None], changes: list[bool]) -> None:
+    said = [
+        record(received_at=NOON + minutes(number), status=status, progress=number).status_changed
+        for number, status in enumerate(statuses)
+    ]
+
+    assert said == changes
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_signal_is_sent_once_for_each_stored_event(announced: list[dict[str, Any]]) -> None:
+    recorded = record(received_at=NOON, metadata={"a": 1}, timestamp="2026-05-01T11:59:00Z")
+    record(received_at=NOON, metadata={"a": 1}, timestamp="2026-05-01T11:59:00Z")
+    record(received_at=NOON, status="completed", timestamp="2026-05-01T11:59:30Z")
+
+    first, second = announced
+    assert (first["status_changed"], second["status_changed"]) == (True, True)
+    assert first["sender"] is TaskStatusEvent
+    stored = TaskStatusEvent.objects.get(pk=recorded.event_id)
+    for field in TaskStatusEvent._meta.concrete_fields:
+        if field.attname != "deliveries":
+            assert getattr(first["event"], field.attname) == getattr(stored, field.attname)
+    assert first["event"].task is first["task"]
+    assert first["task"].status == "running"
+    for field in Task._meta.concrete_fields:
+        assert getattr(second["task"], field.attname) == getattr(Task.objects.get(), field.attname)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_signal_waits_for_the_commit(announced: list[dict[str, Any]]) -> None:
+    with transaction.atomic():
+        record()
+        assert announced == []
+    assert len(announced) == 1
+
+    with transaction.atomic():
+        record(progress=6)
+        transaction.set_rollback(True)
+    assert len(announced) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_receiver_that_raises_is_logged_and_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(**said: Any) -> None:
+        raise RuntimeError("the receiver's own trouble")
+
+    event_recorded.connect(fail)
+    try:
+        assert not record().duplicate
+    finally:
+        event_recorded.disconnect(fail)
+
+    assert TaskStatusEvent.objects.count() == 1
+    assert "the receiver's own trouble" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_concurrent_events_of_one_task_all_count() -> None:
+    def send(number: int) -> bool:
+        try:
+            return record(progress=number, timestamp=(NOON + minutes(number)).isoformat()).status_changed
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        changed = list(pool.map(send, range(40)))
+
+    task = Task.objects.get()
+    assert (task.event_count, task.progress, TaskStatusEvent.objects.count()) == (40, 39, 40)
+    assert changed.count(True) == 1, "the status was set once, by whichever came first"
+    assert rebuild_task("task-1") == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_32_identical_events_at_once_are_one() -> None:
+    def send(number: int) -> Recorded:
+        try:
+            return record()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(32) as pool:
+        recorded = list(pool.map(send, range(32)))
+
+    event = TaskStatusEvent.objects.get()
+    assert event.deliveries == 32
+    assert {one.event_id for one in recorded} == {event.pk}
+    assert [one.duplicate for one in recorded].count(False) == 1
+    assert Task.objects.get().event_count == 1
+
+
+DELIVERIES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "received_at": st.integers(0, 4).map(lambda minute: NOON + minutes(minute)),
+            "timestamp": st.sampled_from(
+                [None, *((NOON + minutes(minute)).isoformat() for minute in (-1, 0, 1, 2, 600))]
+            ),
+            "status": st.sampled_from([None, "pending", "RUNNING", "completed", "failed", "unheard-of"]),
+            "progress": st.integers(0, 3),
+            "event_type": st.sampled_from(["a", "b"]),
+            "entity_id": st.sampled_from([None, "e", "f"]),
+            "origin_zone": st.sampled_from([None, "eu", "us"]),
+            "error_message": st.sampled_from([None, "boom"]),
+            "completed_at": st.sampled_from([None, NOON.isoformat()]),
+            "started_at": st.sampled_from([None, NOON.isoformat()]),
+        }
+    ),
+    min_size=1,
+    max_size=7,
+    # The same event twice is a matter of deliveries; here each has one time of receipt.
+    unique_by=lambda sent: frozenset((sent | {"received_at": None}).items()),
+)
+#: What depends on arrival by its nature: the numbers of rows, and what was there just before.
+ARRIVAL = {"first_event_id", "last_event_id", "previous_status"}
+
+
+class OrderOfArrivalTests(TestCase):
+    """The state after random histories, each in random orders and with events repeated."""
+
+    def row_after(self, deliveries: list[dict[str, Any]]) -> dict[str, Any]:
+        Task.objects.all().delete()
+        TaskStatusEvent.objects.all().delete()
+        for sent in deliveries:
+            record(**sent)
+        row = Task.objects.values().get()
+        numbers = {event.pk: event.payload_digest for event in TaskStatusEvent.objects.all()}
+        return {
+            **{name: value for name, value in row.items() if name not in ARRIVAL},
+            "first_event": numbers[row["first_event_id"]],
+            "last_event": numbers[row["last_event_id"]],
+        }
+
+    @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+    @given(DELIVERIES, st.data())
+    def test_the_order_and_number_of_arrivals_never_matter(
+        self, history: list[dict[str, Any]], data: st.DataObject
+    ) -> None:
+        shuffled = data.draw(st.permutations(history))
+        repeated = data.draw(st.lists(st.sampled_from(history), max_size=3))
+
+        row = self.row_after(history)
+
+        assert self.row_after([*shuffled, *repeated]) == row
+        assert self.row_after([*history[::-1]]) == row
+        assert rebuild_task("task-1") == {}
+
+
+@pytest.mark.parametrize(
+    "damage", [{"progress": 99, "status": "lost"}, {"event_count": 7}, {"status_order": b""}]
+)
+def test_rebuild_mends_a_row_and_says_what_differed(damage: dict[str, Any]) -> None:
+    record(timestamp="2026-05-01T12:00:00Z")
+    record(timestamp="2026-05-01T12:01:00Z", status="completed", progress=100)
+    before = Task.objects.values().get()
+    Task.objects.update(**damage)
+
+    assert rebuild_task("task-1", dry_run=True).keys() == damage.keys()
+    assert Task.objects.values().get() != before
+    differences = rebuild_task("task-1")
+
+    assert differences == {column: (value, before[column]) for column, value in damage.items()}
+    assert Task.objects.values().get() == before
+    assert rebuild_task("task-1") == {}
+
+
+def test_rebuild_brings_back_a_row_that_is_missing() -> None:
+    record(timestamp="2026-05-01T12:00:00Z")
+    before = Task.objects.values().get()
+    Task.objects.all().delete()
+
+    assert rebuild_task("task-1")["status"] == (None, "running")
+    assert Task.objects.values().get() == before
+
+
+def test_rebuild_leaves_a_task_without_events_alone() -> None:
+    record()
+    TaskStatusEvent.objects.all().delete()
+
+    assert rebuild_task("task-1") == {}
+    assert rebuild_task("no such task") == {}
+    assert Task.objects.count() == 1
