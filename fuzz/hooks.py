@@ -13,7 +13,7 @@ TIMES = ("timestamp", "started_at", "completed_at")
 
 
 def filter_body(context: Any, body: Any) -> bool:
-    """Return whether ``body`` may be posted: none that ``docs/contract.md`` refuses by what no schema tells.
+    """Return whether ``body`` may be posted: none that ``docs/contract.md`` rejects by what no schema tells.
 
     The published schema knows no length, and JSON Schema no bounds of a date-time: what must take all
     that the schema allows would report them. ``fuzz.body`` tries them.

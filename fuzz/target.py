@@ -11,9 +11,9 @@ from rest_framework.renderers import JSONRenderer
 
 from tasks.conf import COLUMN_LENGTH, app_settings
 from tasks.exceptions import ContractViolation
-from tasks.ledger.recording import canonical_json, payload_digest
 from tasks.lifecycle import order_key, state_of, tie_of
 from tasks.serializers import task_status_event
+from tasks.wire.canonical import canonical_json, payload_digest
 from tasks.wire.json_text import parse_json
 
 # PostgreSQL holds neither, in text or in jsonb.
@@ -34,14 +34,14 @@ def is_accepted(body: bytes) -> bool:
         value = parse_json(body, app_settings())
         event = task_status_event.run_validation(value)
     except ContractViolation as violation:
-        _check_refusal(violation.items, len(body))
+        _check_rejection(violation.items, len(body))
         return False
     _check_event(value, event)
     return True
 
 
-def _check_refusal(items: Any, length: int) -> None:
-    _promise(isinstance(items, list) and items, "a refusal has items", items)
+def _check_rejection(items: Any, length: int) -> None:
+    _promise(isinstance(items, list) and items, "a rejection has items", items)
     for item in items:
         keys = set(item)
         _promise(

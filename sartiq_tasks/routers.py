@@ -11,7 +11,7 @@ class ReadFromReplica:
     """The app's reads, which are the admin's, go to the replica; everything else stays on the primary.
 
     What recording, rebuilding and pruning read they read where they write. Tokens, users and
-    sessions are read from the primary, so that a revoked token is refused at once.
+    sessions are read from the primary, so that a revoked token is rejected at once.
     """
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:

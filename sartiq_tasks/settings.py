@@ -173,7 +173,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": ["console"], "level": "WARNING", "propagate": False},
-        # A refused delivery has its own line already.
+        # A rejected delivery has its own line already.
         "django.request": {"level": "ERROR"},
         "sartiq_tasks.deliveries": {
             "level": "INFO" if env.bool("LOG_DELIVERIES", default=True) else "WARNING"

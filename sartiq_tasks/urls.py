@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from tasks.ops.health import healthz, readyz
-from tasks.views import MetricsView
+from tasks.ops.metrics import MetricsView
 
 urlpatterns = [
     path("api/v1/", include("tasks.urls")),

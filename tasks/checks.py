@@ -198,7 +198,7 @@ def check_signatures(**kwargs: Any) -> list[checks.CheckMessage]:
     return [
         checks.Warning(
             "AUTHENTICATION_CLASSES asks for signatures, but SIGNING_SECRETS is empty: every signed delivery "
-            "is refused."
+            "is rejected."
             if is_asked
             else "SIGNING_SECRETS is given, but no class of AUTHENTICATION_CLASSES looks at signatures.",
             hint="See SARTIQ_TASKS in docs/how-to-sign.md.",

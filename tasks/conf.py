@@ -57,9 +57,9 @@ class AppSettings:
     permission_classes: tuple[str, ...] = ("tasks.auth.permissions.MayPostEvents",)
     #: How long a delivery waits for a PostgreSQL that answers nothing, or None for as long as it takes.
     database_timeout: timedelta | None = timedelta(seconds=20)
-    #: How long refused deliveries are kept; ``prune_task_events`` deletes older ones.
+    #: How long rejected deliveries are kept; ``prune_task_events`` deletes older ones.
     rejected_retention: timedelta = timedelta(days=30)
-    #: How many refused deliveries of one client are kept in a minute; those beyond are counted.
+    #: How many rejected deliveries of one client are kept in a minute; those beyond are counted.
     rejected_per_minute: int = 60
     #: The OAuth 2 scope that a token must have.
     scope: str = "tasks:webhook"

@@ -86,7 +86,7 @@ def error_item(
 ) -> dict[str, Any]:
     """Return one item of a 422's ``detail``; ``loc`` is what comes after ``"body"``.
 
-    ``value``, the value refused, becomes ``input`` unless its JSON is longer than 1 kB.
+    ``value``, the value rejected, becomes ``input`` unless its JSON is longer than 1 kB.
     """
     item: dict[str, Any] = {"type": type_, "loc": ["body", *loc], "msg": msg}
     if len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) <= MAX_INPUT_BYTES:

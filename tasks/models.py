@@ -189,7 +189,7 @@ class TaskStatusEvent(models.Model):
 
 
 class RejectedDelivery(models.Model):
-    """A delivery of a known sender that was refused, kept for a person to look at.
+    """A delivery of a known sender that was rejected, kept for a person to look at.
 
     ``tasks.rejections`` writes it. It is kept for ``REJECTED_RETENTION``.
     """
@@ -210,10 +210,10 @@ class RejectedDelivery(models.Model):
     accepted_at = models.DateTimeField(_("accepted at"), null=True)
 
     class Meta:
-        verbose_name = _("refused delivery")
-        verbose_name_plural = _("refused deliveries")
+        verbose_name = _("rejected delivery")
+        verbose_name_plural = _("rejected deliveries")
         default_permissions = ("view",)
-        permissions = [("retry_rejecteddelivery", "Can try refused deliveries again")]
+        permissions = [("retry_rejecteddelivery", "Can try rejected deliveries again")]
         indexes = [
             models.Index(fields=["received_at"], name="sartiq_rejected_received"),
             models.Index(fields=["source", "received_at"], name="sartiq_rejected_source"),

@@ -1,4 +1,4 @@
-"""Deliveries that were refused: kept for a person to look at, and tried again after a fix."""
+"""Deliveries that were rejected: kept for a person to look at, and tried again after a fix."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from rest_framework.exceptions import APIException, UnsupportedMediaType
 from .conf import COLUMN_LENGTH, app_settings
 from .database.live_connection import on_live_connection
 from .exceptions import BodyTooLarge, ContractViolation
-from .ledger.recording import Recorded, payload_digest, record_event
+from .ledger.recording import Recorded, record_event
 from .models import RejectedDelivery
 from .serializers import task_status_event
-from .wire.json_text import check_media_type, parse_json
+from .wire.body import check_media_type
+from .wire.canonical import payload_digest
+from .wire.json_text import parse_json
 
 logger = logging.getLogger("sartiq_tasks.rejections")
 
 #: What is wrong with a delivery itself, whoever sends it and however the database is.
-REFUSALS = (ContractViolation, BodyTooLarge, UnsupportedMediaType)
+REJECTIONS = (ContractViolation, BodyTooLarge, UnsupportedMediaType)
 #: The headers that help to find out what went wrong; none that could hold a credential.
 HEADERS = (
     "Content-Encoding", "Content-Length", "Content-Type", "Idempotency-Key", "Transfer-Encoding",
@@ -34,15 +36,15 @@ MAX_HEADER_LENGTH = 1000
 MAX_START_BYTES = 4096
 
 
-def keep_refused(
-    refusal: APIException,
+def keep_rejected(
+    rejection: APIException,
     *,
     body: bytes,
     headers: Mapping[str, str],
     source: str,
     idempotency_key: bytes | None,
 ) -> None:
-    """Keep a delivery of ``source`` that was refused, one of ``REFUSALS``, in a transaction of its own.
+    """Keep a delivery of ``source`` that was rejected, one of ``REJECTIONS``, in a transaction of its own.
 
     Of one client at most ``REJECTED_PER_MINUTE`` are kept in a minute; the rest is counted. A
     database that cannot keep it is logged, and changes nothing about the answer.
@@ -52,14 +54,14 @@ def keep_refused(
         source=source[:COLUMN_LENGTH],
         headers={name: _text(headers[name]) for name in HEADERS if name in headers},
         idempotency_key=idempotency_key,
-        body=refusal.start[:MAX_START_BYTES] if isinstance(refusal, BodyTooLarge) else body,
-        is_whole=not isinstance(refusal, BodyTooLarge),
-        **_findings(refusal),
+        body=rejection.start[:MAX_START_BYTES] if isinstance(rejection, BodyTooLarge) else body,
+        is_whole=not isinstance(rejection, BodyTooLarge),
+        **_findings(rejection),
     )
     try:
         on_live_connection(lambda: _keep(rejected))
     except Error:
-        logger.exception("A refused delivery could not be kept")
+        logger.exception("A rejected delivery could not be kept")
 
 
 def _keep(rejected: RejectedDelivery) -> None:
@@ -74,14 +76,14 @@ def _keep(rejected: RejectedDelivery) -> None:
             RejectedDelivery.objects.using(using).filter(pk=last).update(not_kept=F("not_kept") + 1)
 
 
-def _findings(refusal: APIException) -> dict[str, Any]:
+def _findings(rejection: APIException) -> dict[str, Any]:
     """Return the columns that say what was wrong."""
-    if isinstance(refusal, ContractViolation):
-        errors = refusal.items
+    if isinstance(rejection, ContractViolation):
+        errors = rejection.items
     else:
-        errors = [{"type": refusal.get_codes(), "loc": ["body"], "msg": _text(str(refusal.detail))}]
+        errors = [{"type": rejection.get_codes(), "loc": ["body"], "msg": _text(str(rejection.detail))}]
     faults = dict.fromkeys(f"{field_of(error)}:{error['type']}" for error in errors)
-    return {"status": refusal.status_code, "errors": errors, "faults": f" {' '.join(faults)} "}
+    return {"status": rejection.status_code, "errors": errors, "faults": f" {' '.join(faults)} "}
 
 
 def field_of(error: Mapping[str, Any]) -> str:
@@ -96,10 +98,10 @@ def _text(value: str) -> str:
 
 
 def try_again(rejected: RejectedDelivery) -> Recorded:
-    """Validate and record a refused delivery again, as of the time it was received.
+    """Validate and record a rejected delivery again, as of the time it was received.
 
     It is marked as accepted, and may be tried as often as one likes: an event is stored once.
-    Raises what refuses it now, one of ``REFUSALS`` (the row then says so) or
+    Raises what rejects it now, one of ``REJECTIONS`` (the row then says so) or
     ``IdempotencyConflict``, and ``django.db.Error``.
     """
     settings = app_settings()
@@ -109,8 +111,8 @@ def try_again(rejected: RejectedDelivery) -> Recorded:
         check_media_type(rejected.headers.get("Content-Type", ""))
         body = parse_json(bytes(rejected.body), settings)
         event = task_status_event.run_validation(body)
-    except REFUSALS as refusal:
-        _update(rejected, _findings(refusal))
+    except REJECTIONS as rejection:
+        _update(rejected, _findings(rejection))
         raise
     key = rejected.idempotency_key
     recorded = record_event(
@@ -130,14 +132,14 @@ def _update(rejected: RejectedDelivery, columns: Mapping[str, Any]) -> None:
     RejectedDelivery.objects.using(using).filter(pk=rejected.pk).update(**columns)
 
 
-def count_refused(since: timedelta) -> int:
-    """Return how many deliveries were refused in the time until now, kept or not."""
+def count_rejected(since: timedelta) -> int:
+    """Return how many deliveries were rejected in the time until now, kept or not."""
     recent = RejectedDelivery.objects.filter(received_at__gte=timezone.now() - since)
     return recent.count() + (recent.aggregate(not_kept=Sum("not_kept"))["not_kept"] or 0)
 
 
 def outdated(now: datetime) -> Any:
-    """Return the refused deliveries that were kept for longer than ``REJECTED_RETENTION``."""
+    """Return the rejected deliveries that were kept for longer than ``REJECTED_RETENTION``."""
     using = router.db_for_write(RejectedDelivery)
     before = now - app_settings().rejected_retention
     return RejectedDelivery.objects.using(using).filter(received_at__lt=before)

@@ -75,7 +75,7 @@ class TaskStatusEventSerializer(serializers.Serializer[Any]):
                 return None
             if field.limited and isinstance(value, str) and len(value) > limit:
                 msg = f"String should have at most {limit} characters"
-                field.refuse("string_too_long", msg, value, ctx={"max_length": limit})
+                field.reject("string_too_long", msg, value, ctx={"max_length": limit})
             return field.to_internal_value(value)
         if field.required:
             raise ContractViolation([error_item("missing", "Field required", [name], value=data)])
@@ -83,9 +83,9 @@ class TaskStatusEventSerializer(serializers.Serializer[Any]):
 
 
 def _as_the_original(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out what only this endpoint minds, where the original had reasons of its own to refuse.
+    """Leave out what only this endpoint minds, where the original had reasons of its own to reject.
 
-    It took numbers for epochs. A body that it refused gets the answer it always got; one whose only
+    It took numbers for epochs. A body that it rejected gets the answer it always got; one whose only
     fault is such a number gets ours.
     """
     theirs = [item for item in items if not _is_epoch(item)]

@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from .views import AccessTokenView, DocsView, DocumentView, TaskWebhookView
+from .auth.views import AccessTokenView
+from .views import DocsView, DocumentView, TaskWebhookView
 
 app_name = "sartiq_tasks"
 

@@ -8,13 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.db import DataError, Error, transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.utils.crypto import constant_time_compare
-from django.views import View
+from django.db import Error, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from drf_spectacular.settings import patched_settings
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
-from oauth2_provider.views import TokenView
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import JSONParser
@@ -24,18 +21,19 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
 from .auth.authentication import source_of
-from .auth.clients import password_client
-from .auth.throttling import count_delivery, count_failure, count_token_request
+from .auth.throttling import count_delivery, count_failure
 from .conf import app_settings
 from .database.live_connection import on_live_connection
 from .database.row_version import RowsChanged, RowVersion
 from .exceptions import ContractViolation, DatabaseUnavailable
-from .ledger.recording import Recorded, payload_digest, record_event
+from .ledger.recording import Recorded, record_event
 from .openapi import DOCUMENT, WebhookSchema
-from .ops import delivery_log, metrics
-from .rejections import REFUSALS, keep_refused
+from .ops import delivery_log
+from .rejections import REJECTIONS, keep_rejected
 from .serializers import task_status_event
-from .wire.json_text import check_media_type, discard_body, parse_json, read_body
+from .wire.body import check_media_type, discard_body, read_body
+from .wire.canonical import payload_digest
+from .wire.json_text import parse_json
 
 logger = logging.getLogger("sartiq_tasks.views")
 
@@ -103,7 +101,7 @@ class TaskWebhookView(APIView):
         return answer_error
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Find out who sends, and whether they may; nobody is refused by what is only recalled of them."""
+        """Find out who sends, and whether they may; nobody is rejected by what is only recalled of them."""
         authenticators: Any = request.authenticators
         for authenticator in authenticators:
             authenticator.recalls = request._request.method == "POST" and not self.asks
@@ -121,7 +119,7 @@ class TaskWebhookView(APIView):
         return recalled
 
     def ask_who_sends(self) -> None:
-        """Judge a sender who was only recalled anew, by the database; raise what refuses them."""
+        """Judge a sender who was only recalled anew, by the database; raise what rejects them."""
         if self.recalled:
             self.asks = True
             self.request = self.initialize_request(self.request._request, *self.args, **self.kwargs)
@@ -156,11 +154,11 @@ class TaskWebhookView(APIView):
             body = parse_json(raw, settings)
             event = task_status_event.run_validation(body)
             self.task_id = event["task_id"]
-        except exceptions.APIException as refusal:
+        except exceptions.APIException as rejection:
             self.ask_who_sends()
-            if isinstance(refusal, REFUSALS):
-                keep_refused(
-                    refusal, body=raw, headers=request.headers, source=self.source, idempotency_key=key
+            if isinstance(rejection, REJECTIONS):
+                keep_rejected(
+                    rejection, body=raw, headers=request.headers, source=self.source, idempotency_key=key
                 )
             raise
         recorded = self.recorded = self.record(event, digest=payload_digest(body), idempotency_key=key)
@@ -204,68 +202,6 @@ def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
         logger.error("The database failed a delivery", exc_info=error)
         error = DatabaseUnavailable()
     return exception_handler(error, context)
-
-
-class AccessTokenView(TokenView):
-    """The token endpoint: django-oauth-toolkit's, which also takes the original's password form.
-
-    The original asked for ``username`` and ``password`` and nothing else. Such a form is completed
-    with the grant type and with the public client that the app keeps for it.
-    """
-
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Issue a token (RFC 6749, sections 4.3 and 4.4)."""
-        try:
-            count_token_request(request)
-        except exceptions.Throttled as throttled:
-            return JsonResponse(
-                {"detail": str(throttled.detail)},
-                status=throttled.status_code,
-                headers={"Retry-After": throttled.wait},  # type: ignore[attr-defined]
-            )
-        try:
-            return on_live_connection(lambda: self._issue(request, *args, **kwargs))
-        except DataError:  # such as U+0000 in a name
-            return JsonResponse({"error": "invalid_request"}, status=400)
-        except Error:
-            logger.exception("The database failed a request for a token")
-            return JsonResponse(
-                {"detail": "No token can be issued now. Ask again."},
-                status=DatabaseUnavailable.status_code,
-                headers={"Retry-After": DatabaseUnavailable.wait},
-            )
-
-    def _issue(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        form = request.POST.copy()
-        # A parameter without a value counts as omitted (RFC 6749, section 3.2).
-        for name in [name for name, value in form.items() if not value]:
-            del form[name]
-        form.setdefault("grant_type", "password")
-        if form["grant_type"] == "password" and "client_id" not in form and not _has_client(request):
-            form["client_id"] = password_client().client_id
-            form.pop("client_secret", None)
-        request.POST = form  # type: ignore[assignment]
-        return super().post(request, *args, **kwargs)
-
-
-def _has_client(request: HttpRequest) -> bool:
-    return request.META.get("HTTP_AUTHORIZATION", "").lower().startswith("basic ")
-
-
-class MetricsView(View):
-    """What Prometheus asks; not there unless the setting ``METRICS_TOKEN`` says who may ask."""
-
-    def get(self, request: HttpRequest) -> HttpResponse:
-        """Return the metrics to who sends the token."""
-        token = app_settings().metrics_token
-        if token is None:
-            raise Http404
-        if not constant_time_compare(request.META.get("HTTP_AUTHORIZATION", ""), f"Bearer {token}"):
-            return JsonResponse(
-                {"detail": "Not authenticated"}, status=401, headers={"WWW-Authenticate": "Bearer"}
-            )
-        exposition, content_type = metrics.exposition()
-        return HttpResponse(exposition, content_type=content_type)
 
 
 class DocumentView(SpectacularJSONAPIView):

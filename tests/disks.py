@@ -27,8 +27,8 @@ class Disk:
         _run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self._image))
         try:
             _run("mount", "-o", OPTIONS, str(self._image), str(self.place))
-        except AssertionError as refused:  # in a container even root may not
-            pytest.skip(str(refused))
+        except AssertionError as rejected:  # in a container even root may not
+            pytest.skip(str(rejected))
 
     def flush(self) -> None:
         """Write all of it, such as what was made before the test begins."""

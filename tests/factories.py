@@ -16,10 +16,11 @@ from tasks.auth.clients import create_compute_client, issue_token
 from tasks.conf import app_settings
 from tasks.database.row_version import RowVersion
 from tasks.exceptions import ContractViolation, error_item
-from tasks.ledger.recording import Recorded, payload_digest, record_event
+from tasks.ledger.recording import Recorded, record_event
 from tasks.models import RejectedDelivery
-from tasks.rejections import keep_refused
+from tasks.rejections import keep_rejected
 from tasks.serializers import task_status_event
+from tasks.wire.canonical import payload_digest
 from tasks.wire.json_text import parse_json
 
 _numbers = itertools.count(1)
@@ -78,10 +79,10 @@ def record(
 
 
 def rejected(content: bytes | None = None, **changes: Any) -> RejectedDelivery:
-    """Return a delivery that was refused for its progress, or for what is wrong with ``content``."""
+    """Return a delivery that was rejected for its progress, or for what is wrong with ``content``."""
     sent = json.dumps(body(progress=101)).encode() if content is None else content
-    keep_refused(
-        _refusal(sent), body=sent, headers={}, source="tests", idempotency_key=changes.pop("key", None)
+    keep_rejected(
+        _rejection(sent), body=sent, headers={}, source="tests", idempotency_key=changes.pop("key", None)
     )
     kept = RejectedDelivery.objects.latest("pk")
     RejectedDelivery.objects.filter(pk=kept.pk).update(**{"received_at": kept.received_at, **changes})
@@ -89,7 +90,7 @@ def rejected(content: bytes | None = None, **changes: Any) -> RejectedDelivery:
     return kept
 
 
-def _refusal(sent: bytes) -> ContractViolation:
+def _rejection(sent: bytes) -> ContractViolation:
     try:
         task_status_event.run_validation(parse_json(sent, app_settings()))
     except ContractViolation as violation:

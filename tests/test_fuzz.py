@@ -99,20 +99,20 @@ def test_any_other_exception_is_a_finding(monkeypatch: Any) -> None:
 @pytest.mark.parametrize(
     ("items", "promise"),
     [
-        ([], "a refusal has items"),
+        ([], "a rejection has items"),
         ([{"type": "a", "loc": ["body"]}], "an item's keys"),
         ([{"type": "a", "loc": ["body"], "msg": None}], "type and msg are text"),
         ([{"type": "a", "loc": ["query"], "msg": "b"}], "loc begins with the body"),
         ([{"type": "a", "loc": ["body", 10_000], "msg": "b"}], "loc is names, and positions in the body"),
     ],
 )
-def test_refusal_that_is_malformed_is_found(monkeypatch: Any, items: Any, promise: str) -> None:
-    def refuse(self: Any, data: Any) -> None:
+def test_rejection_that_is_malformed_is_found(monkeypatch: Any, items: Any, promise: str) -> None:
+    def reject(self: Any, data: Any) -> None:
         violation = ContractViolation([])
         violation.items = items
         raise violation
 
-    monkeypatch.setattr(serializers.TaskStatusEventSerializer, "run_validation", refuse)
+    monkeypatch.setattr(serializers.TaskStatusEventSerializer, "run_validation", reject)
 
     with pytest.raises(Finding, match=promise):
         is_accepted(encoded())

@@ -63,7 +63,7 @@ def test_a_delivery_is_stored_either_way(is_short: bool, path: str) -> None:
         ({"headers": {"Host": "elsewhere.example"}}, 400),
     ],
 )
-def test_a_refusal_is_the_same_either_way(is_short: bool, sent: dict[str, Any], status: int) -> None:
+def test_a_rejection_is_the_same_either_way(is_short: bool, sent: dict[str, Any], status: int) -> None:
     answer = post(**sent)
 
     assert answer.status_code == status
@@ -73,7 +73,7 @@ def test_a_refusal_is_the_same_either_way(is_short: bool, sent: dict[str, Any], 
 
 
 @pytest.mark.parametrize("method", ["get", "put", "delete"])
-def test_another_method_is_refused_either_way(is_short: bool, method: str) -> None:
+def test_another_method_is_rejected_either_way(is_short: bool, method: str) -> None:
     client = Client(headers={"Authorization": f"Bearer {factories.client_token()}"})
 
     answer = getattr(client, method)(WEBHOOK)

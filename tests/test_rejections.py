@@ -1,4 +1,4 @@
-"""What is refused is kept for a person, bounded, and can be tried again."""
+"""What is rejected is kept for a person, bounded, and can be tried again."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tasks.models import RejectedDelivery, Task, TaskStatusEvent
 from tasks.rejections import (
     MAX_HEADER_LENGTH,
     MAX_START_BYTES,
-    count_refused,
-    keep_refused,
+    count_rejected,
+    keep_rejected,
     outdated,
     try_again,
 )
@@ -75,8 +75,8 @@ def test_another_media_type_is_kept_with_its_body(post: Any) -> None:
 
 
 def test_of_a_body_that_is_too_long_the_start_is_kept() -> None:
-    refusal = BodyTooLarge(5000, start=b"x" * 5001)
-    keep_refused(refusal, body=b"", headers={}, source="tests", idempotency_key=None)
+    rejection = BodyTooLarge(5000, start=b"x" * 5001)
+    keep_rejected(rejection, body=b"", headers={}, source="tests", idempotency_key=None)
 
     kept = RejectedDelivery.objects.get()
     assert (kept.status, bytes(kept.body), kept.is_whole) == (413, b"x" * MAX_START_BYTES, False)
@@ -133,8 +133,8 @@ def test_a_flood_is_counted_beyond_its_bound(post: Any, settings: Any, monkeypat
     kept = RejectedDelivery.objects.order_by("pk").values_list("source", "not_kept")
     assert [number for source, number in kept if source == "tests"] == [0]
     assert [number for source, number in kept if source != "tests"] == [0, 3, 0]
-    assert count_refused(timedelta(hours=1)) == 7
-    assert count_refused(timedelta(seconds=30)) == 1
+    assert count_rejected(timedelta(hours=1)) == 7
+    assert count_rejected(timedelta(seconds=30)) == 1
 
 
 def test_none_are_kept_where_none_are_wanted(post: Any, settings: Any) -> None:
@@ -189,18 +189,20 @@ def test_try_again_of_what_is_wrong_still_says_what_is_wrong_now() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "limit", "refusal"),
+    ("changes", "limit", "rejection"),
     [
         ({"headers": {"Content-Type": "text/plain"}}, 1000, UnsupportedMediaType),
         ({"is_whole": False}, 1000, BodyTooLarge),
         ({}, 10, BodyTooLarge),
     ],
 )
-def test_try_again_judges_more_than_the_fields(settings: Any, changes: Any, limit: int, refusal: Any) -> None:
+def test_try_again_judges_more_than_the_fields(
+    settings: Any, changes: Any, limit: int, rejection: Any
+) -> None:
     kept = rejected(GOOD, **changes)
     settings.SARTIQ_TASKS = {"MAX_BODY_BYTES": limit}
 
-    with pytest.raises(refusal):
+    with pytest.raises(rejection):
         try_again(kept)
     assert not TaskStatusEvent.objects.exists()
 

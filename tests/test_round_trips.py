@@ -77,12 +77,12 @@ def test_a_duplicate_costs_no_more(post: Post) -> None:
 
 
 @on_postgresql
-@pytest.mark.parametrize("refused", [body(progress=101), b"{"])
-def test_who_sends_what_is_refused_is_asked_of_the_database(post: Post, refused: Any) -> None:
+@pytest.mark.parametrize("rejected", [body(progress=101), b"{"])
+def test_who_sends_what_is_rejected_is_asked_of_the_database(post: Post, rejected: Any) -> None:
     post(body())
 
     with CaptureQueriesContext(connection) as captured:
-        assert post(refused).status_code == 422
+        assert post(rejected).status_code == 422
     assert sum("oauth2_provider_accesstoken" in query["sql"] for query in captured) == 1
 
 
@@ -149,7 +149,7 @@ def test_a_users_post_is_two_round_trips_of_prepared_statements() -> None:
 
 
 @on_postgresql
-def test_a_refused_token_is_one_round_trip(post: Post) -> None:
+def test_a_rejected_token_is_one_round_trip(post: Post) -> None:
     for _ in range(4):
         post(body(), headers={"Authorization": "Bearer unknown"})
 

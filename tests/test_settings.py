@@ -100,7 +100,7 @@ def test_how_a_sender_says_who_it_is(way: str, classes: list[str]) -> None:
     assert given["SIGNING_SECRETS"] == SIGNING_SECRETS
 
 
-def test_another_way_is_refused_at_the_start() -> None:
+def test_another_way_is_rejected_at_the_start() -> None:
     result = run("-c", "import sartiq_tasks.settings", AUTHENTICATION="none", **DEPLOYED)
 
     assert result.returncode != 0

@@ -23,12 +23,12 @@ from rest_framework.fields import empty
 from tqdm import tqdm
 
 from tasks.conf import app_settings
-from tasks.ledger.recording import payload_digest
 from tasks.ledger.upsert import columns_of
 from tasks.lifecycle import State, merge, state_of, tie_of
 from tasks.models import Task, TaskStatusEvent
 from tasks.serializers import task_status_event
 from tasks.simulation.stories import story
+from tasks.wire.canonical import payload_digest
 
 EVENT_TABLE, TASK_TABLE = TaskStatusEvent._meta.db_table, Task._meta.db_table
 EVENTS_A_TASK = 10.6

@@ -35,8 +35,8 @@ class Page:
 
 def pages(task_id: str, long_task: str, day: date, events: int, tasks: int) -> list[Page]:
     """Return the pages; ``task_id`` is any task's, ``day`` one with events of so many."""
+    from tasks.admin.addresses import task_url
     from tasks.admin.base import RecordAdmin
-    from tasks.admin.changelist import task_url
     from tasks.admin.paginator import MAX_COUNT
 
     last_page, last_of_tasks = (

@@ -70,6 +70,6 @@ def wrk(url: str, token: str, connections: int, seconds: int) -> dict[str, Any]:
         [*command, "--", run, str(TASKS), token], capture_output=True, text=True, check=True
     ).stdout
     summary: dict[str, Any] = json.loads(said.splitlines()[-1])
-    if summary["refused"] or summary["failed"] or not summary["requests"]:
+    if summary["rejected"] or summary["failed"] or not summary["requests"]:
         raise SystemExit(f"{url}: not every answer was a success: {summary}\n{said}")
     return summary

@@ -1,4 +1,4 @@
-"""Where in a refused body the faults are, shown as marks in its text."""
+"""Where in a rejected body the faults are, shown as marks in its text."""
 
 from __future__ import annotations
 

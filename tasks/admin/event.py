@@ -10,8 +10,8 @@ from ..conf import app_settings
 from ..lifecycle import meaning_of
 from ..models import TaskStatusEvent
 from . import display
+from .addresses import task_url
 from .base import RecordAdmin
-from .changelist import task_url
 from .filters import ErrorCategoryFilter, EventTypeFilter, ReceivedFilter, StatusFilter, TaskTypeFilter
 from .original_body import payload_of
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from rest_framework.fields import empty
 
-from ..ledger.recording import canonical_json
 from ..models import TaskStatusEvent
 from ..serializers import task_status_event
+from ..wire.canonical import canonical_json
 
 # A column holds the same for a field that was null or left out, and for 5 and 5.0; and a time in UTC,
 # however the sender wrote it.

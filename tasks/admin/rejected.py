@@ -1,4 +1,4 @@
-"""Refused deliveries in the admin: what was sent, what was wrong with it, and another try."""
+"""Rejected deliveries in the admin: what was sent, what was wrong with it, and another try."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ErrorTypeFilter(admin.SimpleListFilter):
 
 @admin.register(RejectedDelivery)
 class RejectedDeliveryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Refused deliveries."""
+    """Rejected deliveries."""
 
     list_display = ("received_at", "source", "status", "faults", "not_kept", "accepted_at")
     list_filter = ("status", FieldFilter, ErrorTypeFilter, ("accepted_at", admin.EmptyFieldListFilter))
@@ -99,25 +99,25 @@ class RejectedDeliveryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-ar
     @admin.action(description=_("Try again"), permissions=["retry"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[RejectedDelivery]) -> None:
         """Validate and record the selected deliveries again."""
-        accepted = refused = 0
+        accepted = still_rejected = 0
         for rejected in queryset.defer(None).iterator(chunk_size=50):
             try:
                 try_again(rejected)
             except APIException:
-                refused += 1
+                still_rejected += 1
             else:
                 accepted += 1
                 self.log_change(request, rejected, "Tried again and accepted.")
         if accepted:
             text = ngettext("%d delivery was accepted.", "%d deliveries were accepted.", accepted)
             self.message_user(request, text % accepted, messages.SUCCESS)
-        if refused:
+        if still_rejected:
             text = ngettext(
-                "%d delivery is refused still: see what is wrong with it.",
-                "%d deliveries are refused still: see what is wrong with them.",
-                refused,
+                "%d delivery is still rejected: see what is wrong with it.",
+                "%d deliveries are still rejected: see what is wrong with them.",
+                still_rejected,
             )
-            self.message_user(request, text % refused, messages.WARNING)
+            self.message_user(request, text % still_rejected, messages.WARNING)
 
 
 # The count of the last day. A backend with an index page of its own can load the tag there.

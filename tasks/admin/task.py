@@ -15,8 +15,8 @@ from ..conf import app_settings
 from ..lifecycle import Meaning
 from ..models import Task
 from . import display, timeline, timeline_html
+from .addresses import event_urls, unworded
 from .base import RecordAdmin
-from .changelist import event_urls, unworded
 from .filters import (
     ErrorCategoryFilter,
     LastHeardFilter,

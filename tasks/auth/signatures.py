@@ -15,7 +15,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from ..conf import app_settings
-from ..wire.json_text import read_body
+from ..wire.body import read_body
 from .authentication import BearerTokenAuthentication
 
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")

@@ -35,7 +35,7 @@ def count_delivery(request: Request) -> None:
 def count_failure(request: Request) -> None:
     """Count credentials that are no good against their address; raise ``Throttled`` beyond the limit.
 
-    Good ones are never counted nor refused: one worker's stale token does not stop those behind
+    Good ones are never counted nor rejected: one worker's stale token does not stop those behind
     the same address.
     """
     if rate := app_settings().throttle_failures:

@@ -74,7 +74,7 @@ def prune_tasks(*, before: datetime, batch: int = 1000) -> Iterator[int]:
 
 
 def prune_rejections(*, now: datetime, batch: int = 1000) -> Iterator[int]:
-    """Delete the refused deliveries that ``rejections.outdated()`` names; yield how many at a time."""
+    """Delete the rejected deliveries that ``rejections.outdated()`` names; yield how many at a time."""
     old = outdated(now)
     while found := list(old.values_list("pk", flat=True)[:batch]):
         yield old.filter(pk__in=found).delete()[0]

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any
 
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-from django.db.models import F
 from django.utils import timezone
 
 from ..conf import COLUMN_LENGTH, app_settings
 from ..database.row_version import RowsChanged, RowVersion, instance_of_row, kept_cursor
 from ..exceptions import IdempotencyConflict
-from ..lifecycle import State, fold, merge, state_of, tie_of
+from ..lifecycle import State, state_of, tie_of
 from ..models import Task, TaskStatusEvent
 from ..signals import event_recorded
+from ..wire.canonical import canonical_json
 from . import upsert
 
 logger = logging.getLogger("sartiq_tasks.recording")
@@ -44,19 +42,6 @@ class Recorded:
     task_id: str
     duplicate: bool
     status_changed: bool
-
-
-def payload_digest(body: Mapping[str, Any]) -> bytes:
-    """Return the SHA-256 of the canonical JSON of ``body``: keys sorted, no white space, UTF-8."""
-    return hashlib.sha256(canonical_json(body).encode()).digest()
-
-
-def canonical_json(value: Any) -> str:
-    """Return the one JSON text of ``value``: keys sorted, no white space, no escapes that can be helped."""
-    return _CANONICAL.encode(value)
-
-
-_CANONICAL = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def record_event(
@@ -194,46 +179,3 @@ def _announce(event: TaskStatusEvent, task: Task, status_changed: bool) -> None:
     for receiver, response in responses:
         if isinstance(response, Exception):
             logger.error("Receiver %r of event_recorded failed", receiver, exc_info=response)
-
-
-def rebuild_task(task_id: str, *, dry_run: bool = False) -> dict[str, tuple[Any, Any]]:
-    """Recompute a task's row from the ledger; return what differed, as column: (was, is).
-
-    The row is locked meanwhile: events that arrive are merged after it. With ``dry_run`` nothing
-    is written. A task without events is left as it is. Where events were pruned, the row knows
-    more than the ledger: what is left is merged into it, which undoes nothing.
-    """
-    using = router.db_for_write(Task)
-    tasks = Task.objects.using(using).filter(pk=task_id)
-    with transaction.atomic(using=using):
-        # Writing first takes the lock on both databases; SQLite could not upgrade a read lock under load.
-        tasks.update(event_count=F("event_count"))
-        state = _state_in_ledger(task_id, using)
-        if state is None:
-            return {}
-        row = tasks.values(*state, "pruned_at").first() or dict.fromkeys([*state, "pruned_at"])
-        if row["pruned_at"] is not None:
-            state = merge(row, state) | {"event_count": max(row["event_count"], state["event_count"])}
-        differences = {
-            column: (row[column], value) for column, value in state.items() if row[column] != value
-        }
-        if differences and not dry_run:
-            Task.objects.using(using).update_or_create(pk=task_id, defaults=state)
-    return differences
-
-
-def _state_in_ledger(task_id: str, using: str) -> State | None:
-    settings = app_settings()
-    events = TaskStatusEvent.objects.using(using).filter(task_id=task_id).iterator(chunk_size=2000)
-    states = (
-        state_of(
-            vars(event),
-            event_id=event.pk,
-            received_at=event.received_at,
-            tie=tie_of(bytes(event.payload_digest), bytes(event.idempotency_key)),
-            settings=settings,
-        )
-        for event in events
-    )
-    first = next(states, None)
-    return first and fold(chain([first], states))

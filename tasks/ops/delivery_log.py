@@ -35,7 +35,7 @@ _OUTCOMES = {
 class Delivery:
     """What became of one delivery."""
 
-    #: stored, duplicate, or why not: conflict, error, forbidden, refused, throttled,
+    #: stored, duplicate, or why not: conflict, error, forbidden, rejected, throttled,
     #: unauthenticated, unavailable.
     outcome: str
     #: The HTTP status of the answer.
@@ -98,7 +98,7 @@ def request_id(request: HttpRequest) -> str:
 def _outcome(status: int, recorded: Recorded | None) -> str:
     if recorded:
         return "duplicate" if recorded.duplicate else "stored"
-    return _OUTCOMES.get(status, "refused")
+    return _OUTCOMES.get(status, "rejected")
 
 
 def _errors(data: Any, outcome: str) -> list[str]:

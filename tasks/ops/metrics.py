@@ -1,4 +1,4 @@
-"""What Prometheus asks: deliveries by outcome, how long they took, why they were refused, the newest event.
+"""What Prometheus asks: deliveries by outcome, how long they took, why they were rejected, the newest event.
 
 Optional: it needs ``sartiq-tasks[metrics]`` and the setting ``METRICS_TOKEN``; until then
 prometheus-client is not even imported. Where the environment names ``PROMETHEUS_MULTIPROC_DIR``,
@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING
 
 from django.db import Error
 from django.db.models import Max
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.views import View
 
+from ..conf import app_settings
 from ..models import Task
 
 if TYPE_CHECKING:
@@ -88,3 +92,19 @@ class _NewestEvent:
                 "Time since the newest event was received",
                 value=(timezone.now() - newest).total_seconds(),
             )
+
+
+class MetricsView(View):
+    """What Prometheus asks; not there unless the setting ``METRICS_TOKEN`` says who may ask."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        """Return the metrics to who sends the token."""
+        token = app_settings().metrics_token
+        if token is None:
+            raise Http404
+        if not constant_time_compare(request.META.get("HTTP_AUTHORIZATION", ""), f"Bearer {token}"):
+            return JsonResponse(
+                {"detail": "Not authenticated"}, status=401, headers={"WWW-Authenticate": "Bearer"}
+            )
+        body, content_type = exposition()
+        return HttpResponse(body, content_type=content_type)

@@ -67,7 +67,7 @@ def deliveries(random: Random, events: Iterable[Event], shares: dict[Fault, floa
 
 
 def malformed(random: Random, event: Event) -> Delivery:
-    """Return ``event`` as a sender with a fault would post it, to be refused."""
+    """Return ``event`` as a sender with a fault would post it, to be rejected."""
     nameless = {name: value for name, value in event.items() if name != "task_id"}
     body, content_type, expected = random.choice(
         [

@@ -20,7 +20,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _TIMEOUT = 30
 
 
-class TokenRefusedError(Exception):
+class TokenRejectedError(Exception):
     """The server gives this client no token; the message is its answer."""
 
 
@@ -68,7 +68,7 @@ class Sender:
     def log_in(self, session: requests.Session, *, instead_of: str = "") -> str:
         """Return a token other than ``instead_of``, fetched unless another thread has just done so.
 
-        Raises ``TokenRefusedError``, or ``requests.RequestException`` where the server is not there.
+        Raises ``TokenRejectedError``, or ``requests.RequestException`` where the server is not there.
         """
         with self._lock:
             if self._token == instead_of:
@@ -79,7 +79,7 @@ class Sender:
                     timeout=_TIMEOUT,
                 )
                 if answer.status_code != 200:
-                    raise TokenRefusedError(f"{answer.status_code} {answer.text[:200]}")
+                    raise TokenRejectedError(f"{answer.status_code} {answer.text[:200]}")
                 self._token = answer.json()["access_token"]
             return self._token
 

@@ -74,7 +74,7 @@ KINDS = (
         phases=(Phase("queued", (1, 40), (1, 1), 0), Phase("running", (8, 90), (2, 5), 95)),
         succeeded="succeeded",
         failures=(
-            ("safety", "The prompt was refused by the content policy."),
+            ("safety", "The prompt was rejected by the content policy."),
             ("out_of_memory", "CUDA out of memory. Tried to allocate 768.00 MiB."),
             ("timeout", "No worker took the task within 120 s."),
         ),

@@ -8,17 +8,17 @@ from typing import Any
 from django import template
 from django.contrib.admin.templatetags.admin_list import result_headers, result_list
 
-from ..rejections import count_refused
+from ..rejections import count_rejected
 
 register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def refused_of_last_day(context: dict[str, Any]) -> int | None:
-    """Return how many deliveries were refused in the last 24 hours, or None to who may not see them."""
+def rejected_of_last_day(context: dict[str, Any]) -> int | None:
+    """Return how many deliveries were rejected in the last 24 hours, or None to who may not see them."""
     if not context["request"].user.has_perm("sartiq_tasks.view_rejecteddelivery"):
         return None
-    return count_refused(timedelta(days=1))
+    return count_rejected(timedelta(days=1))
 
 
 @register.inclusion_tag("admin/change_list_results.html")

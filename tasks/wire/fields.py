@@ -35,7 +35,7 @@ class WireField(serializers.Field[Any, Any, Any, Any]):
         self.title = title
         super().__init__(**kwargs)
 
-    def refuse(
+    def reject(
         self, type_: str, msg: str, value: Any, *, ctx: dict[str, Any] | None = None, loc: Sequence[str] = ()
     ) -> NoReturn:
         """Raise the violation of one item."""
@@ -59,7 +59,7 @@ class TextField(WireField):
     def to_internal_value(self, data: Any) -> str:
         """Return the string unchanged."""
         if not isinstance(data, str):
-            self.refuse("string_type", "Input should be a valid string", data)
+            self.reject("string_type", "Input should be a valid string", data)
         return data
 
 
@@ -71,7 +71,7 @@ class ObjectField(WireField):
     def to_internal_value(self, data: Any) -> Mapping[str, Any]:
         """Return the object unchanged."""
         if not isinstance(data, dict):
-            self.refuse("dict_type", "Input should be a valid dictionary", data)
+            self.reject("dict_type", "Input should be a valid dictionary", data)
         return data
 
 
@@ -120,12 +120,12 @@ class TimeField(WireField):
     def to_internal_value(self, data: Any) -> datetime:
         """Return the time in UTC, to the microsecond (further digits are cut off)."""
         if not isinstance(data, str):
-            self.refuse("datetime_type", "Input should be a valid datetime", data)
+            self.reject("datetime_type", "Input should be a valid datetime", data)
         try:
             return parse_time(data)
         except ValueError as error:
             reason = str(error)
-            self.refuse(
+            self.reject(
                 "datetime_from_date_parsing",
                 f"Input should be a valid datetime or date, {reason}",
                 data,
@@ -145,7 +145,7 @@ _TRAILING = "unexpected extra characters at the end of the input"
 def parse_time(text: str) -> datetime:
     """Return the RFC 3339 date-time ``text`` in UTC, or raise ``ValueError`` with Pydantic's reason.
 
-    A leap second (23:59:60 UTC) is the next second. What does not fit Python's years is refused.
+    A leap second (23:59:60 UTC) is the next second. What does not fit Python's years is rejected.
     """
     match = _DATE_TIME.fullmatch(text)
     if match is None:

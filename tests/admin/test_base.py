@@ -9,7 +9,7 @@ from django.contrib.admin.templatetags.admin_list import results
 from django.test import Client
 from django.urls import clear_script_prefix, set_script_prefix
 
-from tasks.admin.changelist import event_url, task_url
+from tasks.admin.addresses import event_url, task_url
 from tests.factories import record
 
 pytestmark = pytest.mark.django_db

@@ -11,11 +11,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
-from tasks.admin.changelist import event_url
+from tasks.admin.addresses import event_url
 from tasks.admin.original_body import payload_of
-from tasks.ledger.recording import canonical_json
 from tasks.models import TaskStatusEvent
 from tasks.serializers import task_status_event
+from tasks.wire.canonical import canonical_json
 from tests.factories import NOON, body, full_body, record, user
 
 pytestmark = pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""Refused deliveries as staff see them."""
+"""Rejected deliveries as staff see them."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def test_every_error_type_of_the_contract_can_be_filtered_by() -> None:
 
 
 ACCEPTED = "1 delivery was accepted."
-STILL_REFUSED = "1 delivery is refused still: see what is wrong with it."
+STILL_REJECTED = "1 delivery is still rejected: see what is wrong with it."
 
 
 @pytest.mark.parametrize(
     ("contents", "expected"),
-    [([GOOD, b"{}"], [ACCEPTED, STILL_REFUSED]), ([GOOD], [ACCEPTED]), ([b"{}"], [STILL_REFUSED])],
+    [([GOOD, b"{}"], [ACCEPTED, STILL_REJECTED]), ([GOOD], [ACCEPTED]), ([b"{}"], [STILL_REJECTED])],
 )
 def test_try_again(staff: Client, contents: list[bytes], expected: list[str]) -> None:
     kept = [rejected(content) for content in contents]
@@ -111,7 +111,7 @@ def test_nobody_edits_them() -> None:
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, "0 deliveries refused in"), (1, "1 delivery refused in"), (2, "2 deliveries refused in")],
+    [(0, "0 deliveries rejected in"), (1, "1 delivery rejected in"), (2, "2 deliveries rejected in")],
 )
 def test_the_index_page_counts_the_last_day(staff: Client, number: int, text: str) -> None:
     for _ in range(number):
@@ -124,4 +124,4 @@ def test_the_index_page_tells_only_who_may_see_them() -> None:
     client = Client()
     client.force_login(user("view_task", is_staff=True))
 
-    assert "refused in" not in client.get(reverse("admin:index")).content.decode()
+    assert "rejected in" not in client.get(reverse("admin:index")).content.decode()

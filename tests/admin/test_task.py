@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tasks.admin import paginator, task
-from tasks.admin.changelist import event_url, task_url
+from tasks.admin.addresses import event_url, task_url
 from tasks.models import Task
 from tests.factories import NOON, minutes, record, user
 

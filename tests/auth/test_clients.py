@@ -49,7 +49,7 @@ def test_client_credentials_by_basic_authorization() -> None:
     assert answer.status_code == 200
 
 
-def test_a_wrong_secret_is_refused() -> None:
+def test_a_wrong_secret_is_rejected() -> None:
     client, _ = create_compute_client("cluster")
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": "wrong"}
 

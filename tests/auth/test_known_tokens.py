@@ -111,7 +111,7 @@ CHANGES: list[tuple[Callable[[Any], None], int]] = [
 ]
 
 
-@pytest.mark.parametrize("valid", [True, False], ids=["valid body", "refused body"])
+@pytest.mark.parametrize("valid", [True, False], ids=["valid body", "rejected body"])
 @pytest.mark.parametrize(("change", "status"), CHANGES)
 def test_what_is_taken_away_is_gone_with_the_next_post(change: Any, status: int, valid: bool) -> None:
     token = factories.token(application=factories.application(), user=factories.user("add_taskstatusevent"))
@@ -286,7 +286,7 @@ def test_tokens_of_another_database_than_the_events_are_not_kept(settings: Any, 
     assert bool(tokens._seen) is (connection.vendor == "postgresql" and not routers)
 
 
-def test_a_token_that_is_revoked_is_refused_by_every_worker_at_once(own_database: str) -> None:
+def test_a_token_that_is_revoked_is_rejected_by_every_worker_at_once(own_database: str) -> None:
     def post_many() -> set[int]:
         with ThreadPoolExecutor(8) as pool:
             return {answer.status_code for answer in pool.map(lambda _: server.post(body()), range(64))}

@@ -94,7 +94,7 @@ def test_bad_credentials_are_limited_for_each_address(settings: Any) -> None:
     assert post("bad-4", address="192.0.2.2").status_code == 401
 
 
-def test_a_good_token_is_never_refused_for_the_bad_ones_of_its_address(settings: Any) -> None:
+def test_a_good_token_is_never_rejected_for_the_bad_ones_of_its_address(settings: Any) -> None:
     settings.SARTIQ_TASKS = {"THROTTLE_FAILURES": "1/min"}
     for _ in range(3):
         post("bad")

@@ -31,7 +31,7 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: Any) -> list[str]:
 
 
 def test_deletes_events_and_keeps_tasks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(capsys, "--older-than", "90d") == ["1 events deleted", "1 refused deliveries deleted"]
+    assert shown(capsys, "--older-than", "90d") == ["1 events deleted", "1 rejected deliveries deleted"]
     assert TaskStatusEvent.objects.get().task_id == "new"
     assert Task.objects.count() == 2
     assert RejectedDelivery.objects.get().received_at > timezone.now() - timedelta(days=30)
@@ -41,13 +41,13 @@ def test_remove_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys, "--older-than", "90d", "--remove-tasks") == [
         "1 events deleted",
         "1 tasks deleted.",
-        "1 refused deliveries deleted",
+        "1 rejected deliveries deleted",
     ]
     assert Task.objects.get().pk == "new"
 
 
 def test_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(capsys, "--older-than", "90d", "--dry-run") == ["1 events", "1 refused deliveries"]
+    assert shown(capsys, "--older-than", "90d", "--dry-run") == ["1 events", "1 rejected deliveries"]
     assert RejectedDelivery.objects.count() == 2
     assert TaskStatusEvent.objects.count() == 2
 

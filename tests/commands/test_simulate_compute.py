@@ -93,7 +93,7 @@ def test_a_server_that_is_not_there_is_told() -> None:
         ("--until=2026-05-01T12:00:00", "no date and time with an offset"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(option: str, message: str) -> None:
+def test_options_that_make_no_sense_are_rejected(option: str, message: str) -> None:
     command = ["simulate_compute", "--url=http://127.0.0.1:9", "--client-id=a", "--client-secret=b"]
 
     with pytest.raises(CommandError, match=message):

@@ -66,7 +66,7 @@ STORED = {
     "fraction_of_10_000_digits": b'"timestamp":"2026-05-01T12:00:00.' + b"1" * 10_000 + b'Z"',
 }
 # Whole bodies, and the type of the first error of a 422.
-REFUSED = {
+REJECTED = {
     "nothing_but_space": (b" ", "json_invalid"),
     "null": (b"null", "model_attributes_type"),
     "list": (b"[]", "model_attributes_type"),
@@ -151,12 +151,12 @@ def test_odd_event_is_kept(site: Site, name: str) -> None:
     site.assert_well(events=before + 1)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_bad_body_is_refused(site: Site, name: str) -> None:
+@pytest.mark.parametrize("name", REJECTED)
+def test_bad_body_is_rejected(site: Site, name: str) -> None:
     before = site.event_count()
-    refused, first = REFUSED[name]
+    rejected, first = REJECTED[name]
 
-    answer = site.send(Request(refused))
+    answer = site.send(Request(rejected))
 
     assert answer.status == 422
     items: list[dict[str, Any]] = answer.json()["detail"]

@@ -35,7 +35,7 @@ STORED = {
     "chunked_to_the_limit": replace(CHUNKS, body=chunks(E + b" " * (MIB - len(E)), 65536)),
     "continue_expected": replace(GOOD, headers=b"Expect: 100-continue\r\n"),
 }
-REFUSED = {
+REJECTED = {
     "both_framings_length_first": (replace(CHUNKS, length=5), 200, 400),
     "both_framings_length_last": (replace(CHUNKS, headers=CHUNKED + b"Content-Length: 5\r\n"), 200, 400),
     "both_framings_length_right": (replace(CHUNKS, length=len(CHUNKS.body)), 200, 400),
@@ -104,10 +104,10 @@ def test_odd_but_whole(site: Site, name: str) -> None:
     site.assert_well(events=before + 1)
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", REJECTED)
 def test_wrong_frame(site: Site, name: str) -> None:
     before = site.event_count()
-    framed, bare, behind_nginx = REFUSED[name]
+    framed, bare, behind_nginx = REJECTED[name]
 
     answer = site.send(framed)
 
@@ -154,9 +154,9 @@ def test_smuggled_request_is_never_answered(site: Site) -> None:
 
 def test_early_answers_keep_the_next_request_well(site: Site) -> None:
     before = site.event_count()
-    refused = [replace(GOOD, body=b"x" * size, authorization=None) for size in (1, 20_000, 300_000, MIB)]
+    rejected = [replace(GOOD, body=b"x" * size, authorization=None) for size in (1, 20_000, 300_000, MIB)]
 
-    statuses = [site.send(request).status for request in refused * 25]
+    statuses = [site.send(request).status for request in rejected * 25]
 
     assert statuses == [401] * 100
     site.assert_well(events=before)

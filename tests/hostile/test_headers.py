@@ -63,7 +63,7 @@ STORED = {
     "bare_line_feeds": replace(POST, headers=b"X-A: a\nX-B: b\n"),
 }  # fmt: skip
 # Request, then the status bare and behind nginx.
-REFUSED = {
+REJECTED = {
     **{
         f"content_type_{name}": (replace(POST, content_type=value), 415, 415)
         for name, value in {
@@ -146,10 +146,10 @@ def test_event_is_kept(site: Site, name: str) -> None:
     site.assert_well(events=before + 1)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_request_is_refused(site: Site, name: str) -> None:
+@pytest.mark.parametrize("name", REJECTED)
+def test_request_is_rejected(site: Site, name: str) -> None:
     before = site.event_count()
-    request, bare, behind_nginx = REFUSED[name]
+    request, bare, behind_nginx = REJECTED[name]
     expected = bare if site.front == "bare" else behind_nginx
 
     answer = site.send(request)

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from tasks.ledger.pruning import ended_tasks, old_events, prune_events, prune_rejections, prune_tasks
-from tasks.ledger.recording import rebuild_task
+from tasks.ledger.rebuilding import rebuild_task
 from tasks.models import RejectedDelivery, Task, TaskStatusEvent
 from tests.factories import NOON, minutes, record, rejected
 
@@ -126,7 +126,7 @@ def test_old_events_are_told_by_their_time_of_receipt() -> None:
     assert old_events(NOON + minutes(1)).count() == 1
 
 
-def test_refused_deliveries_go_by_their_own_age() -> None:
+def test_rejected_deliveries_go_by_their_own_age() -> None:
     for age in (0, 1, 2):
         rejected(received_at=NOON + minutes(age))
 

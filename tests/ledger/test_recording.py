@@ -18,17 +18,12 @@ from hypothesis.extra.django import TestCase
 
 from tasks.database.row_version import RowsChanged, RowVersion
 from tasks.exceptions import IdempotencyConflict
-from tasks.ledger.recording import (
-    MAX_KEY_BYTES,
-    Recorded,
-    canonical_json,
-    payload_digest,
-    rebuild_task,
-    record_event,
-)
+from tasks.ledger.rebuilding import rebuild_task
+from tasks.ledger.recording import MAX_KEY_BYTES, Recorded, record_event
 from tasks.models import Task, TaskStatusEvent
 from tasks.serializers import task_status_event
 from tasks.signals import event_recorded
+from tasks.wire.canonical import canonical_json, payload_digest
 from tests import factories
 from tests.factories import NOON, body, full_body, minutes, record
 

@@ -68,9 +68,9 @@ def test_a_stored_event_and_its_duplicate(caplog: pytest.LogCaptureFixture) -> N
     ("token", "content", "outcome", "errors", "task"),
     [
         ("bad", None, "unauthenticated", ["authentication_failed"], None),
-        (None, body(progress=101), "refused", ["less_than_equal"], None),
-        (None, b"{", "refused", ["json_invalid"], None),
-        (None, b'{"progress": null}', "refused", ["float_type", "int_type", "missing"], None),
+        (None, body(progress=101), "rejected", ["less_than_equal"], None),
+        (None, b"{", "rejected", ["json_invalid"], None),
+        (None, b'{"progress": null}', "rejected", ["float_type", "int_type", "missing"], None),
     ],
 )
 def test_what_was_not_stored(

@@ -70,7 +70,7 @@ def test_deliveries_by_outcome_and_errors_by_type(post: Any, grown: Any) -> None
     now = grown()
     assert now["sartiq_tasks_deliveries_total stored"] == 1
     assert now["sartiq_tasks_deliveries_total duplicate"] == 1
-    assert now["sartiq_tasks_deliveries_total refused"] == 1
+    assert now["sartiq_tasks_deliveries_total rejected"] == 1
     assert now["sartiq_tasks_deliveries_total unauthenticated"] == 1
     assert now["sartiq_tasks_rejected_total less_than_equal"] == 1
     assert now["sartiq_tasks_rejected_total string_type"] == 1
@@ -180,7 +180,7 @@ def test_any_process_answers_for_all(tmp_path: Path) -> None:
     show = (
         DJANGO
         + "from tasks.ops import metrics; from prometheus_client import generate_latest\n"
-        + "metrics.count('refused', ['missing'], 0.004)\n"
+        + "metrics.count('rejected', ['missing'], 0.004)\n"
         + "print(generate_latest(metrics._counted()).decode())"
     )
     for _ in range(2):
@@ -189,7 +189,7 @@ def test_any_process_answers_for_all(tmp_path: Path) -> None:
     now = samples(run(show, PROMETHEUS_MULTIPROC_DIR=str(tmp_path)))
 
     assert now["sartiq_tasks_deliveries_total stored"] == 2
-    assert now["sartiq_tasks_deliveries_total refused"] == 1
+    assert now["sartiq_tasks_deliveries_total rejected"] == 1
     assert now["sartiq_tasks_rejected_total missing"] == 1
     assert now["sartiq_tasks_delivery_seconds_count"] == 3
 

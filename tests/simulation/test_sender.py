@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tasks.simulation.faults import Delivery
-from tasks.simulation.sender import Sender, TokenRefusedError, table_of
+from tasks.simulation.sender import Sender, TokenRejectedError, table_of
 
 Answer = tuple[int, dict[str, str], dict[str, Any]]
 STORED: Answer = (200, {}, {"id": 1, "task_id": "task-1", "duplicate": False})
@@ -88,7 +88,7 @@ def test_a_duplicate_is_told_apart() -> None:
     assert outcome.answer == "200 duplicate"
 
 
-def test_a_refusal_is_final() -> None:
+def test_a_rejection_is_final() -> None:
     with server((422, {}, {"detail": []})) as (url, seen):
         outcome, _ = send(url)
 
@@ -148,10 +148,10 @@ def test_a_token_that_another_thread_has_fetched_is_used() -> None:
         assert sender.log_in(session, instead_of="expired") == "theirs"
 
 
-def test_a_refused_client_is_an_error() -> None:
+def test_a_rejected_client_is_an_error() -> None:
     with (
         server(STORED, tokens=(401, {}, {"error": "invalid_client"})) as (url, _),
-        pytest.raises(TokenRefusedError, match=r"401 .*invalid_client"),
+        pytest.raises(TokenRejectedError, match=r"401 .*invalid_client"),
     ):
         send(url)
 

@@ -94,7 +94,7 @@ def test_accepted(text: str, expected: datetime) -> None:
         ("2024-05-01Z", TRAILING),
     ],
 )
-def test_refused(text: str, reason: str) -> None:
+def test_rejected(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=f"^{reason}$"):
         parse_time(text)
 
@@ -107,6 +107,6 @@ def test_what_python_writes_is_read_back(moment: datetime) -> None:
 
 
 @given(st.text())
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_read_or_rejected(text: str) -> None:
     with suppress(ValueError):
         assert parse_time(text).tzinfo is UTC

@@ -18,14 +18,15 @@ from rest_framework.exceptions import UnsupportedMediaType
 
 from tasks.conf import AppSettings
 from tasks.exceptions import BodyIncomplete, BodyTooLarge, ContractViolation, LengthRequired
-from tasks.ledger.recording import canonical_json
-from tasks.wire.json_text import _worded_alike, check_media_type, discard_body, parse_json, read_body
+from tasks.wire.body import check_media_type, discard_body, read_body
+from tasks.wire.canonical import canonical_json
+from tasks.wire.json_text import _worded_alike, parse_json
 
 SETTINGS = AppSettings()
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
-def refusal(text: bytes, settings: AppSettings = SETTINGS) -> tuple[list[Any], str, str | None]:
+def rejection(text: bytes, settings: AppSettings = SETTINGS) -> tuple[list[Any], str, str | None]:
     with pytest.raises(ContractViolation) as caught:
         parse_json(text, settings)
     (item,) = caught.value.items
@@ -63,7 +64,7 @@ def test_json_by_its_media_type(content_type: str) -> None:
         "*/*",
     ],
 )
-def test_any_other_media_type_is_refused(content_type: str) -> None:
+def test_any_other_media_type_is_rejected(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaType):
         check_media_type(content_type)
 
@@ -103,7 +104,7 @@ def test_parsed(text: bytes, expected: Any) -> None:
     ],
 )
 def test_not_json(text: bytes, position: int, error: str) -> None:
-    assert refusal(text) == (["body", position], "json_invalid", error)
+    assert rejection(text) == (["body", position], "json_invalid", error)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_what_python_3_13_says_of_a_trailing_comma_is_worded_as_before(
 
 
 def test_an_empty_body_is_missing() -> None:
-    assert refusal(b"") == (["body"], "missing", None)
+    assert rejection(b"") == (["body"], "missing", None)
 
 
 def nested(levels: int, fill: str = "1") -> bytes:
@@ -139,21 +140,21 @@ def test_nesting_up_to_the_limit() -> None:
 @pytest.mark.parametrize("levels", [101, 1000, 100_000])
 def test_nesting_over_the_limit(levels: int) -> None:
     message = "Nested more than 100 levels deep"
-    assert refusal(nested(levels)) == (["body", 105], "json_invalid", message)
-    assert refusal(nested(levels)[: levels // 2 + 200]) == (["body", 105], "json_invalid", message)
+    assert rejection(nested(levels)) == (["body", 105], "json_invalid", message)
+    assert rejection(nested(levels)[: levels // 2 + 200]) == (["body", 105], "json_invalid", message)
 
 
 def test_the_limit_is_a_setting() -> None:
     assert parse_json(nested(3), AppSettings(max_nesting=3))
-    assert refusal(nested(4), AppSettings(max_nesting=3))[2] == "Nested more than 3 levels deep"
+    assert rejection(nested(4), AppSettings(max_nesting=3))[2] == "Nested more than 3 levels deep"
 
 
 def test_strings_that_do_not_end_take_no_longer_than_others() -> None:
     # A search that began again at every quote would be quadratic, and this would not come back.
     hostile = b'{"a":' + b"[" * 200 + b'"' + b'\\"' * 500_000
 
-    assert refusal(hostile)[2] == "Nested more than 100 levels deep"
-    assert refusal(b'["' + b'\\"' * 500_000 + b"[" * 200)[2] == "Unterminated string starting at"
+    assert rejection(hostile)[2] == "Nested more than 100 levels deep"
+    assert rejection(b'["' + b'\\"' * 500_000 + b"[" * 200)[2] == "Unterminated string starting at"
 
 
 JSON = st.recursive(
@@ -170,7 +171,7 @@ def test_storable_json_is_read_as_it_was_written(value: Any) -> None:
 
 
 @given(st.binary())
-def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+def test_any_bytes_are_read_or_rejected(body: bytes) -> None:
     with suppress(ContractViolation):
         canonical_json(parse_json(body, SETTINGS)).encode()
 

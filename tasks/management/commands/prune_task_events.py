@@ -30,7 +30,7 @@ class Command(BaseCommand):
 
     help = (
         "Delete the events that were received longer ago than an age. Every task keeps its current state. "
-        "Refused deliveries older than the setting REJECTED_RETENTION go too. "
+        "Rejected deliveries older than the setting REJECTED_RETENTION go too. "
         "It works in small transactions, so that events may be posted meanwhile; stopped half-way, the "
         "next run goes on where this one was."
     )
@@ -56,12 +56,12 @@ class Command(BaseCommand):
             raise CommandError("--batch must be at least 1.")
         now = timezone.now()
         before = now - older_than
-        events, refused = old_events(before).count(), outdated(now).count()
+        events, rejected = old_events(before).count(), outdated(now).count()
         if dry_run:
             self.stdout.write(
                 f"{events} events were received before {before:%Y-%m-%d %H:%M} UTC and would go."
             )
-            self.stdout.write(f"{refused} refused deliveries were kept long enough and would go.")
+            self.stdout.write(f"{rejected} rejected deliveries were kept long enough and would go.")
             return
         deleted = self._count(prune_events(before=before, batch=batch), events, "event")
         self.stdout.write(f"{deleted} events deleted, received before {before:%Y-%m-%d %H:%M} UTC.")
@@ -69,8 +69,8 @@ class Command(BaseCommand):
             tasks = ended_tasks(before).count()
             deleted = self._count(prune_tasks(before=before, batch=batch), tasks, "task")
             self.stdout.write(f"{deleted} tasks deleted.")
-        deleted = self._count(prune_rejections(now=now, batch=batch), refused, "delivery")
-        self.stdout.write(f"{deleted} refused deliveries deleted, kept long enough.")
+        deleted = self._count(prune_rejections(now=now, batch=batch), rejected, "delivery")
+        self.stdout.write(f"{deleted} rejected deliveries deleted, kept long enough.")
 
     def _count(self, steps: Iterator[int], total: int, unit: str) -> int:
         deleted = 0

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from tqdm import tqdm
 
-from tasks.ledger.recording import rebuild_task
+from tasks.ledger.rebuilding import rebuild_task
 from tasks.models import Task, TaskStatusEvent
 
 

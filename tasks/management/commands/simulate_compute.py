@@ -16,7 +16,7 @@ from django.utils.dateparse import parse_datetime
 from tqdm import tqdm
 
 from tasks.simulation.faults import Delivery, Fault, deliveries
-from tasks.simulation.sender import Sender, TokenRefusedError, table_of
+from tasks.simulation.sender import Sender, TokenRejectedError, table_of
 from tasks.simulation.stories import cluster_events
 
 _FAULT_HELP = {
@@ -24,7 +24,7 @@ _FAULT_HELP = {
     Fault.SHUFFLE: "let this share of the events be overtaken by later ones",
     Fault.LATE: "deliver this share of the events only after all others",
     Fault.DROP: "never deliver this share of the events",
-    Fault.MALFORMED: "deliver this share of the events first in a broken form, which is to be refused",
+    Fault.MALFORMED: "deliver this share of the events first in a broken form, which is to be rejected",
 }
 
 
@@ -92,7 +92,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"No server answers at {sender.url}: {error} Start it, or correct --url."
             ) from error
-        except TokenRefusedError as error:
+        except TokenRejectedError as error:
             raise CommandError(
                 f"{sender.url} gives this client no token: {error} "
                 "Make one with `manage.py create_compute_client NAME`."

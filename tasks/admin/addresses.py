@@ -1,0 +1,56 @@
+"""The addresses of the pages of tasks and events, whatever their ids are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from urllib.parse import quote as percent_quoted
+
+from django.contrib.admin.utils import quote
+from django.urls import URLResolver, get_resolver, get_script_prefix, get_urlconf, reverse
+
+# Ids that cannot stand in a path: nothing at all, and what browsers resolve away. Django's quote()
+# never makes these words of an id, because it writes an underscore as _5F.
+_WORDS = {"": "_empty", ".": "_dot", "..": "_dots"}
+
+
+_IDS = {word: task_id for task_id, word in _WORDS.items()}
+
+
+def quoted(task_id: str) -> str:
+    """Return ``task_id`` as the part of an address that stands for it."""
+    return _WORDS.get(task_id) or str(quote(task_id))
+
+
+def unworded(object_id: str) -> str:
+    """Return the id of the address's part, still quoted as Django's admin wants it."""
+    return _IDS.get(object_id, object_id)
+
+
+def task_url(task_id: str, site: str = "admin") -> str:
+    """Return the address of a task's page, whatever its id is."""
+    before, after = _around_id("task", site)
+    return f"{before}{percent_quoted(quoted(task_id), safe='')}{after}"
+
+
+def event_url(event_id: int, site: str = "admin") -> str:
+    """Return the address of an event's page."""
+    return event_urls(site)(event_id)
+
+
+def event_urls(site: str) -> Callable[[int], str]:
+    """Return what tells the address of each event's page, for a page that has a thousand of them."""
+    before, after = _around_id("taskstatusevent", site)
+    return lambda event_id: f"{before}{event_id}{after}"
+
+
+def _around_id(model: str, site: str) -> tuple[str, str]:
+    return _resolved(model, site, get_script_prefix(), get_resolver(get_urlconf()))
+
+
+# A list asks for a hundred addresses that differ in the id alone.
+@lru_cache(maxsize=64)
+def _resolved(model: str, site: str, prefix: str, resolver: URLResolver) -> tuple[str, str]:
+    url = reverse(f"admin:sartiq_tasks_{model}_change", args=["0"], current_app=site)
+    before, _id, after = url.rpartition("/0/")
+    return f"{before}/", f"/{after}"

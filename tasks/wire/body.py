@@ -1,0 +1,71 @@
+"""The body of a request: its media type, and its bytes within a limit."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Any
+
+from django.http import HttpRequest
+from rest_framework.exceptions import APIException, UnsupportedMediaType
+
+from ..exceptions import BodyIncomplete, BodyTooLarge, LengthRequired
+
+_JSON_MEDIA_TYPE = re.compile(r"application/(?:[\w!#$&^.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.ASCII)
+
+
+def check_media_type(content_type: str) -> None:
+    """Reject (415) what is neither ``application/json`` nor ``application/*+json``.
+
+    A delivery without a ``Content-Type`` is taken for JSON, as the original endpoint took it.
+    """
+    if content_type and not _JSON_MEDIA_TYPE.fullmatch(content_type.strip()):
+        raise UnsupportedMediaType(content_type)
+
+
+def read_body(request: HttpRequest, limit: int) -> bytes:
+    """Return the body, chunked or not.
+
+    It is kept as Django keeps it, so that a signature and the event are read from the same bytes.
+    Raises ``BodyTooLarge`` without having read more than ``limit`` bytes of it, ``BodyIncomplete`` where
+    less came than was announced, and ``LengthRequired`` where it is framed in a way that cannot be read.
+    """
+    length = request.META.get("CONTENT_LENGTH") or ""
+    declared = int(length) if length.isdecimal() and len(length) < 20 else 0
+    if declared > limit or len(length) >= 20:
+        raise BodyTooLarge(limit)
+    try:
+        body: bytes = getattr(request, "_body", b"") or _stream(request, length).read(limit + 1)
+    except OSError as error:
+        raise BodyIncomplete from error
+    if len(body) > limit:
+        raise BodyTooLarge(limit, start=body)
+    if len(body) < declared:
+        raise BodyIncomplete
+    request._body = body
+    return body
+
+
+def discard_body(request: HttpRequest, limit: int) -> None:
+    """Read away what is left of a body within ``limit``, after an answer that did not wait for it.
+
+    Else the server would close the connection while a proxy still writes to it, and the proxy would
+    answer 502 in the answer's place. Who expects ``100 Continue`` has not begun to send.
+    """
+    if not request.META.get("HTTP_EXPECT"):
+        with suppress(APIException):
+            read_body(request, limit)
+
+
+def _stream(request: HttpRequest, length: str) -> Any:
+    """Return what the body is read from.
+
+    Django takes a WSGI request without a length for one without a body. A server that ends the stream
+    itself and says so has decoded the chunks, and no other transfer coding (RFC 9112, section 7).
+    """
+    coding = request.META.get("HTTP_TRANSFER_ENCODING", "")
+    if length or not coding or "wsgi.input" not in request.META:
+        return request
+    if coding.strip().lower() != "chunked" or not request.META.get("wsgi.input_terminated"):
+        raise LengthRequired
+    return request.META["wsgi.input"]
