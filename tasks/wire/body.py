@@ -17,7 +17,7 @@ _JSON_MEDIA_TYPE = re.compile(r"application/(?:[\w!#$&^.+-]+\+)?json\s*(?:;.*)?"
 def check_media_type(content_type: str) -> None:
     """Reject (415) what is neither ``application/json`` nor ``application/*+json``.
 
-    A delivery without a ``Content-Type`` is taken for JSON, as the original endpoint took it.
+    A delivery without a ``Content-Type`` is taken for JSON, as FastAPI took it for years.
     """
     if content_type and not _JSON_MEDIA_TYPE.fullmatch(content_type.strip()):
         raise UnsupportedMediaType(content_type)
