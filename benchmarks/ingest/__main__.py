@@ -12,7 +12,7 @@ from .load import Measurement
 from .postgresql import postgresql
 
 # The ceiling writes most; the floor, which writes nothing, follows while PostgreSQL tidies up after it.
-NAMES = ["ours", "original", "async", "raw", "textbook", "ceiling", "floor"]
+NAMES = ["ours", "original", "async", "raw", "raw_cached", "textbook", "ceiling", "floor"]
 
 
 def main() -> None:

@@ -179,7 +179,19 @@ def _servers(postgresql: PostgreSQL, statement: dict[str, Any]) -> list[Server]:
         "DJANGO_SETTINGS_MODULE": f"{PEER}.textbook.settings",
     }
     gunicorn = [str(PEERS / "gunicorn"), f"{PEER}.textbook.wsgi:application", "--workers=2", "--threads=4"]
-    raw = {"POSTGRES_URL": postgresql.url("raw"), "STATEMENT": json.dumps(statement)}
+
+    def raw(name: str, keep_tokens: int) -> Server:
+        url = postgresql.url(name)
+        own = {"POSTGRES_URL": url, "STATEMENT": json.dumps(statement), "KEEP_TOKENS": str(keep_tokens)}
+        return Server(
+            name,
+            [*UVICORN[:1], f"{PEER}.raw:app", *UVICORN[1:]],
+            ours(url).set_up,
+            project_environment(url) | own,
+            table=EVENTS,
+            database=name,
+        )
+
     return [
         *(ours(postgresql.url(name), name) for name in ("ours", "ours_empty", "ours_full")),
         Server(
@@ -198,14 +210,7 @@ def _servers(postgresql: PostgreSQL, statement: dict[str, Any]) -> list[Server]:
             table="event",
             database="async",
         ),
-        Server(
-            "raw",
-            [*UVICORN[:1], f"{PEER}.raw:app", *UVICORN[1:]],
-            ours(postgresql.url("raw")).set_up,
-            project_environment(postgresql.url("raw")) | raw,
-            table=EVENTS,
-            database="raw",
-        ),
+        *(raw(name, seconds) for name, seconds in (("raw", 0), ("raw_cached", 5))),
         Server(
             "textbook",
             [*gunicorn, "--worker-class=gthread", "--log-level=warning", "--bind"],
