@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS := 1
 # For the tools: the project itself has no secret that is good for anything.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help run demo test test-all bench bench-admin fuzz screenshots check format lock wheel audit clean
+.PHONY: help run demo test test-all bench bench-admin fuzz screenshots docs check format lock wheel audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -66,9 +66,11 @@ fuzz: .venv/dev .venv-fuzz/done ## Look for bodies and requests that break a pro
 screenshots: .venv/dev ## Make the pictures in docs/images anew, from a simulated cluster
 	$(BIN)/python scripts/screenshots.py
 
-check: .venv/dev ## Lint, format, types, Django's checks, missing migrations
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+docs: .venv/dev ## Build the documentation as a site in build/site; a warning is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder dirhtml --conf-dir docs . build/site
+
+check: .venv/dev docs ## Lint, format, imports, types, Django's checks, missing migrations, the documentation
+	$(BIN)/pre-commit run --all-files --show-diff-on-failure
 	$(BIN)/mypy
 	$(TOOLS_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(TOOLS_ENV) $(BIN)/python manage.py check --fail-level WARNING
@@ -76,9 +78,10 @@ check: .venv/dev ## Lint, format, types, Django's checks, missing migrations
 	    ALLOWED_HOSTS=tasks.example.org DJANGO_SETTINGS_MODULE=sartiq_tasks.settings \
 	    $(BIN)/python manage.py check --deploy --fail-level WARNING
 
-format: .venv/dev ## Format the code and mend what lint can mend
-	$(BIN)/ruff format .
+format: .venv/dev ## Format the code and fix what lint can fix
 	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/pyproject-fmt --no-print-diff pyproject.toml
 
 lock: .venv/dev ## Renew the requirements, universal over the supported Pythons
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate \
@@ -95,4 +98,4 @@ audit: .venv/dev ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
 
 clean: ## Remove the environment and everything made by running
-	rm -rf .venv .venv-bench .venv-fuzz .tox staticfiles local db.sqlite3* .coverage* htmlcov dist
+	rm -rf .venv .venv-bench .venv-fuzz .tox staticfiles local db.sqlite3* .coverage* htmlcov build dist

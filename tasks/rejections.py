@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import Error, router, transaction
@@ -136,10 +136,3 @@ def count_rejected(since: timedelta) -> int:
     """Return how many deliveries were rejected in the time until now, kept or not."""
     recent = RejectedDelivery.objects.filter(received_at__gte=timezone.now() - since)
     return recent.count() + (recent.aggregate(not_kept=Sum("not_kept"))["not_kept"] or 0)
-
-
-def outdated(now: datetime) -> Any:
-    """Return the rejected deliveries that were kept for longer than ``REJECTED_RETENTION``."""
-    using = router.db_for_write(RejectedDelivery)
-    before = now - app_settings().rejected_retention
-    return RejectedDelivery.objects.using(using).filter(received_at__lt=before)

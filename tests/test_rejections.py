@@ -20,7 +20,6 @@ from tasks.rejections import (
     MAX_START_BYTES,
     count_rejected,
     keep_rejected,
-    outdated,
     try_again,
 )
 from tests.conftest import WEBHOOK
@@ -213,11 +212,3 @@ def test_try_again_of_a_key_that_is_taken() -> None:
     with pytest.raises(IdempotencyConflict):
         try_again(rejected(GOOD, key=b"a"))
     assert RejectedDelivery.objects.get().accepted_at is None
-
-
-def test_outdated_by_the_setting(settings: Any) -> None:
-    old, _ = rejected(received_at=NOON), rejected(received_at=NOON + minutes(2))
-
-    assert not outdated(NOON + timedelta(days=30)).exists()
-    settings.SARTIQ_TASKS = {"REJECTED_RETENTION": minutes(1)}
-    assert outdated(NOON + minutes(2)).get() == old

@@ -12,8 +12,7 @@ from django.db.models import Count, Exists, Min, OuterRef
 from django.utils import timezone
 
 from ..lifecycle import TERMINAL
-from ..models import Task, TaskStatusEvent
-from ..rejections import outdated
+from ..models import RejectedDelivery, Task, TaskStatusEvent
 
 
 def old_events(before: datetime) -> Any:
@@ -73,8 +72,14 @@ def prune_tasks(*, before: datetime, batch: int = 1000) -> Iterator[int]:
         yield deleted
 
 
-def prune_rejections(*, now: datetime, batch: int = 1000) -> Iterator[int]:
-    """Delete the rejected deliveries that ``rejections.outdated()`` names; yield how many at a time."""
-    old = outdated(now)
+def old_rejections(before: datetime) -> Any:
+    """Return the rejected deliveries that were received before ``before``."""
+    using = router.db_for_write(RejectedDelivery)
+    return RejectedDelivery.objects.using(using).filter(received_at__lt=before)
+
+
+def prune_rejections(*, before: datetime, batch: int = 1000) -> Iterator[int]:
+    """Delete the ``old_rejections()``; yield how many each transaction deleted."""
+    old = old_rejections(before)
     while found := list(old.values_list("pk", flat=True)[:batch]):
         yield old.filter(pk__in=found).delete()[0]

@@ -46,6 +46,14 @@ def test_remove_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     assert Task.objects.get().pk == "new"
 
 
+def test_rejected_deliveries_go_by_their_own_setting(
+    capsys: pytest.CaptureFixture[str], settings: Any
+) -> None:
+    settings.SARTIQ_TASKS = {"REJECTED_RETENTION": timedelta(days=29)}
+
+    assert shown(capsys, "--older-than", "90d") == ["1 events deleted", "2 rejected deliveries deleted"]
+
+
 def test_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys, "--older-than", "90d", "--dry-run") == ["1 events", "1 rejected deliveries"]
     assert RejectedDelivery.objects.count() == 2

@@ -11,8 +11,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from tqdm import tqdm
 
-from tasks.ledger.pruning import ended_tasks, old_events, prune_events, prune_rejections, prune_tasks
-from tasks.rejections import outdated
+from ...conf import app_settings
+from ...ledger.pruning import (
+    ended_tasks,
+    old_events,
+    old_rejections,
+    prune_events,
+    prune_rejections,
+    prune_tasks,
+)
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
@@ -55,8 +62,8 @@ class Command(BaseCommand):
         if batch < 1:
             raise CommandError("--batch must be at least 1.")
         now = timezone.now()
-        before = now - older_than
-        events, rejected = old_events(before).count(), outdated(now).count()
+        before, rejected_before = now - older_than, now - app_settings().rejected_retention
+        events, rejected = old_events(before).count(), old_rejections(rejected_before).count()
         if dry_run:
             self.stdout.write(
                 f"{events} events were received before {before:%Y-%m-%d %H:%M} UTC and would go."
@@ -69,7 +76,7 @@ class Command(BaseCommand):
             tasks = ended_tasks(before).count()
             deleted = self._count(prune_tasks(before=before, batch=batch), tasks, "task")
             self.stdout.write(f"{deleted} tasks deleted.")
-        deleted = self._count(prune_rejections(now=now, batch=batch), rejected, "delivery")
+        deleted = self._count(prune_rejections(before=rejected_before, batch=batch), rejected, "delivery")
         self.stdout.write(f"{deleted} rejected deliveries deleted, kept long enough.")
 
     def _count(self, steps: Iterator[int], total: int, unit: str) -> int:
