@@ -158,7 +158,7 @@ class PostgreSQL:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.port = free_port()
-        self._bin = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+        self.programs = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
         # PostgreSQL refuses to run as root.
         self._user = "pgserver" if os.geteuid() == 0 else None
         if self._user:
@@ -216,7 +216,7 @@ class PostgreSQL:
         return [postmaster, *postmaster.children(recursive=True)]
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._bin / program), *arguments]
+        command = [str(self.programs / program), *arguments]
         null = subprocess.DEVNULL
         done = subprocess.run(
             command, user=self._user, cwd="/", stdin=null, stdout=null, stderr=null, check=False, timeout=60
