@@ -6,7 +6,8 @@ from django.apps import AppConfig
 class TasksConfig(AppConfig):
     """The app under the label ``sartiq_tasks``, because many backends have a ``tasks`` already."""
 
-    name = "tasks"
+    # ``tasks`` in the repository, ``sartiq.tasks`` where the wheel is installed.
+    name = __name__.rpartition(".")[0]
     label = "sartiq_tasks"
     verbose_name = "Compute tasks"
     default_auto_field = "django.db.models.BigAutoField"

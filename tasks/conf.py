@@ -1,6 +1,6 @@
 """The setting ``SARTIQ_TASKS`` as one frozen, typed view, read live.
 
-Every key is optional. ``tasks.checks`` judges the values at start-up; nothing is read at import.
+Every key is optional. ``checks`` judges the values at start-up; nothing is read at import.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class AppSettings:
     #: Characters of every string but ``error_message``.
     max_string_length: int = COLUMN_LENGTH
     #: Dotted paths of DRF authentication classes, tried in order.
-    authentication_classes: tuple[str, ...] = ("tasks.auth.authentication.BearerTokenAuthentication",)
+    authentication_classes: tuple[str, ...] = (f"{__package__}.auth.authentication.BearerTokenAuthentication",)
     #: Dotted paths of DRF permission classes, all of which must allow.
-    permission_classes: tuple[str, ...] = ("tasks.auth.permissions.MayPostEvents",)
+    permission_classes: tuple[str, ...] = (f"{__package__}.auth.permissions.MayPostEvents",)
     #: How long a delivery waits for a PostgreSQL that answers nothing, or None for as long as it takes.
     database_timeout: timedelta | None = timedelta(seconds=20)
     #: How long rejected deliveries are kept; ``prune_task_events`` deletes older ones.

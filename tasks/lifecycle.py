@@ -4,7 +4,7 @@ A task's state is a set of *registers*: groups of columns that change together, 
 or the origin. An event claims the registers it has something to say on, each under an *order key*;
 of two claims on a register the one with the greater key stands. Taking the greater is commutative,
 associative and idempotent, so the state is the same in whatever order, how often and how
-concurrently the events arrive (a map of last-writer-wins registers). ``tasks.ledger.upsert`` has the
+concurrently the events arrive (a map of last-writer-wins registers). ``ledger.upsert`` has the
 database do the same merge in one upsert; ``docs/ordering.md`` explains the rule.
 """
 

@@ -1,6 +1,6 @@
 """The ledger of events and the current state of each task.
 
-``tasks.ledger.recording`` is the only writer of both. Events are append-only: after the insert nothing
+``ledger.recording`` is the only writer of both. Events are append-only: after the insert nothing
 but the count of deliveries changes.
 """
 
@@ -19,12 +19,9 @@ from .lifecycle import NO_CLAIM, Meaning
 from .querysets import TaskQuerySet, TaskStatusEventQuerySet
 
 
-class NameField(models.CharField):  # type: ignore[type-arg]
-    """A name or identifier as a sender gives it: any text up to the columns' width."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("max_length", COLUMN_LENGTH)
-        super().__init__(*args, **kwargs)
+def _name(verbose_name: Any, **options: Any) -> Any:
+    """Return a column for a name or identifier as a sender gives it: any text up to the columns' width."""
+    return models.CharField(verbose_name, max_length=COLUMN_LENGTH, **options)
 
 
 def _percentage(name: str) -> models.CheckConstraint:
@@ -43,24 +40,24 @@ def _event_of_task(name: Any) -> models.ForeignKey[TaskStatusEvent, TaskStatusEv
 
 
 class Task(models.Model):
-    """One task as it stands: the fold of its events (``tasks.lifecycle``), written with each of them."""
+    """One task as it stands: the fold of its events (``lifecycle``), written with each of them."""
 
-    task_id = NameField(_("task id"), primary_key=True)
+    task_id = _name(_("task id"), primary_key=True)
 
-    status = NameField(_("status"), null=True)
+    status = _name(_("status"), null=True)
     meaning = models.CharField(_("meaning"), max_length=9, choices=[(m.value, m.value) for m in Meaning])
     status_at = models.DateTimeField(_("status since"), null=True)
     #: The status before the event that was recorded last: what makes "the status changed" exact.
-    previous_status = NameField(_("previous status"), null=True, editable=False)
+    previous_status = _name(_("previous status"), null=True, editable=False)
     progress = models.FloatField(_("progress"))
-    event_type = NameField(_("event type"))
-    task_type = NameField(_("task type"))
-    entity_id = NameField(_("entity id"), null=True)
-    origin_instance = NameField(_("origin instance"), null=True)
-    origin_zone = NameField(_("origin zone"), null=True)
-    origin_version = NameField(_("origin version"), null=True)
+    event_type = _name(_("event type"))
+    task_type = _name(_("task type"))
+    entity_id = _name(_("entity id"), null=True)
+    origin_instance = _name(_("origin instance"), null=True)
+    origin_zone = _name(_("origin zone"), null=True)
+    origin_version = _name(_("origin version"), null=True)
     error_message = models.TextField(_("error message"), null=True)
-    error_category = NameField(_("error category"), null=True)
+    error_category = _name(_("error category"), null=True)
     started_at = models.DateTimeField(_("started at"), null=True)
     completed_at = models.DateTimeField(_("completed at"), null=True)
 
@@ -74,7 +71,7 @@ class Task(models.Model):
     #: When events of it were pruned last: from then on the ledger does not tell all of its history.
     pruned_at = models.DateTimeField(_("pruned at"), null=True, editable=False)
 
-    # The order key of the claim that stands on each register: see tasks.lifecycle.
+    # The order key of the claim that stands on each register: see lifecycle.
     first_order = models.BinaryField(default=NO_CLAIM)
     last_order = models.BinaryField(default=NO_CLAIM)
     status_order = models.BinaryField(default=NO_CLAIM)
@@ -134,27 +131,27 @@ class TaskStatusEvent(models.Model):
         verbose_name=_("task"),
         help_text=_("The sender's id of the task."),
     )
-    event_type = NameField(_("event type"))
-    status = NameField(_("status"), null=True)
-    entity_id = NameField(_("entity id"), null=True)
-    origin_instance = NameField(_("origin instance"), null=True)
-    origin_zone = NameField(_("origin zone"), null=True)
-    origin_version = NameField(_("origin version"), null=True)
+    event_type = _name(_("event type"))
+    status = _name(_("status"), null=True)
+    entity_id = _name(_("entity id"), null=True)
+    origin_instance = _name(_("origin instance"), null=True)
+    origin_zone = _name(_("origin zone"), null=True)
+    origin_version = _name(_("origin version"), null=True)
     timestamp = models.DateTimeField(_("timestamp"), null=True)
     metadata = models.JSONField(_("metadata"), null=True)
     progress = models.FloatField(_("progress"), validators=[MinValueValidator(0), MaxValueValidator(100)])
     error_message = models.TextField(_("error message"), null=True)
-    error_category = NameField(_("error category"), null=True)
+    error_category = _name(_("error category"), null=True)
     completed_at = models.DateTimeField(_("completed at"), null=True)
     started_at = models.DateTimeField(_("started at"), null=True)
-    task_type = NameField(_("task type"))
+    task_type = _name(_("task type"))
     additional_properties = models.JSONField(_("additional properties"), default=dict)
     unknown_fields = models.JSONField(
         _("unknown fields"), default=dict, help_text=_("What was sent beyond the schema.")
     )
 
     received_at = models.DateTimeField(_("received at"))
-    source = NameField(_("source"), help_text=_("The client that sent it."))
+    source = _name(_("source"), help_text=_("The client that sent it."))
     deliveries = models.PositiveIntegerField(_("deliveries"), default=1)
     idempotency_key = models.BinaryField(_("idempotency key"), max_length=64)
     payload_digest = models.BinaryField(_("payload digest"), max_length=32)
@@ -164,7 +161,7 @@ class TaskStatusEvent(models.Model):
     class Meta:
         verbose_name = _("task status event")
         verbose_name_plural = _("task status events")
-        # "add" is what a token of a user needs (tasks.auth.permissions). Nobody changes or deletes by hand.
+        # "add" is what a token of a user needs (auth.permissions). Nobody changes or deletes by hand.
         default_permissions = ("add", "view")
         # Every unique key begins with task_id: a running task's entries stay together in the index, and
         # the table can be partitioned or sharded by it. On PostgreSQL (task_id, id) is the primary key.
@@ -191,11 +188,11 @@ class TaskStatusEvent(models.Model):
 class RejectedDelivery(models.Model):
     """A delivery of a known sender that was rejected, kept for a person to look at.
 
-    ``tasks.rejections`` writes it. It is kept for ``REJECTED_RETENTION``.
+    ``rejections`` writes it. It is kept for ``REJECTED_RETENTION``.
     """
 
     received_at = models.DateTimeField(_("received at"))
-    source = NameField(_("source"), help_text=_("The client that sent it."))
+    source = _name(_("source"), help_text=_("The client that sent it."))
     status = models.PositiveSmallIntegerField(_("answer"))
     errors = models.JSONField(_("errors"))
     #: Each ``field:type`` once, a space before and after it, for the filters to find.

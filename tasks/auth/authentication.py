@@ -20,7 +20,7 @@ class BearerTokenAuthentication(BaseAuthentication):
 
     It checks what django-oauth-toolkit's own class checks of a token (expiry, audience by RFC 8707,
     application usable) and that its user is active. Every token that is no good gets the same
-    answer, so that none can be told to exist. The scope is for ``tasks.auth.permissions`` to judge.
+    answer, so that none can be told to exist. The scope is for ``permissions`` to judge.
     """
 
     #: Whether a token may be recalled from a delivery before; who sets it has ``recalled`` confirmed.

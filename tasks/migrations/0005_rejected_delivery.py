@@ -2,8 +2,6 @@
 
 from django.db import migrations, models
 
-import tasks.models
-
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -23,7 +21,7 @@ class Migration(migrations.Migration):
                 ("received_at", models.DateTimeField(verbose_name="received at")),
                 (
                     "source",
-                    tasks.models.NameField(
+                    models.CharField(
                         help_text="The client that sent it.", max_length=255, verbose_name="source"
                     ),
                 ),

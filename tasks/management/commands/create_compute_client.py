@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from tasks.auth.clients import create_compute_client, issue_token
+from ...auth.clients import create_compute_client, issue_token
 
 
 class Command(BaseCommand):

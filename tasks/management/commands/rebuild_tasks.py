@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from tqdm import tqdm
 
-from tasks.ledger.rebuilding import rebuild_task
-from tasks.models import Task, TaskStatusEvent
+from ...ledger.rebuilding import rebuild_task
+from ...models import Task, TaskStatusEvent
 
 
 class Command(BaseCommand):

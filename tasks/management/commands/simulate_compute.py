@@ -15,9 +15,9 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from tqdm import tqdm
 
-from tasks.simulation.faults import Delivery, Fault, deliveries
-from tasks.simulation.sender import Sender, TokenRejectedError, table_of
-from tasks.simulation.stories import cluster_events
+from ...simulation.faults import Delivery, Fault, deliveries
+from ...simulation.sender import Sender, TokenRejectedError, table_of
+from ...simulation.stories import cluster_events
 
 _FAULT_HELP = {
     Fault.DUPLICATE: "deliver this share of the events twice",
