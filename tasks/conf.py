@@ -52,7 +52,9 @@ class AppSettings:
     #: Characters of every string but ``error_message``.
     max_string_length: int = COLUMN_LENGTH
     #: Dotted paths of DRF authentication classes, tried in order.
-    authentication_classes: tuple[str, ...] = (f"{__package__}.auth.authentication.BearerTokenAuthentication",)
+    authentication_classes: tuple[str, ...] = (
+        f"{__package__}.auth.authentication.BearerTokenAuthentication",
+    )
     #: Dotted paths of DRF permission classes, all of which must allow.
     permission_classes: tuple[str, ...] = (f"{__package__}.auth.permissions.MayPostEvents",)
     #: How long a delivery waits for a PostgreSQL that answers nothing, or None for as long as it takes.

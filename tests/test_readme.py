@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import django
 import pytest
 import requests
-from django.db import connection
 
 from tasks.signals import event_recorded
-from tests.factories import full_body, record
-from tests.servers import free_port, serving_command
+from tests.factories import record
+from tests.hosts.environments import (
+    database_extras,
+    deliver,
+    logged_in,
+    new_database,
+    new_project,
+    python_with,
+)
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -28,94 +28,59 @@ def section(title: str) -> str:
     return README.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
+def in_this_repository(example: str) -> str:
+    """Return a host's code with the app under the name that it has here."""
+    return example.replace("sartiq.tasks", "tasks")
+
+
 def code_blocks(text: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 
-def environment() -> dict[str, str]:
-    """Return a stranger's environment: nothing of this test run's."""
-    ours = ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "PYTHONPATH", "SECRET_KEY", "VIRTUAL_ENV")
-    theirs = {name: value for name, value in os.environ.items() if name not in ours}
-    return theirs | {"UV_SYSTEM_CERTS": "1"}
-
-
-def run(*command: str, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[str]:
-    """A new, empty database on the server of this run, as a line of settings."""
-    if connection.vendor == "sqlite":
-        settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{tmp_path}/db"}
-        yield f"DATABASES = {{'default': {settings!r}}}"
-        return
-    import psycopg
-
-    parameters = connection.get_connection_params()
-    where = {key: parameters[key] for key in ("host", "port", "user", "password") if parameters.get(key)}
-    name = f"plugged_in_{os.getpid()}"
-    with psycopg.connect(dbname="postgres", autocommit=True, **where) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        settings = {"ENGINE": "django.db.backends.postgresql", "NAME": name}
-        settings |= {key.upper(): str(value) for key, value in where.items()}
-        yield f"DATABASES = {{'default': {settings!r}}}"
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def test_plugging_the_wheel_into_a_new_project(tmp_path: Path, database: str) -> None:
-    uv = str(Path(sys.executable).with_name("uv"))
-    run(uv, "build", "--quiet", "--wheel", "--out-dir", str(tmp_path), cwd=ROOT)
-    (wheel,) = tmp_path.glob("sartiq_tasks-*.whl")
-    run(uv, "venv", "--quiet", "--python", sys.executable, "env", cwd=tmp_path)
-    python = str(tmp_path / "env" / "bin" / "python")
-    extra = "[postgresql]" if "postgresql" in database else ""
-    install = (f"{wheel}{extra}", f"django=={django.__version__}")
-    run(uv, "pip", "install", "--quiet", "--python", python, *install, cwd=tmp_path)
-    run(python, "-m", "django", "startproject", "backend", cwd=tmp_path)
-    backend = tmp_path / "backend"
-
+def test_plugging_the_wheel_into_a_new_project(tmp_path: Path) -> None:
     settings, urls = code_blocks(section("Plug it into your backend"))
-    assert len((settings + urls).splitlines()) <= 5
-    for module, lines in (("settings", f"{settings}\n{database}"), ("urls", urls)):
-        with (backend / "backend" / f"{module}.py").open("a") as file:
-            file.write(f"\n{lines}\n")
-    run(python, "-W", "error", "manage.py", "check", cwd=backend)
-    run(python, "manage.py", "migrate", cwd=backend)
-    run(python, "manage.py", "makemigrations", "--check", "--dry-run", cwd=backend)
-    made = json.loads(
-        run(python, "manage.py", "create_compute_client", "my-cluster", "--token", "--json", cwd=backend)
-    )
-    run(
-        python,
-        "manage.py",
-        "shell",
-        "-c",
-        "from django.contrib.auth.models import User; User.objects.create_superuser('ada', password='pass')",
-        cwd=backend,
-    )
-
-    url = f"http://127.0.0.1:{free_port()}"
-    address = url.removeprefix("http://")
-    command = (python, "manage.py", "runserver", "--noreload", address)
-    with serving_command(*command, cwd=backend, env=environment(), url=url):
-        headers = {"Authorization": f"Bearer {made['access_token']}"}
-        answer = requests.post(f"{url}/api/v1/tasks/webhook", json=full_body(), headers=headers, timeout=30)
-        assert (answer.status_code, answer.json()["duplicate"]) == (200, False)
-        assert requests.get(f"{url}/api/v1/openapi.json", timeout=30).json()["openapi"] == "3.1.0"
-
-        staff = requests.Session()
-        login = f"{url}/admin/login/"
-        staff.get(login, timeout=30)
-        form = {"username": "ada", "password": "pass", "csrfmiddlewaretoken": staff.cookies["csrftoken"]}
-        staff.post(login, form, timeout=30)
-        event_page = staff.get(
-            f"{url}/admin/sartiq_tasks/taskstatusevent/{answer.json()['id']}/change/", timeout=30
+    assert len((settings + urls).splitlines()) <= 6
+    with new_database(tmp_path) as database:
+        host = new_project(tmp_path, python_with(extras=database_extras()), database=database)
+        host.write("backend/settings.py", settings, append=True)
+        host.write("backend/urls.py", urls, append=True)
+        assert "no issues" in host.manage("check", options=("-W", "error"))
+        host.manage("migrate")
+        host.manage("makemigrations", "--check", "--dry-run")
+        client = host.create_client()
+        host.create_superuser()
+        with host.serving() as url:
+            answer = deliver(url, client["access_token"])
+            assert (answer.status_code, answer.json()["duplicate"]) == (200, False)
+            assert requests.get(f"{url}/api/v1/openapi.json", timeout=60).json()["openapi"] == "3.1.0"
+            event = f"{url}/admin/sartiq_tasks/taskstatusevent/{answer.json()['id']}/change/"
+            staff = logged_in(url)
+            page = staff.get(event, timeout=60)
+            assert (page.status_code, "out of memory" in page.text) == (200, True)
+            assert "task-1" in staff.get(f"{url}/admin/sartiq_tasks/task/", timeout=60).text
+        # The token is in the ledger's database as its checksum alone.
+        stored = host.shell(
+            "from oauth2_provider.models import AccessToken; print(repr(AccessToken.objects.get().token))"
         )
-        assert (event_page.status_code, "out of memory" in event_page.text) == (200, True)
-        assert "task-1" in staff.get(f"{url}/admin/sartiq_tasks/task/", timeout=30).text
+        assert stored.strip() == "''"
+
+
+@pytest.mark.parametrize(
+    "installed",
+    [
+        "INSTALLED_APPS = tuple(INSTALLED_APPS)",
+        "INSTALLED_APPS = [*INSTALLED_APPS, 'rest_framework', 'drf_spectacular']",
+        "INSTALLED_APPS = ('oauth2_provider', *INSTALLED_APPS, 'rest_framework')",
+    ],
+)
+def test_the_settings_fit_whatever_is_installed_already(installed: str) -> None:
+    settings, _ = code_blocks(section("Plug it into your backend"))
+    namespace = {"INSTALLED_APPS": ["django.contrib.auth", "shop"]}
+    exec(f"{installed}\n{settings}", namespace)
+
+    apps = namespace["INSTALLED_APPS"]
+    assert len(apps) == len(set(apps))
+    assert {"shop", "rest_framework", "sartiq.tasks"} < set(apps)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -123,7 +88,7 @@ def test_reacting_to_an_event(capsys: pytest.CaptureFixture[str]) -> None:
 
     (example,) = code_blocks(section("React to events"))
     namespace: dict[str, object] = {}
-    exec(example, namespace)
+    exec(in_this_repository(example), namespace)
     try:
         record(status="failed", error_message="out of memory")
         record(status="failed", error_message="out of memory")

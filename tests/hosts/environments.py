@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import django
+import requests
 from django.db import connection
 from filelock import FileLock
 
 from tests.databases import place
+from tests.factories import full_body
 from tests.servers import free_port, serving_command
 
 ROOT = Path(__file__).parent.parent.parent
 UV = str(Path(sys.executable).with_name("uv"))
+PASSWORD = "a password for tests"
 #: What decides on the behaviour of this test run, and has no business in a stranger's environment.
 OURS = (
     "ALLOWED_HOSTS", "DATABASE_URL", "DEBUG", "DJANGO_SETTINGS_MODULE", "HTTPS", "PYTHONPATH", "SECRET_KEY",
@@ -119,6 +122,13 @@ class Host:
         made: dict[str, str] = json.loads(self.manage("create_compute_client", name, "--json"))
         return made
 
+    def create_superuser(self) -> None:
+        """Create the superuser whom ``logged_in`` logs in."""
+        self.manage(
+            "createsuperuser", "--no-input", "--username", "ada", "--email", "ada@example.org",
+            DJANGO_SUPERUSER_PASSWORD=PASSWORD,
+        )  # fmt: skip
+
     @contextmanager
     def serving(self, *command: str, log: Path | None = None) -> Iterator[str]:
         """Serve it until the end of the block and yield its URL; ``{port}`` in a command is the port."""
@@ -131,6 +141,24 @@ class Host:
         )
         with started:
             yield url
+
+
+def deliver(url: str, token: str, **changes: Any) -> requests.Response:
+    """Post an event, changed by ``changes``, to the host at ``url``."""
+    headers = {"Authorization": f"Bearer {token}"}
+    webhook = f"{url}/api/v1/tasks/webhook"
+    return requests.post(webhook, json=full_body() | changes, headers=headers, timeout=60)
+
+
+def logged_in(url: str) -> requests.Session:
+    """Return a session of the superuser in the admin of the host at ``url``."""
+    staff = requests.Session()
+    login = f"{url}/admin/login/"
+    staff.get(login, timeout=60)
+    form = {"username": "ada", "password": PASSWORD, "csrfmiddlewaretoken": staff.cookies["csrftoken"]}
+    answer = staff.post(login, form, params={"next": "/admin/"}, headers={"Referer": login}, timeout=60)
+    assert answer.url == f"{url}/admin/", answer.text
+    return staff
 
 
 def new_project(directory: Path, python: str, *, database: dict[str, Any] | None = None) -> Host:
