@@ -14,7 +14,36 @@ from django.test import Client
 from tests import factories
 from tests.servers import private_postgresql, temporary_directory
 
+#: What starts servers, browsers or other programs, or waits: left out by ``-m "not slow"``.
+SLOW = (
+    "tests/browser/",
+    "tests/hostile/",
+    "tests/auth/test_known_tokens.py::test_a_token_that_is_revoked_is_rejected_by_every_worker_at_once",
+    "tests/commands/test_simulate_compute.py",
+    "tests/database/test_live_connection.py",
+    "tests/ledger/test_pruning.py::test_while_8_writers_post",
+    "tests/ops/test_metrics.py::test_any_process_answers_for_all",
+    "tests/test_coming_from_fastapi.py",
+    "tests/test_databases.py",
+    "tests/test_deploy.py",
+    "tests/test_fuzz.py",
+    "tests/test_how_to_backup.py",
+    "tests/test_kills.py",
+    "tests/test_monitoring.py",
+    "tests/test_readme.py",
+    "tests/test_run.py",
+    "tests/test_serve.py",
+    "tests/test_settings.py",
+    "tests/test_views.py::test_32_identical_posts_at_once",
+)
 WEBHOOK = "/api/v1/tasks/webhook"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

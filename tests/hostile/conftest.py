@@ -22,7 +22,7 @@ from tests.servers import (
     ROOT,
     Server,
     free_port,
-    manage,
+    manage_each,
     private_postgresql,
     serving,
     stop,
@@ -123,10 +123,14 @@ def app() -> Iterator[App]:
 
 
 def _served(url: str, log: Path, changes: dict[str, str]) -> Any:
-    manage("collectstatic", "--no-input", "--verbosity", "0", database_url=url, **changes)
-    manage("migrate", "--verbosity", "0", database_url=url, **changes)
     given = {f"DJANGO_SUPERUSER_{name.upper()}": value for name, value in ADMIN.items()}
-    manage("createsuperuser", "--no-input", "--email", "a@example.org", database_url=url, **(given | changes))
+    manage_each(
+        "collectstatic --no-input --verbosity 0",
+        "migrate --verbosity 0",
+        "createsuperuser --no-input --email a@example.org",
+        database_url=url,
+        **(given | changes),
+    )
     return serving(url, log=log, migrate=False, **changes)
 
 
