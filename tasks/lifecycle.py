@@ -2,10 +2,11 @@
 
 A task's state is a set of *registers*: groups of columns that change together, such as the status
 or the origin. An event claims the registers it has something to say on, each under an *order key*;
-of two claims on a register the one with the greater key stands. Taking the greater is commutative,
-associative and idempotent, so the state is the same in whatever order, how often and how
-concurrently the events arrive (a map of last-writer-wins registers). ``ledger.upsert`` has the
-database do the same merge in one upsert; ``docs/ordering.md`` explains the rule.
+of two claims on a register the one with the greater key stands. Beside them stand plain times: the
+earliest and the latest of a kind. Taking the greater or the lesser is commutative, associative and
+idempotent, so the state is the same in whatever order, how often and how concurrently the events
+arrive (a map of last-writer-wins registers). ``ledger.upsert`` has the database do the same merge in
+one upsert; ``docs/ordering.md`` explains the rule.
 """
 
 from __future__ import annotations
@@ -18,33 +19,51 @@ from enum import StrEnum
 from functools import reduce
 from typing import Any
 
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
 from .conf import AppSettings, normalise
 
 #: The columns of one task's row, by name.
 State = dict[str, Any]
 
 
-class Meaning(StrEnum):
-    """What a status says about a task, whatever word the sender has for it."""
+class Phase(StrEnum):
+    """The part of its life that a task is in."""
 
     QUEUED = "queued"
     RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    OTHER = "other"
+    ENDED = "ended"
+
+
+class Meaning(TextChoices):
+    """What a status says about a task, whatever word the sender has for it."""
+
+    QUEUED = "queued", _("Queued")
+    RUNNING = "running", _("Running")
+    SUCCEEDED = "succeeded", _("Succeeded")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+    OTHER = "other", _("Other")
 
     @property
     def is_terminal(self) -> bool:
         """Whether a task with such a status has ended."""
         return self in TERMINAL
 
+    @property
+    def phase(self) -> Phase | None:
+        """The phase of a task with such a status; None if the status does not tell."""
+        if self.is_terminal:
+            return Phase.ENDED
+        return None if self is Meaning.OTHER else Phase(self.value)
+
 
 TERMINAL = frozenset({Meaning.SUCCEEDED, Meaning.FAILED, Meaning.CANCELLED})
 
 #: The columns of each register, by the column that holds the order key of the claim that stands.
 REGISTERS: Mapping[str, tuple[str, ...]] = {
-    "first_order": ("first_event_id", "first_event_at"),
+    "first_order": ("first_event_id",),
     "last_order": ("last_event_id", "last_event_at", "event_type", "task_type", "progress"),
     "status_order": ("status", "meaning", "status_at"),
     "error_order": ("error_message", "error_category"),
@@ -55,6 +74,9 @@ REGISTERS: Mapping[str, tuple[str, ...]] = {
 }
 #: An event that has nothing to say on a register claims it under this key, lower than any other.
 NO_CLAIM = b""
+#: Of these columns the earliest time stands, and of those the latest; null says nothing.
+EARLIEST = ("first_event_at", *(f"first_{phase}_at" for phase in Phase))
+LATEST = ("last_received_at", *(f"last_{phase}_at" for phase in Phase))
 
 _YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
 _INVERTED = bytes(range(255, -1, -1))
@@ -83,20 +105,18 @@ def event_time(timestamp: datetime | None, received_at: datetime, tolerance: tim
 def order_key(event: Mapping[str, Any], *, received_at: datetime, tie: bytes, settings: AppSettings) -> bytes:
     """Return the place of ``event`` in the total order on a task's events, as bytes that sort.
 
-    Events with a timestamp come after all without one, and follow each other by that timestamp;
-    those without one by whether their status is terminal, then by the time of receipt. ``tie``
-    tells apart what is equal in all that.
+    Events that have a timestamp or a terminal status come after all that have neither, so that a late
+    ``running`` without a timestamp undoes no ending. Then the time decides, and ``tie`` at last.
     """
     meaning = meaning_of(event["status"], settings)
-    has_timestamp = event["timestamp"] is not None
-    kind = 2 if has_timestamp else int(meaning.is_terminal)
     at = event_time(event["timestamp"], received_at, settings.clock_tolerance)
     return struct.pack(
-        ">BQBH8s",
-        kind,
+        ">?QBd8s",
+        event["timestamp"] is not None or meaning.is_terminal,
         (at - _YEAR_ONE) // timedelta(microseconds=1),
         _RANK.get(meaning, _TERMINAL_RANK),
-        int(event["progress"] * 100),
+        # The bytes of floats sort as the floats do, if none is negative: -0.0 becomes 0.0.
+        event["progress"] + 0.0,
         tie,
     )
 
@@ -114,6 +134,7 @@ def state_of(
     # A task that runs again, or has succeeded, no longer has the error or the end it had before.
     ends_error = has_status and meaning not in (Meaning.FAILED, Meaning.CANCELLED)
     ends_completion = has_status and not meaning.is_terminal
+    of_phases = {phase: at if phase is meaning.phase else None for phase in Phase}
     return {
         # The first event is the earliest in time, whether or not it has a timestamp.
         "first_order": key[1:].translate(_INVERTED),
@@ -142,6 +163,8 @@ def state_of(
         "origin_instance": event["origin_instance"],
         "origin_zone": event["origin_zone"],
         "origin_version": event["origin_version"],
+        **{f"first_{phase}_at": time for phase, time in of_phases.items()},
+        **{f"last_{phase}_at": time for phase, time in of_phases.items()},
         "last_received_at": received_at,
         "event_count": 1,
     }
@@ -157,7 +180,10 @@ def merge(one: State, other: State) -> State:
         if other[order] > one[order]:
             merged[order] = other[order]
             merged.update((column, other[column]) for column in columns)
-    merged["last_received_at"] = max(one["last_received_at"], other["last_received_at"])
+    for columns, extreme in ((EARLIEST, min), (LATEST, max)):
+        for column in columns:
+            known = [time for time in (one[column], other[column]) if time is not None]
+            merged[column] = extreme(known, default=None)
     merged["event_count"] = one["event_count"] + other["event_count"]
     return merged
 

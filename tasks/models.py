@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from .conf import COLUMN_LENGTH
-from .lifecycle import NO_CLAIM, Meaning
+from .lifecycle import NO_CLAIM, Meaning, Phase
 from .querysets import TaskQuerySet, TaskStatusEventQuerySet
 
 
@@ -45,8 +45,9 @@ class Task(models.Model):
     task_id = _name(_("task id"), primary_key=True)
 
     status = _name(_("status"), null=True)
-    meaning = models.CharField(_("meaning"), max_length=9, choices=[(m.value, m.value) for m in Meaning])
-    status_at = models.DateTimeField(_("status since"), null=True)
+    meaning = models.CharField(_("meaning"), max_length=9, choices=Meaning.choices)
+    #: The time of the event that the status was taken from: not since when it has been so.
+    status_at = models.DateTimeField(_("status last reported"), null=True)
     #: The status before the event that was recorded last: what makes "the status changed" exact.
     previous_status = _name(_("previous status"), null=True, editable=False)
     progress = models.FloatField(_("progress"))
@@ -66,6 +67,13 @@ class Task(models.Model):
     last_event = _event_of_task(_("last event"))
     last_event_at = models.DateTimeField(_("last event at"))
     last_received_at = models.DateTimeField(_("last heard of"))
+    # The earliest and the latest event whose status says so; a phase that a task returns to lies between.
+    first_queued_at = models.DateTimeField(_("first queued"), null=True)
+    last_queued_at = models.DateTimeField(_("last queued"), null=True)
+    first_running_at = models.DateTimeField(_("first running"), null=True)
+    last_running_at = models.DateTimeField(_("last running"), null=True)
+    first_ended_at = models.DateTimeField(_("first ended"), null=True)
+    last_ended_at = models.DateTimeField(_("last ended"), null=True)
     event_count = models.PositiveBigIntegerField(_("events"))
 
     #: When events of it were pruned last: from then on the ledger does not tell all of its history.
@@ -108,12 +116,71 @@ class Task(models.Model):
     def __str__(self) -> str:
         return str(self.task_id)
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether it has succeeded, failed or was cancelled."""
+        return Meaning(self.meaning).is_terminal
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether its status means that it succeeded."""
+        return self.meaning == Meaning.SUCCEEDED
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its status means that it failed."""
+        return self.meaning == Meaning.FAILED
+
+    @property
+    def phase(self) -> Phase | None:
+        """Whether it is queued, running or ended; None if its status has no known meaning."""
+        return Meaning(self.meaning).phase
+
+    @property
+    def phase_since(self) -> datetime | None:
+        """When it entered the phase that it is in, by the times of its events.
+
+        None if the row cannot tell: the status has no known meaning, or an event says another phase
+        after the first one that says this (a retry). Then it is some time after ``phase_after``.
+        """
+        if self.phase is None:
+            return None
+        order = list(Phase).index  # of two phases at the same time the later one is the present one
+        start: datetime | None = getattr(self, f"first_{self.phase}_at")
+        has_returned = start is not None and any(
+            (at, order(phase)) > (start, order(self.phase)) for phase, at in self._last_in_others()
+        )
+        return None if has_returned else start
+
+    @property
+    def phase_after(self) -> datetime | None:
+        """The time of the latest event that says another phase than it is in; None if there is none."""
+        return max((at for _phase, at in self._last_in_others()), default=None)
+
+    @property
+    def waited(self) -> timedelta | None:
+        """How long it was queued before it first ran; None if it was not, or has not run."""
+        return _between(self.first_queued_at, self.first_running_at)
+
+    @property
+    def first_run(self) -> timedelta | None:
+        """How long it ran before it first ended; None if it did not, or has not ended."""
+        return _between(self.first_running_at, self.first_ended_at)
+
+    def _last_in_others(self) -> list[tuple[Phase, datetime]]:
+        times = [(phase, getattr(self, f"last_{phase}_at")) for phase in Phase if phase is not self.phase]
+        return [(phase, at) for phase, at in times if at is not None]
+
     def duration(self, now: datetime) -> timedelta:
-        """Return how long the task took, or has taken until ``now`` where it has not ended."""
+        """Return how long the task took, or has taken until ``now`` if it has not ended."""
         start = self.started_at or self.first_event_at
-        if not Meaning(self.meaning).is_terminal:
+        if not self.is_ended:
             return now - start
-        return (self.completed_at or self.status_at or self.last_event_at) - start
+        return (self.completed_at or self.phase_since or self.status_at or self.last_event_at) - start
+
+
+def _between(start: datetime | None, end: datetime | None) -> timedelta | None:
+    return end - start if start and end and end >= start else None
 
 
 class TaskStatusEvent(models.Model):

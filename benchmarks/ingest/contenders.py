@@ -314,6 +314,8 @@ def _for_pgbench(statement: dict[str, Any]) -> str:
         "first_event_at",
         "last_event_at",
         "status_at",
+        "first_running_at",
+        "last_running_at",
     ):
         values[name] = now
     given = [*statement["event"], *statement["task"]]
@@ -328,7 +330,10 @@ def _for_pgbench(statement: dict[str, Any]) -> str:
     return f"\\set task random(1, {load.TASKS})\n\\set key random(1, 9000000000000000000)\n{sql};\n"
 
 
-NULLS = ("error_message", "error_category", "completed_at", "started_at")
+NULLS = (
+    "error_message", "error_category", "completed_at", "started_at",
+    "first_queued_at", "last_queued_at", "first_ended_at", "last_ended_at",
+)  # fmt: skip
 
 
 def _manage(*words: str) -> list[str]:

@@ -13,7 +13,7 @@ from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from django.utils.translation import get_language, gettext_lazy
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from ..conf import app_settings
@@ -22,7 +22,7 @@ from ..lifecycle import Meaning, meaning_of
 #: What stands for nothing.
 EMPTY = "—"
 
-#: A symbol for each meaning, so that a badge is read without its colour; and its name.
+#: A symbol for each meaning, so that a badge is read without its colour.
 SYMBOLS = {
     Meaning.QUEUED: "◷",
     Meaning.RUNNING: "▶",
@@ -30,14 +30,6 @@ SYMBOLS = {
     Meaning.FAILED: "✖",
     Meaning.CANCELLED: "⊘",
     Meaning.OTHER: "?",
-}
-NAMES = {
-    Meaning.QUEUED: gettext_lazy("Queued"),
-    Meaning.RUNNING: gettext_lazy("Running"),
-    Meaning.SUCCEEDED: gettext_lazy("Succeeded"),
-    Meaning.FAILED: gettext_lazy("Failed"),
-    Meaning.CANCELLED: gettext_lazy("Cancelled"),
-    Meaning.OTHER: gettext_lazy("Other"),
 }
 
 
@@ -55,7 +47,7 @@ def _badge(status: str | None, meaning: Meaning, language: str | None) -> SafeSt
     return format_html(
         '<span class="st-badge st-{}" title="{}"><span aria-hidden="true">{}</span> {}</span>',
         meaning.value,
-        NAMES[meaning],
+        meaning.label,
         SYMBOLS[meaning],
         _("no status") if status is None else shown(status),
     )

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import app_settings
 from ..lifecycle import Meaning
 from ..querysets import known_values
-from .display import NAMES, duration, shown
+from .display import duration, shown
 
 
 class MeaningFilter(admin.SimpleListFilter):
@@ -26,7 +26,7 @@ class MeaningFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Return the meanings there are."""
-        return [(meaning.value, NAMES[meaning]) for meaning in Meaning]
+        return [(meaning.value, meaning.label) for meaning in Meaning]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Return the tasks of the meaning; of a word that is none, no task."""

@@ -121,7 +121,7 @@ class TaskAdmin(RecordAdmin):
             }  # fmt: skip
 
         shown = [
-            count(meaning.value, display.NAMES[meaning], display.SYMBOLS[meaning], f"meaning={meaning.value}")
+            count(meaning.value, meaning.label, display.SYMBOLS[meaning], f"meaning={meaning.value}")
             for meaning in Meaning
         ]
         return [*shown, count("silent", _("Silent"), "‖", "silent=1")]
@@ -177,7 +177,7 @@ class TaskAdmin(RecordAdmin):
             (_("Duration"), display.duration(task.duration(now))),
             (_("Started"), display.time_tag(task.started_at)),
             (_("Completed"), display.time_tag(task.completed_at)),
-            (_("Status since"), display.time_tag(task.status_at)),
+            (_("Status last reported"), display.time_tag(task.status_at)),
             (_("First event"), display.time_tag(task.first_event_at)),
             (_("Last event"), display.time_tag(task.last_event_at)),
             (_("Last heard of"), display.ago(task.last_received_at)),

@@ -43,15 +43,15 @@ def test_a_badge_has_the_class_of_the_meaning_and_the_senders_word(
 
 
 def test_a_badge_is_in_the_language_of_who_reads_it(monkeypatch: Any) -> None:
-    monkeypatch.setitem(display.NAMES, Meaning.RUNNING, lazy(translation.get_language, str)())
+    monkeypatch.setattr(Meaning.RUNNING, "_label_", lazy(translation.get_language, str)())
 
     for language in ("de", "fr", "de"):
         with translation.override(language):
             assert f'title="{language}"' in display.badge("in two languages", Meaning.RUNNING)
 
 
-def test_every_meaning_has_a_symbol_and_a_name() -> None:
-    assert set(display.SYMBOLS) == set(display.NAMES) == set(Meaning)
+def test_every_meaning_has_a_symbol_of_its_own() -> None:
+    assert set(display.SYMBOLS) == set(Meaning)
     assert len(set(display.SYMBOLS.values())) == len(Meaning)
 
 

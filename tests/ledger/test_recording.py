@@ -150,6 +150,12 @@ def test_the_state_is_written_with_the_event() -> None:
         "last_event_id": recorded.event_id,
         "last_event_at": timestamp,
         "last_received_at": NOON,
+        "first_queued_at": None,
+        "last_queued_at": None,
+        "first_running_at": timestamp,
+        "last_running_at": timestamp,
+        "first_ended_at": None,
+        "last_ended_at": None,
         "event_count": 1,
         "pruned_at": None,
     }
@@ -334,7 +340,7 @@ DELIVERIES = st.lists(
                 [None, *((NOON + minutes(minute)).isoformat() for minute in (-1, 0, 1, 2, 600))]
             ),
             "status": st.sampled_from([None, "pending", "RUNNING", "completed", "failed", "unheard-of"]),
-            "progress": st.integers(0, 3),
+            "progress": st.sampled_from([0, 1, 1.001, 2]),
             "event_type": st.sampled_from(["a", "b"]),
             "entity_id": st.sampled_from([None, "e", "f"]),
             "origin_zone": st.sampled_from([None, "eu", "us"]),
