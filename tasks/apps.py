@@ -14,4 +14,4 @@ class TasksConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks and the OpenAPI extensions."""
-        from . import checks, openapi  # noqa: F401 (imported for their registrations)
+        from . import checks, host_checks, openapi  # noqa: F401 (imported for their registrations)

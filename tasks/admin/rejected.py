@@ -118,7 +118,3 @@ class RejectedDeliveryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-ar
                 still_rejected,
             )
             self.message_user(request, text % still_rejected, messages.WARNING)
-
-
-# The count of the last day. A backend with an index page of its own can load the tag there.
-admin.site.index_template = admin.site.index_template or "admin/sartiq_tasks/index.html"

@@ -38,6 +38,14 @@ def create_compute_client(name: str) -> tuple[Any, str]:
     return client, secret
 
 
+def compute_client(name: str) -> Any:
+    """Return the client that ``create_compute_client`` made; raise ``LookupError`` if there is none."""
+    clients = get_application_model().objects.filter(name=name, authorization_grant_type="client-credentials")
+    if client := clients.order_by("pk").first():
+        return client
+    raise LookupError(f"There is no client named {name!r}.")
+
+
 def issue_token(client: Any) -> str:
     """Return a new access token of ``client`` with the webhook's scope, valid as long as any other."""
     token = generate_token()

@@ -113,3 +113,9 @@ def test_without_a_seed_each_run_has_tasks_of_its_own(live_server: Any) -> None:
         )
 
     assert Task.objects.count() == 4
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.management.commands.simulate_compute.requests", None)
+    with pytest.raises(CommandError, match=r"pip install 'sartiq-tasks\[simulator\]'"):
+        simulate("http://127.0.0.1:1", (type("Client", (), {"client_id": "a"}), "b"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.hosts.environments import (
     ROOT,
@@ -59,18 +62,21 @@ class Task(models.Model):
 """
 
 
-@pytest.fixture
-def host(tmp_path: Path, host_database: dict[str, Any]) -> Host:
-    host = new_project(tmp_path, python_with(extras=database_extras()), database=host_database)
+def plugged_in(directory: Path, database: dict[str, Any], *requirements: str) -> Host:
+    host = new_project(directory, python_with(*requirements, extras=database_extras()), database=database)
     apps = "'rest_framework', 'oauth2_provider', 'drf_spectacular', 'drf_spectacular_sidecar', 'sartiq.tasks'"
     host.write("backend/settings.py", f"\nINSTALLED_APPS += [{apps}]\n", append=True)
     scopes = {"SCOPES": {"tasks:webhook": "Post"}, "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True}
     host.write("backend/settings.py", f"\nOAUTH2_PROVIDER = {scopes!r}\n", append=True)
-    urls = (
-        "\nfrom django.urls import include\nurlpatterns += [path('api/v1/', include('sartiq.tasks.urls'))]\n"
-    )
+    urls = "\nfrom django.urls import include\n"
+    urls += "urlpatterns = [path('api/v1/', include('sartiq.tasks.urls')), *urlpatterns]\n"
     host.write("backend/urls.py", urls, append=True)
     return host
+
+
+@pytest.fixture
+def host(tmp_path: Path, host_database: dict[str, Any]) -> Host:
+    return plugged_in(tmp_path, host_database)
 
 
 def with_own_app(host: Host) -> None:
@@ -135,3 +141,44 @@ def test_the_source_distribution_makes_the_same_wheel(tmp_path: Path) -> None:
     (again,) = tmp_path.glob("*.whl")
 
     assert again.read_bytes() == wheel().read_bytes()
+
+
+def test_what_it_brings_along_is_what_a_receiver_needs(host: Host) -> None:
+    host.manage("migrate")
+
+    assert host.manage("rebuild_tasks") == "0 tasks, 0 differed and were mended.\n"
+    assert "0 events deleted" in host.manage("prune_task_events", "--older-than", "1d")
+    host.shell("from importlib.util import find_spec; assert not find_spec('tqdm')")
+
+
+SITE = """
+from django.contrib import admin
+from django.contrib.admin.sites import AdminSite
+registers = dict.fromkeys(("_registry", "_actions", "_global_actions"))
+print(vars(AdminSite()) | registers == vars(admin.site) | registers)
+"""
+
+
+def test_the_admin_site_of_the_host_is_as_it_was(host: Host) -> None:
+    assert host.shell(SITE) == "True\n"
+
+
+@pytest.mark.parametrize("name", ["oldest", "newest"])
+def test_the_oldest_and_newest_versions_that_it_asks_for(
+    tmp_path: Path, host_database: dict[str, Any], name: str
+) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    bounds = [re.match(r"([\w\[\]-]+)>=([\d.]+),<", line).groups() for line in declared]  # type: ignore[union-attr]
+    oldest = [f"{package}=={version}" for package, version in bounds]
+    newest = [package for package, _ in bounds if package != "django"]
+    requirements = oldest if name == "oldest" else newest
+    host = plugged_in(tmp_path, host_database, *requirements)
+
+    assert "no issues" in host.manage("check", options=("-W", "error"))
+    host.manage("migrate")
+    client = host.create_client()
+    with host.serving() as url:
+        answer = deliver(url, client["access_token"])
+        assert (answer.status_code, answer.json()["duplicate"]) == (200, False)
+        assert requests.get(f"{url}/api/v1/openapi.json", timeout=60).json()["openapi"] == "3.1.0"
+        assert requests.get(f"{url}/api/v1/docs", timeout=60).status_code == 200

@@ -9,7 +9,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
-from tqdm import tqdm
 
 from ...conf import app_settings
 from ...ledger.pruning import (
@@ -20,6 +19,7 @@ from ...ledger.pruning import (
     prune_rejections,
     prune_tasks,
 )
+from ..progress import progress
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
@@ -81,8 +81,8 @@ class Command(BaseCommand):
 
     def _count(self, steps: Iterator[int], total: int, unit: str) -> int:
         deleted = 0
-        with tqdm(total=total, unit=unit, disable=None, file=self.stderr) as bar:
+        with progress(self.stderr, total=total, unit=unit) as done:
             for number in steps:
                 deleted += number
-                bar.update(number)
+                done(number)
         return deleted

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from tqdm import tqdm
 
 from ...ledger.rebuilding import rebuild_task
 from ...models import Task, TaskStatusEvent
+from ..progress import progress
 
 
 class Command(BaseCommand):
@@ -32,11 +32,13 @@ class Command(BaseCommand):
         )
         total = len(task_id) if task_id else Task.objects.count()
         differed = seen = 0
-        for one in tqdm(task_ids, total=total, unit="task", disable=None, file=self.stderr):
-            seen += 1
-            if differences := rebuild_task(one, dry_run=dry_run):
-                differed += 1
-                self.stdout.write(f"{one}: {_told(differences)}")
+        with progress(self.stderr, total=total, unit="task") as done:
+            for one in task_ids:
+                seen += 1
+                if differences := rebuild_task(one, dry_run=dry_run):
+                    differed += 1
+                    self.stdout.write(f"{one}: {_told(differences)}")
+                done(1)
         verb = "differ" if dry_run else "differed and were mended"
         self.stdout.write(f"{seen} tasks, {differed} {verb}.")
 

@@ -9,15 +9,20 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-import requests
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from tqdm import tqdm
 
 from ...simulation.faults import Delivery, Fault, deliveries
-from ...simulation.sender import Sender, TokenRejectedError, table_of
 from ...simulation.stories import cluster_events
+from ..progress import progress
+
+try:
+    import requests
+
+    from ...simulation.sender import Sender, TokenRejectedError, table_of
+except ModuleNotFoundError:
+    requests = None  # type: ignore[assignment]
 
 _FAULT_HELP = {
     Fault.DUPLICATE: "deliver this share of the events twice",
@@ -68,6 +73,8 @@ class Command(BaseCommand):
 
     def handle(self, *, tasks: int, rate: float, hours: float, seed: int | None, **options: Any) -> None:
         """Make up the events, post them, and report."""
+        if requests is None:
+            raise CommandError("simulate_compute needs an extra: pip install 'sartiq-tasks[simulator]'")
         seed = secrets.randbelow(1_000_000) if seed is None else seed
         random = Random(seed)  # noqa: S311 (a story, no secret)
         until = options["until"] or timezone.now()
@@ -104,10 +111,12 @@ class Command(BaseCommand):
         outcomes: Counter[tuple[str, str]] = Counter()
         retries = unexpected = 0
         results = sender.post_all(sent, rate=rate)
-        for outcome in tqdm(results, total=len(sent), unit="event", disable=None, file=self.stderr):
-            outcomes[outcome.delivery.fault or "event", outcome.answer] += 1
-            retries += outcome.attempts - 1
-            unexpected += not outcome.is_expected
+        with progress(self.stderr, total=len(sent), unit="event") as done:
+            for outcome in results:
+                outcomes[outcome.delivery.fault or "event", outcome.answer] += 1
+                retries += outcome.attempts - 1
+                unexpected += not outcome.is_expected
+                done(1)
         return outcomes, retries, unexpected
 
 

@@ -1,0 +1,112 @@
+"""System checks of the host: its database, its URLs, and how django-oauth-toolkit stores tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.db import connections, router
+from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
+from oauth2_provider.settings import oauth2_settings
+
+from .models import TaskStatusEvent
+from .views import TaskWebhookView
+
+#: What the statement that records an event is written for.
+_DATABASES = ("postgresql", "sqlite")
+
+
+@checks.register("sartiq_tasks")
+def check_database(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Check the kind of the ledger's database, which takes no connection, on a plain ``check``."""
+    return [] if databases else _check_vendor()
+
+
+@checks.register(checks.Tags.database)
+def check_migrated_database(
+    databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Check it on ``migrate`` and on ``check --database``, which ask for other tags."""
+    is_asked = databases and router.db_for_write(TaskStatusEvent) in databases
+    return _check_vendor() if is_asked else []
+
+
+def _check_vendor() -> list[checks.CheckMessage]:
+    alias = router.db_for_write(TaskStatusEvent)
+    vendor, name = connections[alias].vendor, connections[alias].display_name
+    if vendor in _DATABASES:
+        return []
+    return [
+        checks.Error(
+            f"Events cannot be recorded in {name} (the database {alias!r}): every delivery would be "
+            "answered 503.",
+            hint="Use PostgreSQL or SQLite, or route the app sartiq_tasks to such a database.",
+            id="sartiq_tasks.E040",
+        )
+    ]
+
+
+@checks.register("sartiq_tasks")
+def check_token_storage(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that a token which is read from the database cannot be used."""
+    if oauth2_settings.COMPLIANT_BCP_RFC9700_TOKEN_STORAGE:
+        return []
+    return [
+        checks.Warning(
+            "django-oauth-toolkit stores access tokens in clear: whoever reads the database can post.",
+            hint='Set OAUTH2_PROVIDER["COMPLIANT_BCP_RFC9700_TOKEN_STORAGE"] = True. Tokens issued before '
+            "stay valid.",
+            id="sartiq_tasks.W040",
+        )
+    ]
+
+
+@checks.register("sartiq_tasks")
+def check_urls(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that deliveries and requests for a token reach the app, and are not redirected."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    try:
+        paths = [_path_of("webhook"), _path_of("access-token")]
+    except NoReverseMatch:  # included under a namespace, with arguments, or not at all
+        return []
+    messages: list[checks.CheckMessage] = []
+    view = resolve(f"/{paths[0]}").func
+    if not issubclass(getattr(view, "cls", object), TaskWebhookView):
+        messages.append(
+            checks.Warning(
+                f"Deliveries to /{paths[0]} do not reach the app: a URL pattern before it matches, too.",
+                hint='Put path(..., include("sartiq.tasks.urls")) before that pattern in urlpatterns.',
+                id="sartiq_tasks.W041",
+            )
+        )
+    if setting := _redirecting_setting(paths):
+        exempt = ", ".join(f'r"^{re.escape(path)}/?$"' for path in paths)
+        messages.append(
+            checks.Warning(
+                f"{setting} answers a delivery with a redirect, on which most senders lose the body.",
+                hint=f"Set SECURE_REDIRECT_EXEMPT = [{exempt}]."
+                if setting == "SECURE_SSL_REDIRECT"
+                else "Let senders use the www host.",
+                id="sartiq_tasks.W042",
+            )
+        )
+    return messages
+
+
+def _path_of(name: str) -> str:
+    return reverse(f"sartiq_tasks:{name}").removeprefix(get_script_prefix())
+
+
+def _redirecting_setting(paths: Sequence[str]) -> str | None:
+    middleware = list(settings.MIDDLEWARE)
+    if settings.SECURE_SSL_REDIRECT and "django.middleware.security.SecurityMiddleware" in middleware:
+        exempt = settings.SECURE_REDIRECT_EXEMPT
+        if not all(any(re.search(pattern, path) for pattern in exempt) for path in paths):
+            return "SECURE_SSL_REDIRECT"
+    if settings.PREPEND_WWW and "django.middleware.common.CommonMiddleware" in middleware:
+        return "PREPEND_WWW"
+    return None

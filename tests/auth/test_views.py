@@ -1,0 +1,58 @@
+"""The password form is a part of the contract, whatever else uses django-oauth-toolkit in the process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from oauth2_provider.oauth2_validators import OAuth2Validator
+from oauth2_provider.views import TokenView
+
+FORM = {"username": "ada", "password": "pass"}
+PASSWORD_GRANT = "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT"
+
+pytestmark = pytest.mark.django_db
+
+
+class HostsValidator(OAuth2Validator):
+    """Lets one of the host's users in, and nobody else."""
+
+    def validate_user(self, username: str, *args: Any, **kwargs: Any) -> bool:
+        return username == "ada" and super().validate_user(username, *args, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def _users() -> None:
+    for name in ("ada", "bob"):
+        get_user_model().objects.create_user(name, password="pass")
+
+
+def log_in(**changes: str) -> int:
+    return Client().post("/api/v1/login/access-token", FORM | changes).status_code
+
+
+def test_it_warns_of_nothing() -> None:
+    assert log_in() == 200  # warnings are errors here
+
+
+def test_it_is_its_own_after_the_hosts_view_was_used() -> None:
+    TokenView.get_oauthlib_core()
+
+    assert log_in() == 200
+    assert TokenView.get_validator_class() is OAuth2Validator
+
+
+def test_a_project_that_forbids_it(settings: Any) -> None:
+    settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {PASSWORD_GRANT: True}
+
+    assert log_in() == 400
+
+
+def test_the_validator_of_the_project_has_its_say(settings: Any) -> None:
+    settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {
+        "OAUTH2_VALIDATOR_CLASS": f"{__name__}.HostsValidator"
+    }
+
+    assert (log_in(), log_in(username="bob")) == (200, 400)

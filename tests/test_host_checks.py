@@ -1,0 +1,180 @@
+"""A host that events cannot be received in, or not safely, is told so in a line."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.db import connections
+from django.http import HttpResponse
+from django.urls import include, path, re_path
+
+from tasks.host_checks import check_database, check_migrated_database, check_token_storage, check_urls
+from tasks.views import TaskWebhookView
+
+EXEMPT = [r"^api/v1/tasks/webhook/?$", r"^api/v1/login/access-token/?$"]
+MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"]
+
+
+class Subclass(TaskWebhookView):
+    """A host's own."""
+
+
+def anything(request: Any, **kwargs: Any) -> HttpResponse:
+    return HttpResponse()
+
+
+OURS = path("api/v1/", include("tasks.urls"))
+
+
+def codes(messages: list[Any]) -> list[str]:
+    return [message.id.removeprefix("sartiq_tasks.") for message in messages]
+
+
+@pytest.fixture
+def urlconf(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def use(*patterns: Any) -> None:
+        module = types.ModuleType("urls_of_a_host")
+        module.urlpatterns = list(patterns)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        settings.ROOT_URLCONF = module.__name__
+
+    return use
+
+
+@pytest.fixture
+def vendor(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def pretend(vendor: str, name: str) -> None:
+        monkeypatch.setattr(connections["default"], "vendor", vendor)
+        monkeypatch.setattr(connections["default"], "display_name", name)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("mysql", "MariaDB"), ("mysql", "MySQL"), ("oracle", "Oracle"), ("microsoft", "SQL Server")],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("check",),
+        ("check", "--database", "default"),
+        ("check", "--tag", "sartiq_tasks"),
+        ("check", "--tag", "database", "--database", "default"),
+        ("migrate", "--plan"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.django_db
+def test_a_database_that_no_event_can_be_recorded_in(
+    vendor: Any, kind: str, name: str, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor(kind, name)
+    with pytest.raises(SystemCheckError) as error:
+        call_command(*command, **{"skip_checks": False} if command[0] == "migrate" else {})
+
+    assert str(error.value).count("sartiq_tasks.E040") == 1
+    assert name in str(error.value)
+
+
+class EventsElsewhere:
+    """The ledger is in a PostgreSQL or SQLite of its own."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return "ledger" if model._meta.app_label == "sartiq_tasks" else None
+
+
+def test_only_the_database_of_the_ledger_counts(vendor: Any, settings: Any) -> None:
+    vendor("mysql", "MySQL")
+    assert codes(check_database()) == ["E040"]
+    assert check_migrated_database(databases=["another"]) == []
+
+    settings.DATABASE_ROUTERS = ["tests.test_host_checks.EventsElsewhere"]
+    connections.databases["ledger"] = connections.databases["default"]
+    try:
+        assert check_database() == check_migrated_database(databases=["default", "ledger"]) == []
+    finally:
+        del connections.databases["ledger"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "expected"),
+    [
+        ({}, ["W040"]),
+        ({"COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": False}, ["W040"]),
+        ({"COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True}, []),
+    ],
+)
+def test_tokens_in_clear(settings: Any, provider: dict[str, Any], expected: list[str]) -> None:
+    settings.OAUTH2_PROVIDER = provider
+
+    assert codes(check_token_storage()) == expected
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        ([OURS], []),
+        ([OURS, re_path("", anything)], []),
+        ([re_path("", anything), OURS], ["W041"]),
+        ([path("<path:page>", anything), OURS], ["W041"]),
+        ([path("api/v1/tasks/<slug:name>", anything), OURS], ["W041"]),
+        ([path("api/v1/tasks/webhook", Subclass.as_view()), OURS], []),
+        # Where it is not found by its name, nobody can tell.
+        ([path("<slug:tenant>/api/v1/", include("tasks.urls"))], []),
+        ([path("api/", include(([OURS], "api")))], []),
+        ([], []),
+    ],
+)
+def test_a_pattern_that_hides_the_webhook(urlconf: Any, patterns: list[Any], expected: list[str]) -> None:
+    urlconf(*patterns)
+
+    assert codes(check_urls()) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"SECURE_SSL_REDIRECT": True}, ["W042"]),
+        ({"SECURE_SSL_REDIRECT": True, "SECURE_REDIRECT_EXEMPT": ["^health$"]}, ["W042"]),
+        ({"SECURE_SSL_REDIRECT": True, "SECURE_REDIRECT_EXEMPT": EXEMPT[:1]}, ["W042"]),
+        ({"SECURE_SSL_REDIRECT": True, "SECURE_REDIRECT_EXEMPT": EXEMPT}, []),
+        ({"SECURE_SSL_REDIRECT": True, "SECURE_REDIRECT_EXEMPT": ["^api/"]}, []),
+        ({"SECURE_SSL_REDIRECT": True, "MIDDLEWARE": []}, []),
+        ({"PREPEND_WWW": True}, ["W042"]),
+        ({"PREPEND_WWW": True, "MIDDLEWARE": []}, []),
+        ({}, []),
+    ],
+)
+def test_a_setting_that_redirects_deliveries(
+    settings: Any, urlconf: Any, values: dict[str, Any], expected: list[str]
+) -> None:
+    urlconf(OURS)
+    before = {"SECURE_SSL_REDIRECT": False, "SECURE_REDIRECT_EXEMPT": [], "MIDDLEWARE": MIDDLEWARE}
+    for name, value in (before | values).items():
+        setattr(settings, name, value)
+
+    assert codes(check_urls()) == expected
+
+
+def test_a_project_without_urls(settings: Any) -> None:
+    del settings.ROOT_URLCONF
+
+    assert check_urls() == []
+
+
+def test_the_hint_sets_it_right(settings: Any, urlconf: Any) -> None:
+    urlconf(OURS)
+    settings.SECURE_SSL_REDIRECT, settings.SECURE_REDIRECT_EXEMPT = True, []
+    settings.MIDDLEWARE = MIDDLEWARE
+    (message,) = check_urls()
+    names: dict[str, Any] = {}
+    exec(str(message.hint).removeprefix("Set ").removesuffix("."), names)
+    settings.SECURE_REDIRECT_EXEMPT = names["SECURE_REDIRECT_EXEMPT"]
+
+    assert check_urls() == []
