@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,7 +82,8 @@ def python_with(*requirements: str, extras: tuple[str, ...] = ()) -> str:
     """
     if not any(requirement.lower().startswith("django=") for requirement in requirements):
         requirements = (f"django=={django.__version__}", *requirements)
-    key = hashlib.sha256(repr((sys.version, requirements, extras)).encode()).hexdigest()[:12]
+    wanted = (sys.version, requirements, extras, _declared())
+    key = hashlib.sha256(repr(wanted).encode()).hexdigest()[:12]
     directory = place("environments") / key
     python, installed = directory / "bin" / "python", directory / "wheel"
     with FileLock(f"{directory}.lock"):
@@ -93,6 +95,12 @@ def python_with(*requirements: str, extras: tuple[str, ...] = ()) -> str:
             run(*install, "--python", str(python), app, *requirements, cwd=ROOT)
             installed.write_text(str(wheel()))
     return str(python)
+
+
+def _declared() -> dict[str, Any]:
+    """Return what the app asks for: an environment made for other requirements is of no use."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {name: project[name] for name in ("dependencies", "optional-dependencies")}
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ SITE = """
 from django.contrib import admin
 from django.contrib.admin.sites import AdminSite
 registers = dict.fromkeys(("_registry", "_actions", "_global_actions"))
-print(vars(AdminSite()) | registers == vars(admin.site) | registers)
+print(vars(AdminSite()) | registers == vars(admin.site._wrapped) | registers)
 """
 
 
