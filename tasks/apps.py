@@ -14,4 +14,5 @@ class TasksConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks and the OpenAPI extensions."""
-        from . import checks, host_checks, openapi  # noqa: F401 (imported for their registrations)
+        from . import checks, host_checks  # noqa: F401 (imported for their registrations)
+        from .openapi import extensions  # noqa: F401 (imported for its registrations)

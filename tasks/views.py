@@ -8,10 +8,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.apps import apps
+from django.contrib.auth.decorators import login_not_required
 from django.db import Error, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from drf_spectacular.settings import patched_settings
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.views import View
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import JSONParser
@@ -27,7 +32,8 @@ from .database.live_connection import on_live_connection
 from .database.row_version import RowsChanged, RowVersion
 from .exceptions import ContractViolation, DatabaseUnavailable
 from .ledger.recording import Recorded, record_event
-from .openapi import DOCUMENT, WebhookSchema
+from .openapi.document import TITLE, document
+from .openapi.extensions import WebhookSchema
 from .ops import delivery_log
 from .rejections import REJECTIONS, keep_rejected
 from .serializers import task_status_event
@@ -204,26 +210,67 @@ def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
     return exception_handler(error, context)
 
 
-class DocumentView(SpectacularJSONAPIView):
+@method_decorator(login_not_required, name="dispatch")
+class DocumentView(View):
     """The OpenAPI document of the app's endpoints."""
 
-    schema = None
-    authentication_classes = ()
-    permission_classes = ()
-    custom_settings = DOCUMENT
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> JsonResponse:
+        """Return the document."""
+        return JsonResponse(
+            document(
+                webhook_path=_sibling_path(request, "webhook"),
+                token_path=_sibling_path(request, "access-token"),
+                authenticators=TaskWebhookView().get_authenticators(),
+            )
+        )
 
 
-class DocsView(SpectacularSwaggerSplitView):
-    """The interactive page on the document; its files are drf-spectacular-sidecar's, so it works offline."""
+@method_decorator(login_not_required, name="dispatch")
+class DocsView(View):
+    """The interactive page on the document; its files are drf-spectacular-sidecar's, so it works offline.
 
-    authentication_classes = ()
-    permission_classes = ()
-    schema = None
-    title = DOCUMENT["TITLE"]
-    template_name = "sartiq_tasks/docs.html"
-    url_name = "sartiq_tasks:openapi"
+    It is not a template: a host need not have any.
+    """
 
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Return the page, or with ``?script`` the script that starts it."""
-        with patched_settings(DOCUMENT):
-            return super().get(request, *args, **kwargs)
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Return the page, or a 404 that says what it lacks."""
+        if not apps.is_installed("drf_spectacular_sidecar"):
+            detail = "This page needs drf_spectacular_sidecar in INSTALLED_APPS."
+            return JsonResponse({"detail": detail}, status=404)
+        swagger = "drf_spectacular_sidecar/swagger-ui-dist"
+        page = format_html(
+            _DOCS,
+            title=TITLE,
+            icon=static(f"{swagger}/favicon-32x32.png"),
+            swagger_css=static(f"{swagger}/swagger-ui.css"),
+            css=static("sartiq_tasks/docs.css"),
+            document=_sibling_path(request, "openapi"),
+            swagger_js=static(f"{swagger}/swagger-ui-bundle.js"),
+            js=static("sartiq_tasks/docs.js"),
+        )
+        return HttpResponse(page)
+
+
+_DOCS = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<title>{title}</title>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="{icon}">
+<link rel="stylesheet" href="{swagger_css}">
+<link rel="stylesheet" href="{css}">
+</head>
+<body>
+<div id="swagger-ui" data-document="{document}"></div>
+<script src="{swagger_js}"></script>
+<script src="{js}"></script>
+</body>
+</html>
+"""
+
+
+def _sibling_path(request: HttpRequest, name: str) -> str:
+    """Return the path of another endpoint of the app, under the prefix by which ``request`` came."""
+    match: Any = request.resolver_match
+    return reverse(f"{match.namespace or 'sartiq_tasks'}:{name}", args=match.args, kwargs=match.kwargs)

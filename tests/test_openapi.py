@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.settings import patched_settings
+from drf_spectacular.validation import validate_schema
 
 PUBLISHED = json.loads((Path(__file__).parent / "contract" / "openapi.json").read_text())
 
@@ -44,16 +50,31 @@ def test_fields_stand_in_the_published_order(served: Any) -> None:
 
 def test_no_other_components(served: Any) -> None:
     assert set(served["components"]["schemas"]) == set(PUBLISHED["components"]["schemas"])
-    assert served["components"]["securitySchemes"] == PUBLISHED["components"]["securitySchemes"]
+
+
+def test_the_published_security_scheme_by_a_path_that_does_not_depend_on_the_page(served: Any) -> None:
+    (name, theirs), *others = PUBLISHED["components"]["securitySchemes"].items()
+    ours = dict(served["components"]["securitySchemes"])
+    flow = theirs["flows"]["password"] | {"tokenUrl": "/api/v1/login/access-token"}
+
+    assert not others
+    assert ours.pop(name) == {"type": "oauth2", "flows": {"password": flow, "clientCredentials": flow}}
+    assert list(ours) == ["BearerToken"]
+    assert (ours["BearerToken"]["type"], ours["BearerToken"]["scheme"]) == ("http", "bearer")
 
 
 def test_the_operation(served: Any) -> None:
-    assert list(served["paths"]) == list(PUBLISHED["paths"])
+    assert list(served["paths"]) == [*PUBLISHED["paths"], "/api/v1/login/access-token"]
     (ours,) = served["paths"]["/api/v1/tasks/webhook"].values()
     (theirs,) = PUBLISHED["paths"]["/api/v1/tasks/webhook"].values()
-    for key in ("tags", "summary", "operationId", "requestBody", "security"):
+    for key in ("tags", "summary", "operationId"):
         assert ours[key] == theirs[key]
-    assert ours["responses"]["422"]["content"] == theirs["responses"]["422"]["content"]
+    assert ours["security"] == [*theirs["security"], {"BearerToken": []}]
+    body = ours["requestBody"]["content"]["application/json"]
+    assert {"schema": body["schema"]} == theirs["requestBody"]["content"]["application/json"]
+    assert ours["requestBody"]["required"] is theirs["requestBody"]["required"]
+    answer = ours["responses"]["422"]["content"]["application/json"]
+    assert {"schema": answer["schema"]} == theirs["responses"]["422"]["content"]["application/json"]
     answers = {"200", "400", "401", "403", "409", "411", "413", "415", "422", "429", "503"}
     assert set(ours["responses"]) == answers
 
@@ -66,5 +87,119 @@ def test_the_docs_page_needs_nothing_from_outside(settings: Any) -> None:
     assert "drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js" in content
     assert "http://" not in content.replace("http://testserver", "")
     assert "https://" not in content
-    script = Client().get("/api/v1/docs?script=")
-    assert "/api/v1/openapi.json" in script.content.decode()
+    assert 'data-document="/api/v1/openapi.json"' in content
+
+
+def test_every_answer_says_when_with_an_example(served: Any) -> None:
+    for path in served["paths"].values():
+        for answer in path["post"]["responses"].values():
+            assert answer["description"].endswith(".")
+            assert answer["content"]["application/json"]["example"]
+
+
+def test_the_headers(served: Any) -> None:
+    webhook = served["paths"]["/api/v1/tasks/webhook"]["post"]
+
+    assert {one["name"] for one in webhook["parameters"]} == {"Idempotency-Key", "X-Request-ID"}
+    special = {"401": {"WWW-Authenticate"}, "429": {"Retry-After"}, "503": {"Retry-After"}}
+    for status, answer in webhook["responses"].items():
+        assert set(answer["headers"]) == {"X-Request-ID", *special.get(status, set())}
+
+
+def test_the_example_is_accepted(served: Any, post: Any) -> None:
+    webhook = served["paths"]["/api/v1/tasks/webhook"]["post"]
+    example = webhook["requestBody"]["content"]["application/json"]["example"]
+
+    answer = post(example)
+
+    assert answer.status_code == 200
+    assert set(answer.json()) == set(webhook["responses"]["200"]["content"]["application/json"]["example"])
+
+
+def test_the_limits_are_those_of_the_settings(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"MAX_BODY_BYTES": 4711, "MAX_NESTING": 12, "MAX_STRING_LENGTH": 99}
+    webhook = Client().get("/api/v1/openapi.json").json()["paths"]["/api/v1/tasks/webhook"]["post"]
+
+    assert "4711 bytes of body, 12 levels of lists and objects, 99 characters" in webhook["description"]
+
+
+def test_the_document_is_valid(served: Any) -> None:
+    validate_schema(served)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        {
+            "TITLE": "Shop",
+            "SECURITY": [{"ApiKey": []}],
+            "COMPONENT_SPLIT_REQUEST": True,
+            "CAMELIZE_NAMES": True,
+        },
+        {"OAS_VERSION": "3.0.3", "SCHEMA_PATH_PREFIX": "/api", "SCHEMA_PATH_PREFIX_TRIM": True},
+        {"AUTHENTICATION_WHITELIST": [], "PARSER_WHITELIST": [], "RENDERER_WHITELIST": []},
+        {
+            "APPEND_COMPONENTS": {"schemas": {"Shop": {"type": "object"}}},
+            "SERVERS": [{"url": "https://shop"}],
+        },
+    ],
+)
+def test_the_settings_of_a_host_change_nothing(served: Any, host: dict[str, Any]) -> None:
+    with patched_settings(host):
+        assert Client().get("/api/v1/openapi.json").json() == served
+
+
+def hosts_document(version: str) -> Any:
+    """Return the document that drf-spectacular makes of this project, as of any host's."""
+    with patched_settings({"OAS_VERSION": version, "TITLE": "Shop"}):
+        return SchemaGenerator().get_schema(public=True)
+
+
+@pytest.mark.parametrize("version", ["3.0.3", "3.1.0"])
+def test_the_document_of_a_host_is_valid(version: str, capsys: pytest.CaptureFixture[str]) -> None:
+    document = hosts_document(version)
+
+    validate_schema(document)
+    assert document["info"]["title"] == "Shop"
+    assert list(document["paths"]) == ["/api/v1/tasks/webhook"]
+    assert capsys.readouterr().err == ""
+
+
+def test_asking_for_ours_leaves_a_hosts_document_alone() -> None:
+    before = hosts_document("3.0.3")
+
+    def one(number: int) -> Any:
+        if number % 3 == 0:
+            return SchemaGenerator().get_schema(public=True)
+        return Client().get("/api/v1/openapi.json" if number % 3 == 1 else "/api/v1/docs").status_code
+
+    with patched_settings({"OAS_VERSION": "3.0.3", "TITLE": "Shop"}), ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(one, range(150)))
+
+    assert [answer for number, answer in enumerate(answers) if number % 3] == [200] * 100
+    assert [answer for number, answer in enumerate(answers) if number % 3 == 0] == [before] * 50
+
+
+def test_a_host_validates_with_the_app_in_it() -> None:
+    for version in ("3.0.3", "3.1.0"):
+        with patched_settings({"OAS_VERSION": version}):
+            call_command("spectacular", "--validate", "--fail-on-warn", "--file", os.devnull)
+
+
+@pytest.mark.parametrize("query", ["version=%0A", "lang=%00", "lang=xx", "format=yaml", "script", "x=%ED%A0"])
+@pytest.mark.parametrize("path", ["openapi.json", "docs"])
+def test_a_query_changes_nothing(path: str, query: str) -> None:
+    assert Client().get(f"/api/v1/{path}?{query}").content == Client().get(f"/api/v1/{path}").content
+
+
+def test_the_docs_page_says_what_it_lacks(settings: Any) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "drf_spectacular_sidecar"]
+    answer = Client().get("/api/v1/docs")
+
+    assert (answer.status_code, "drf_spectacular_sidecar" in answer.json()["detail"]) == (404, True)
+
+
+def test_the_pages_need_no_templates(settings: Any) -> None:
+    settings.TEMPLATES = []
+
+    assert Client().get("/api/v1/docs").status_code == 200
