@@ -57,9 +57,11 @@ def _class_paths(value: Any) -> str | None:
         return "a list of dotted paths"
     for path in value:
         try:
-            import_string(path)
-        except ImportError as error:
-            return f"a list of classes that can be imported ({error})"
+            found = import_string(path)
+        except Exception as error:  # noqa: BLE001 (a module may raise anything as it is imported)
+            return f"a list of classes that can be imported ({type(error).__name__}: {error})"
+        if not isinstance(found, type):
+            return f"a list of classes ({path} is not one)"
     return None
 
 
@@ -144,9 +146,9 @@ _JUDGEMENTS: Mapping[str, tuple[str, _Judgement]] = {
 @checks.register("sartiq_tasks")
 def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
     """Check the setting ``SARTIQ_TASKS``, key by key, and what the app needs of Django's own."""
-    given = getattr(django_settings, "SARTIQ_TASKS", {})
+    given: Any = getattr(django_settings, "SARTIQ_TASKS", {})
     if not isinstance(given, Mapping):
-        return [checks.Error("SARTIQ_TASKS must be a dict.", id="sartiq_tasks.E010")]
+        return [checks.Error(f"SARTIQ_TASKS must be a dict, not {given!r}.", id="sartiq_tasks.E010")]
     messages: list[checks.CheckMessage] = []
     for key, value in given.items():
         if key not in _JUDGEMENTS:
@@ -170,13 +172,18 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
     return messages
 
 
+def _given(key: str, default: Any) -> Any:
+    """Return what is set under ``key``, of whatever type: ``check_settings()`` judges that."""
+    given = getattr(django_settings, "SARTIQ_TASKS", {})
+    return given.get(key, default) if isinstance(given, Mapping) else default
+
+
 @checks.register("sartiq_tasks")
 def check_scope(**kwargs: Any) -> list[checks.CheckMessage]:
     """Check that django-oauth-toolkit knows the scope, else no token could be asked for it."""
-    scope = getattr(django_settings, "SARTIQ_TASKS", {}).get("SCOPE", AppSettings.scope)
-    known = getattr(django_settings, "OAUTH2_PROVIDER", {}).get("SCOPES", {})
-    replaced = "SCOPES_BACKEND_CLASS" in getattr(django_settings, "OAUTH2_PROVIDER", {})
-    if replaced or scope in known:
+    scope = _given("SCOPE", AppSettings.scope)
+    provider = getattr(django_settings, "OAUTH2_PROVIDER", None) or {}
+    if _text(scope) or "SCOPES_BACKEND_CLASS" in provider or scope in (provider.get("SCOPES") or {}):
         return []
     return [
         checks.Warning(
@@ -190,10 +197,11 @@ def check_scope(**kwargs: Any) -> list[checks.CheckMessage]:
 @checks.register("sartiq_tasks")
 def check_signatures(**kwargs: Any) -> list[checks.CheckMessage]:
     """Check that signatures and secrets come together: either alone lets nobody in by a signature."""
-    given = getattr(django_settings, "SARTIQ_TASKS", {})
-    classes = given.get("AUTHENTICATION_CLASSES", AppSettings.authentication_classes)
+    classes = _given("AUTHENTICATION_CLASSES", AppSettings.authentication_classes)
+    if not isinstance(classes, (list, tuple)):
+        return []
     is_asked = any(str(path).startswith(f"{__package__}.auth.signatures.") for path in classes)
-    if is_asked == bool(given.get("SIGNING_SECRETS")):
+    if is_asked == bool(_given("SIGNING_SECRETS", {})):
         return []
     return [
         checks.Warning(

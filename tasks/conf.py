@@ -85,7 +85,9 @@ class AppSettings:
     @cached_property
     def meanings(self) -> Mapping[str, str]:
         """Normalised status to the meaning it has: ``{"done": "succeeded", ...}``."""
-        merged = {**DEFAULT_STATUSES, **self.statuses}
+        kept = {meaning: names for meaning, names in DEFAULT_STATUSES.items() if meaning not in self.statuses}
+        # What is given comes last, so that a status can be given another meaning than its default.
+        merged = {**kept, **self.statuses}
         return {normalise(status): meaning for meaning, names in merged.items() for status in names}
 
     @cached_property
@@ -106,13 +108,16 @@ def normalise(status: str) -> str:
 
 def app_settings() -> AppSettings:
     """Return the settings as they are now; another ``SARTIQ_TASKS`` object makes another reading."""
-    global _raw, _current
+    global _reading
     raw = getattr(django_settings, "SARTIQ_TASKS", _DEFAULTS)
-    if raw is not _raw:
+    # Setting and view are one tuple: threads must never see a new setting beside an old view.
+    read, view = _reading
+    if raw is not read:
         known = AppSettings.__dataclass_fields__
         given = {key.lower(): value for key, value in raw.items() if key.lower() in known}
-        _raw, _current = raw, AppSettings(**{key: _frozen(key, value) for key, value in given.items()})
-    return _current
+        view = AppSettings(**{key: _frozen(key, value) for key, value in given.items()})
+        _reading = raw, view
+    return view
 
 
 def _frozen(key: str, value: Any) -> Any:
@@ -124,5 +129,4 @@ def _frozen(key: str, value: Any) -> Any:
 
 
 _DEFAULTS: Mapping[str, Any] = {}
-_raw: Mapping[str, Any] = _DEFAULTS
-_current = AppSettings()
+_reading = _DEFAULTS, AppSettings()

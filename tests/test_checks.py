@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.checks import run_checks
 
 from tasks.checks import _JUDGEMENTS, check_scope, check_settings, check_signatures
 from tasks.conf import AppSettings
@@ -183,3 +184,40 @@ def test_a_secret_is_not_shown_even_where_it_is_wrong(settings: Any, key: str, v
 
     assert "hush" not in str(message.msg)
     assert "hush" not in repr(AppSettings(signing_secrets={"a": ("hush",)}, metrics_token="hush"))
+
+
+NONSENSE: list[Any] = [
+    None, True, False, 0, -1, 1.5, float("nan"), "", ".", "..", "x", "a.b", "\0", b"x", [], [None], ["."], [""],
+    ["x"], [["x"]], (), {}, {"x": "y"}, {1: 2}, {"": None}, {"queued": None}, set(), object(), object,
+    timedelta(days=-1), lambda: None,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [*_JUDGEMENTS, "NO_SUCH_KEY", 5, None])
+def test_no_value_ends_the_checks_in_a_traceback(settings: Any, key: Any) -> None:
+    for value in NONSENSE:
+        settings.SARTIQ_TASKS = {key: value}
+        for message in run_checks(tags=["sartiq_tasks"]):
+            assert "\n" not in message.msg
+
+
+@pytest.mark.parametrize("value", [one for one in NONSENSE if not isinstance(one, dict)])
+def test_a_setting_that_is_not_a_dict_is_one_error(settings: Any, value: Any) -> None:
+    settings.SARTIQ_TASKS = value
+
+    assert [one.id for one in run_checks(tags=["sartiq_tasks"])].count("sartiq_tasks.E010") == 1
+
+
+@pytest.mark.parametrize("provider", [{}, {"SCOPES": None}, {"SCOPES": {}}])
+def test_settings_of_django_oauth_toolkit_without_scopes(settings: Any, provider: Any) -> None:
+    settings.OAUTH2_PROVIDER = provider
+
+    assert [message.id for message in check_scope()] == ["sartiq_tasks.W002"]
+
+
+@pytest.mark.parametrize("path", [".", "tests.test_checks.raises_on_import.Class", "tests.test_checks.codes"])
+def test_a_class_that_cannot_be_used_is_named(settings: Any, path: str) -> None:
+    settings.SARTIQ_TASKS = {"AUTHENTICATION_CLASSES": [path]}
+    (message,) = check_settings()
+
+    assert message.id == "sartiq_tasks.E006"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import FrozenInstanceError
+from itertools import count
 from typing import Any
 
 import pytest
@@ -51,3 +53,43 @@ def test_frozen() -> None:
 @pytest.mark.parametrize("status", ["In-Progress", " in progress", "IN_PROGRESS"])
 def test_statuses_are_compared_in_one_form(status: str) -> None:
     assert normalise(status) == "in_progress"
+
+
+def test_a_status_can_be_given_another_meaning_than_its_default(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"STATUSES": {"queued": ["starting"], "failed": ["stopped"]}}
+
+    assert app_settings().meanings["starting"] == "queued"
+    assert app_settings().meanings["stopped"] == "failed"
+    assert app_settings().meanings["running"] == "running"
+
+
+def read_at(step: int, settings: Any, value: int) -> int | None:
+    """Read a new setting, and return what another thread reads at that step of it, if it has as many."""
+    settings.SARTIQ_TASKS = {"MAX_NESTING": value}
+    seen: list[int] = []
+    steps = count()
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        if frame.f_code is not app_settings.__code__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and next(steps) == step:
+            sys.settrace(None)
+            seen.append(app_settings().max_nesting)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        app_settings()
+    finally:
+        sys.settrace(before)
+    return seen[0] if seen else None
+
+
+def test_no_thread_sees_a_new_setting_beside_an_old_view(settings: Any) -> None:
+    read = [read_at(step, settings, value=step + 1) for step in range(80)]
+    seen = [value for value in read if value is not None]
+
+    assert len(seen) > 10
+    assert seen == list(range(1, len(seen) + 1))

@@ -63,7 +63,25 @@ def report(
     task: str | None,
     seconds: float,
 ) -> None:
-    """Tell what became of a delivery; ``response`` is None where the view raised."""
+    """Log and count a delivery; ``response`` is None if the view raised.
+
+    A report that fails is logged. It never costs the delivery its answer.
+    """
+    try:
+        _report(request, response, recorded=recorded, client=client, task=task, seconds=seconds)
+    except Exception:
+        logger.exception("A delivery was answered, but could not be logged and counted")
+
+
+def _report(
+    request: HttpRequest,
+    response: HttpResponseBase | None,
+    *,
+    recorded: Recorded | None,
+    client: str,
+    task: str | None,
+    seconds: float,
+) -> None:
     is_logged, is_counted = logger.isEnabledFor(logging.INFO), app_settings().metrics_token is not None
     if request.method != "POST" or not (is_logged or is_counted):
         return

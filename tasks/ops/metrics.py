@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from django.db import Error
@@ -46,8 +47,17 @@ def exposition() -> tuple[bytes, str]:
     return generate_latest(_counted()) + generate_latest(_newest_event()), CONTENT_TYPE_PLAIN_0_0_4
 
 
-@cache
+# The first deliveries may come at once, and prometheus-client refuses to make a metric twice.
+_making = Lock()
+
+
 def _instruments() -> tuple[Counter, Counter, Histogram]:
+    with _making:
+        return _made_once()
+
+
+@cache
+def _made_once() -> tuple[Counter, Counter, Histogram]:
     from prometheus_client import Counter, Histogram
 
     return (

@@ -180,3 +180,20 @@ def test_a_log_that_is_off_costs_nothing(
     assert answer.status_code == 200
     assert "X-Request-ID" not in answer
     assert lines(caplog) == []
+
+
+@pytest.mark.parametrize("part", ["request_id", "_errors", "_outcome", "metrics.count"])
+def test_a_report_that_fails_costs_the_delivery_nothing(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, caplog: pytest.LogCaptureFixture, part: str
+) -> None:
+    def fail(*args: Any) -> None:
+        raise ValueError(part)
+
+    settings.SARTIQ_TASKS = {"METRICS_TOKEN": "a-token-for-prometheus"}
+    monkeypatch.setattr(f"tasks.ops.delivery_log.{part}", fail)
+    token = factories.client_token()
+
+    assert post(token).status_code == 200
+    assert post(token, body(progress=101)).status_code == 422
+    assert TaskStatusEvent.objects.count() == 1
+    assert "could not be logged and counted" in caplog.text

@@ -208,3 +208,20 @@ def test_counting_needs_no_log(post: Any, grown: Any, caplog: pytest.LogCaptureF
     post(body())
 
     assert grown()["sartiq_tasks_deliveries_total stored"] == 1
+
+
+def test_the_first_deliveries_of_a_process_may_come_at_once() -> None:
+    code = (
+        DJANGO
+        + "from concurrent.futures import ThreadPoolExecutor; from threading import Barrier\n"
+        + "from tasks.ops import metrics\n"
+        + "sys.setswitchinterval(1e-6); together = Barrier(16)\n"
+        + "def count(_): together.wait(); metrics.count('stored', [], 0.004)\n"
+        + "with ThreadPoolExecutor(16) as pool: list(pool.map(count, range(16)))\n"
+        + "print(metrics.exposition()[0].decode())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, timeout=60
+    )
+
+    assert samples(done.stdout)["sartiq_tasks_deliveries_total stored"] == 16
