@@ -187,8 +187,8 @@ def test_a_secret_is_not_shown_even_where_it_is_wrong(settings: Any, key: str, v
 
 
 NONSENSE: list[Any] = [
-    None, True, False, 0, -1, 1.5, float("nan"), "", ".", "..", "x", "a.b", "\0", b"x", [], [None], ["."], [""],
-    ["x"], [["x"]], (), {}, {"x": "y"}, {1: 2}, {"": None}, {"queued": None}, set(), object(), object,
+    None, True, False, 0, -1, 1.5, float("nan"), "", ".", "..", "x", "a.b", "\0", b"x", [], [None], ["."],
+    [""], ["x"], [["x"]], (), {}, {"x": "y"}, {1: 2}, {"": None}, {"queued": None}, set(), object(), object,
     timedelta(days=-1), lambda: None,
 ]  # fmt: skip
 
