@@ -141,7 +141,6 @@ SARTIQ_TASKS = {
     "AUTHENTICATION_CLASSES": AUTHENTICATION[
         env.str("AUTHENTICATION", default="token", choices=tuple(AUTHENTICATION))
     ],
-    "TOKEN_CACHE": timedelta(seconds=env.float("TOKEN_CACHE", default=0)),
     "SIGNING_SECRETS": env.json("SIGNING_SECRETS", default={}),
     "THROTTLE_DELIVERIES": env.str("THROTTLE_DELIVERIES", default="") or None,
     "THROTTLE_FAILURES": env.str("THROTTLE_FAILURES", default="120/min") or None,

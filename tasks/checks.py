@@ -131,7 +131,6 @@ _JUDGEMENTS: Mapping[str, tuple[str, _Judgement]] = {
     "SCOPE": ("sartiq_tasks.E008", _text),
     "SILENT_AFTER": ("sartiq_tasks.E030", _duration),
     "DATABASE_TIMEOUT": ("sartiq_tasks.E009", _duration_or_none),
-    "TOKEN_CACHE": ("sartiq_tasks.E012", _duration),
     "SIGNING_SECRETS": ("sartiq_tasks.E020", _signing_secrets),
     "THROTTLE_DELIVERIES": ("sartiq_tasks.E021", _rate),
     "THROTTLE_FAILURES": ("sartiq_tasks.E022", _rate),

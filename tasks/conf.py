@@ -65,9 +65,6 @@ class AppSettings:
     rejected_per_minute: int = 60
     #: The OAuth 2 scope that a token must have.
     scope: str = "tasks:webhook"
-    #: How long a process may take a token, its application and its user for what they were. With zero the
-    #: database has its say at every delivery; else what is revoked is good for up to so much longer.
-    token_cache: timedelta = timedelta()
     #: Who may sign deliveries, by the name their events carry as source, and with which secrets
     #: (``whsec_...``); several at once while one takes another's place.
     signing_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)

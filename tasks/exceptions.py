@@ -27,6 +27,10 @@ class ContractViolation(ValidationError):
         super().__init__(fields)
 
 
+class Unconfirmed(Exception):
+    """Nothing was stored: a condition of the statement does not hold, or the key is another event's."""
+
+
 class IdempotencyConflict(APIException):
     """An event with this key is stored already, with another body: a 409, never a silent drop."""
 

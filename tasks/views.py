@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -26,10 +26,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
 from .auth.authentication import source_of
+from .auth.confirmation import Condition, allow_cached, conditions_of, confirmed, reauthenticate
 from .auth.throttling import count_delivery, count_failure
 from .conf import app_settings
 from .database.live_connection import on_live_connection
-from .database.row_version import RowsChanged, RowVersion
 from .exceptions import ContractViolation, DatabaseUnavailable
 from .ledger.recording import Recorded, record_event
 from .openapi.document import TITLE, document
@@ -70,8 +70,6 @@ class TaskWebhookView(APIView):
     source = ""
     task_id: str | None = None
     recorded: Recorded | None = None
-    #: Whether the database is asked who sends, even where that can be recalled.
-    asks = False
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
@@ -107,36 +105,23 @@ class TaskWebhookView(APIView):
         return answer_error
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Find out who sends, and whether they may; nobody is rejected by what is only recalled of them."""
-        authenticators: Any = request.authenticators
-        for authenticator in authenticators:
-            authenticator.recalls = request._request.method == "POST" and not self.asks
+        """Authenticate, authorise and throttle the sender. Cached credentials never cause a rejection."""
+        if request.method == "POST":
+            allow_cached(request)
         try:
             super().initial(request, *args, **kwargs)
-        except exceptions.APIException:
-            if not self.recalled:
+        except exceptions.APIException as rejection:
+            if not reauthenticate(self) or isinstance(rejection, exceptions.Throttled):
                 raise
-            self.ask_who_sends()
-
-    @property
-    def recalled(self) -> tuple[RowVersion, ...]:
-        """The rows that say who sends and are still to be confirmed; none where the database was asked."""
-        recalled: tuple[RowVersion, ...] = getattr(self.request.successful_authenticator, "recalled", ())
-        return recalled
-
-    def ask_who_sends(self) -> None:
-        """Judge a sender who was only recalled anew, by the database; raise what rejects them."""
-        if self.recalled:
-            self.asks = True
-            self.request = self.initialize_request(self.request._request, *self.args, **self.kwargs)
-            self.initial(self.request, *self.args, **self.kwargs)
+            self.check_throttles(self.request)
 
     def perform_authentication(self, request: Request) -> None:
-        """Find out who sends, on a connection that lives."""
+        """Authenticate the sender, on a connection that works."""
         try:
             on_live_connection(lambda: request.user)
         except exceptions.AuthenticationFailed:
-            count_failure(request)
+            if not conditions_of(request):
+                count_failure(request)
             raise
         self.source = source_of(request)
 
@@ -161,28 +146,29 @@ class TaskWebhookView(APIView):
             event = task_status_event.run_validation(body)
             self.task_id = event["task_id"]
         except exceptions.APIException as rejection:
-            self.ask_who_sends()
+            reauthenticate(self)
             if isinstance(rejection, REJECTIONS):
                 keep_rejected(
                     rejection, body=raw, headers=request.headers, source=self.source, idempotency_key=key
                 )
             raise
-        recorded = self.recorded = self.record(event, digest=payload_digest(body), idempotency_key=key)
+        digest = payload_digest(body)
+
+        def store(conditions: Sequence[Condition]) -> Recorded:
+            return on_live_connection(
+                lambda: record_event(
+                    event=event,
+                    digest=digest,
+                    source=self.source,
+                    idempotency_key=key,
+                    confirming=conditions,
+                )
+            )
+
+        recorded = self.recorded = confirmed(self, store)
         answer = {"id": recorded.event_id, "task_id": recorded.task_id, "duplicate": recorded.duplicate}
         # Django's own: DRF's is a template that is rendered later, JsonResponse makes an encoder each time.
         return HttpResponse(_JSON.encode(answer), content_type="application/json")
-
-    def record(self, event: Mapping[str, Any], **delivery: Any) -> Recorded:
-        """Record the event of who sends, confirming in the same round trip what was recalled of them."""
-
-        def attempt() -> Recorded:
-            return record_event(event=event, source=self.source, if_unchanged=self.recalled, **delivery)
-
-        try:
-            return on_live_connection(attempt)
-        except RowsChanged:
-            self.ask_who_sends()
-            return on_live_connection(attempt)
 
 
 def idempotency_key(headers: Mapping[str, str]) -> bytes | None:

@@ -13,8 +13,8 @@ from django.contrib.auth.models import Permission
 from oauth2_provider.models import get_access_token_model, get_application_model, set_token_value
 
 from tasks.auth.clients import create_compute_client, issue_token
+from tasks.auth.confirmation import Condition
 from tasks.conf import app_settings
-from tasks.database.row_version import RowVersion
 from tasks.exceptions import ContractViolation, error_item
 from tasks.ledger.recording import Recorded, record_event
 from tasks.models import RejectedDelivery
@@ -63,7 +63,7 @@ def full_body(**changes: Any) -> dict[str, Any]:
 def record(
     received_at: datetime | None = None,
     key: bytes | None = None,
-    if_unchanged: Sequence[RowVersion] = (),
+    confirming: Sequence[Condition] = (),
     **changes: Any,
 ) -> Recorded:
     """Record a minimal event with ``changes`` as the webhook would."""
@@ -74,7 +74,7 @@ def record(
         source="tests",
         idempotency_key=key,
         received_at=received_at,
-        if_unchanged=if_unchanged,
+        confirming=confirming,
     )
 
 

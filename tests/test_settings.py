@@ -121,11 +121,6 @@ def test_limits_and_metrics() -> None:
     assert given["METRICS_TOKEN"] == "a-token-for-prometheus"
 
 
-@pytest.mark.parametrize(("given", "kept"), [({}, "0:00:00"), ({"TOKEN_CACHE": "2.5"}, "0:00:02.500000")])
-def test_tokens_are_kept_only_where_asked_for(given: dict[str, str], kept: str) -> None:
-    assert settings_of(**given)["SARTIQ_TASKS"]["TOKEN_CACHE"] == kept
-
-
 @pytest.mark.parametrize("url", ["sqlite:////tmp/db.sqlite3", "postgres://user:password@host/name"])
 def test_connections_live_on_unless_the_environment_or_the_url_says_otherwise(url: str) -> None:
     def age(**env: str) -> Any:

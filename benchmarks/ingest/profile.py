@@ -51,7 +51,7 @@ def measure(requests: int, *, user: bool) -> dict[str, list[float]]:
     application, spent = get_wsgi_application(), {"all": []}
     factory = RequestFactory(SERVER_NAME="127.0.0.1")
     stages = {
-        "token: recalled, the checks": (authentication.BearerTokenAuthentication, "authenticate"),
+        "token: cached, the checks": (authentication.BearerTokenAuthentication, "authenticate"),
         "scope and permission": (MayPostEvents, "has_permission"),
         "the body parsed": (views, "parse_json"),
         "the event validated": (TaskStatusEventSerializer, "run_validation"),

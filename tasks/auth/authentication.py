@@ -1,9 +1,8 @@
-"""Who sends: OAuth 2 bearer tokens as django-oauth-toolkit issues them."""
+"""Authenticate senders by OAuth 2 bearer tokens as django-oauth-toolkit issues them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 from django.http import HttpRequest
@@ -11,22 +10,17 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from ..database.row_version import RowVersion
 from . import known_tokens
+from .confirmation import conditions_of
 
 
 class BearerTokenAuthentication(BaseAuthentication):
-    """``Authorization: Bearer TOKEN`` (RFC 6750), by one query on the token's checksum, or none.
+    """``Authorization: Bearer TOKEN`` (RFC 6750), by one query on its checksum, or none if it is cached.
 
     It checks what django-oauth-toolkit's own class checks of a token (expiry, audience by RFC 8707,
-    application usable) and that its user is active. Every token that is no good gets the same
-    answer, so that none can be told to exist. The scope is for ``permissions`` to judge.
+    application usable) and that its user is active. Every invalid token gets the same answer, so that nobody
+    learns which exist. The permission ``MayPostEvents`` judges the scope.
     """
-
-    #: Whether a token may be recalled from a delivery before; who sets it has ``recalled`` confirmed.
-    recalls = False
-    #: The rows behind the token that is good only as long as they are unchanged.
-    recalled: tuple[RowVersion, ...] = ()
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         """Return the token's user (None for a client's own token) and the token."""
@@ -35,21 +29,20 @@ class BearerTokenAuthentication(BaseAuthentication):
         if scheme.lower() != "bearer" or not token:
             return None
         checksum = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-        for access_token, recalled in self.candidates(checksum):
-            if access_token is not None and self.is_good(access_token, request._request):
-                self.recalled = recalled
+        conditions = conditions_of(request)
+        if conditions is not None and (known := known_tokens.cached(checksum)):
+            access_token, unchanged = known
+            if self.is_good(access_token, request._request):
+                conditions.append(unchanged)
                 return access_token.user, access_token
+        access_token = known_tokens.find(checksum)
+        if access_token is not None and self.is_good(access_token, request._request):
+            return access_token.user, access_token
         raise AuthenticationFailed("Could not validate credentials")
 
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge of a 401."""
         return "Bearer"
-
-    def candidates(self, checksum: str) -> Iterator[tuple[Any, tuple[RowVersion, ...]]]:
-        """Yield the access token as it is recalled, if it is, and then as the database has it, or None."""
-        if known := known_tokens.recall(checksum, to_confirm=self.recalls):
-            yield known
-        yield known_tokens.find(checksum), ()
 
     def is_good(self, access_token: Any, request: HttpRequest) -> bool:
         """Return whether the token may be used at all, and here."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth import get_backends
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Permission, PermissionsMixin
-from django.db import connections, router
-from django.db.models import Exists, Model, OuterRef, Value
+from django.db.models import Exists, Model
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from ..conf import app_settings
 from ..database.live_connection import on_live_connection
-from ..database.row_version import kept_cursor
+from .confirmation import Condition, alias_to_confirm, condition_that_exists, conditions_of
 from .signatures import Signature
 
 #: What a user's token needs besides the scope.
@@ -38,23 +35,39 @@ class MayPostEvents(BasePermission):
             return True
         if token is None or not token.allow_scopes([app_settings().scope]):
             return False
+        if token.user is None:
+            return True
         # As bounded in time as the queries before and after it.
-        return token.user is None or on_live_connection(lambda: may_add_events(token.user))
+        return on_live_connection(lambda: may_add_events(token.user, conditions_of(request)))
 
 
-def may_add_events(user: Any) -> bool:
-    """Return what ``user.has_perm(ADD_EVENTS)`` returns.
+# Users who had the permission when they were last asked for it, by alias, model and key, with the condition
+# that they still have it; each process has its own.
+_permitted: dict[tuple[str, type[Model], Any], Condition] = {}
+_MAX_PERMITTED = 10_000
 
-    Where Django's own backend decides alone it takes one prepared query. ``has_perm()`` compiles
-    two each time, to load all that the user may do: twice as much work as the rest of a delivery.
+
+def may_add_events(user: Any, conditions: list[Condition] | None = None) -> bool:
+    """Return what ``user.has_perm(ADD_EVENTS)`` returns, or add to ``conditions`` that it is still True.
+
+    ``has_perm()`` loads all that the user may do, which takes longer than the rest of a delivery.
     """
-    if not _django_decides(user) or user.is_superuser or not user.is_active:
+    if not _django_decides(user) or user.is_superuser:
         return bool(user.has_perm(ADD_EVENTS))
-    connection = connections[router.db_for_read(Permission, instance=user)]
-    sql, (_, *others) = _select_user_who_may(user._meta.model, connection.alias)
-    cursor = kept_cursor(connection)
-    cursor.execute(sql, [user._meta.pk.get_db_prep_value(user.pk, connection), *others])
-    return cursor.fetchone() is not None
+    alias = alias_to_confirm(type(user), Permission)
+    if alias is None:
+        return bool(user.has_perm(ADD_EVENTS))
+    key = (alias, type(user), user.pk)
+    if conditions is not None and key in _permitted:
+        conditions.append(_permitted[key])
+        return True
+    _permitted.pop(key, None)
+    if not user.has_perm(ADD_EVENTS):
+        return False
+    if len(_permitted) >= _MAX_PERMITTED:
+        _permitted.clear()
+    _permitted[key] = _has_permission(user, alias)
+    return True
 
 
 def _django_decides(user: Any) -> bool:
@@ -62,15 +75,11 @@ def _django_decides(user: Any) -> bool:
     return deciding == [ModelBackend] and type(user).has_perm is PermissionsMixin.has_perm
 
 
-@cache
-def _select_user_who_may(users: type[Model], using: str) -> tuple[str, Sequence[Any]]:
-    """Return the query for a user who is found only with the permission, and its parameters.
-
-    The first one is the user's key, of whatever type that is.
-    """
+def _has_permission(user: Any, using: str) -> Condition:
+    # ModelBackend.with_perm() would join all users of a group that has the permission.
     app_label, codename = ADD_EVENTS.split(".")
-    permission = Permission.objects.filter(content_type__app_label=app_label, codename=codename)
-    own = permission.filter(user=OuterRef("pk"))
-    of_groups = permission.filter(group__user=OuterRef("pk"))
-    user = users._base_manager.using(using).filter(pk=Value("")).filter(Exists(own) | Exists(of_groups))
-    return cast("tuple[str, Sequence[Any]]", user.values_list("pk").query.get_compiler(using).as_sql())
+    permission = Permission.objects.using(using).filter(content_type__app_label=app_label, codename=codename)
+    own, of_groups = permission.filter(user=user.pk), permission.filter(group__user=user.pk)
+    return condition_that_exists(
+        type(user)._base_manager.using(using).filter(Exists(own) | Exists(of_groups), pk=user.pk)
+    )

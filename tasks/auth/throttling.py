@@ -28,8 +28,9 @@ _NO_VIEW: Any = None
 def count_delivery(request: Request) -> None:
     """Count a delivery of the request's token or signer; raise ``Throttled`` beyond the limit."""
     if rate := app_settings().throttle_deliveries:
-        sender = getattr(request.auth, "pk", None) or source_of(request)
-        _count(request, "delivery", rate, f"{type(request.auth).__name__} {sender}")
+        # A token's key is not enough: each tenant's schema may have a token of that key.
+        token = getattr(request.auth, "token_checksum", None) or getattr(request.auth, "pk", None)
+        _count(request, "delivery", rate, f"{type(request.auth).__name__} {token or source_of(request)}")
 
 
 def count_failure(request: Request) -> None:

@@ -15,8 +15,7 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from ..conf import COLUMN_LENGTH, app_settings
-from ..database.row_version import RowsChanged, RowVersion, instance_of_row, kept_cursor
-from ..exceptions import IdempotencyConflict
+from ..exceptions import IdempotencyConflict, Unconfirmed
 from ..lifecycle import State, state_of, tie_of
 from ..models import Task, TaskStatusEvent
 from ..signals import event_recorded
@@ -51,7 +50,7 @@ def record_event(
     source: str,
     idempotency_key: bytes | None = None,
     received_at: datetime | None = None,
-    if_unchanged: Sequence[RowVersion] = (),
+    confirming: Sequence[tuple[str, Sequence[Any]]] = (),
 ) -> Recorded:
     """Store ``event`` and move its task's state, in one transaction; a duplicate is only counted.
 
@@ -60,12 +59,12 @@ def record_event(
     the digest is the key. ``received_at`` is now unless given. After the commit of a stored event
     ``event_recorded`` is sent.
 
-    ``if_unchanged`` are rows that the delivery was judged by: the statement that stores the event
-    confirms them, which costs no round trip. Only PostgreSQL can, outside a transaction.
+    ``confirming`` are conditions in SQL with their parameters. The statement that stores the event
+    checks them, so that they cost no round trip.
 
-    Raises ``RowsChanged`` where they are not confirmed, with nothing stored: what they say may be
-    outdated, or the key may be another event's, which only a call without them tells. Raises
-    ``IdempotencyConflict`` where the key belongs to an event with another body, and
+    Raises ``Unconfirmed``, with nothing stored, if one does not hold or if the key belongs to another
+    event; only a call without conditions tells which.
+    Raises ``IdempotencyConflict`` where the key belongs to an event with another body, and
     ``django.db.Error`` where nothing could be stored.
     """
     received_at = received_at or timezone.now()
@@ -81,12 +80,10 @@ def record_event(
         event, event_id=0, received_at=received_at, tie=tie_of(digest, key), settings=app_settings()
     )
     connection = connections[router.db_for_write(TaskStatusEvent)]
-    if if_unchanged and not (connection.vendor == "postgresql" and connection.autocommit):
-        raise RowsChanged  # a transaction may itself have written them, which leaves the version as it is
     announced = event_recorded.has_listeners()
-    stored = _write(connection, row, state, _ALL if announced else _STATUSES, if_unchanged)
+    stored = _write(connection, row, state, _ALL if announced else _STATUSES, confirming)
     if stored is None:
-        raise RowsChanged if if_unchanged else IdempotencyConflict
+        raise Unconfirmed if confirming else IdempotencyConflict
     event_id, deliveries = stored["id"], stored["deliveries"]
     if deliveries > 1:
         return Recorded(event_id, event["task_id"], duplicate=True, status_changed=False)
@@ -106,20 +103,21 @@ def _write(
     row: Mapping[str, Any],
     state: State,
     returning: Sequence[str],
-    if_unchanged: Sequence[RowVersion],
+    confirming: Sequence[tuple[str, Sequence[Any]]],
 ) -> Mapping[str, Any] | None:
     """Return id, deliveries and the ``returning`` columns of the task, or None where nothing is stored."""
     state = {**state, "task_id": row["task_id"]}
+    condition = " AND ".join(sql for sql, _ in confirming) or "true"
     event_values = _encoded(row, upsert.EVENT_COLUMNS, connection)
+    event_values += [value for _, parameters in confirming for value in parameters]
     of_task = ",".join(returning)
     if connection.vendor == "postgresql":
-        condition = " AND ".join(version.condition for version in if_unchanged) or "true"
-        versions = [value for version in if_unchanged for value in (version.key, version.version)]
-        values = event_values + versions + _encoded(state, upsert.TASK_COLUMNS_GIVEN, connection)
+        values = event_values + _encoded(state, upsert.TASK_COLUMNS_GIVEN, connection)
         statement = upsert.record_in_one(of_task, condition)
-        return _execute(kept_cursor(connection), statement, values, (*_OF_EVENT, *returning))
+        with connection.cursor() as cursor:
+            return _execute(cursor, statement, values, (*_OF_EVENT, *returning))
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        stored = _execute(cursor, upsert.insert_event(), event_values, _OF_EVENT)
+        stored = _execute(cursor, upsert.insert_event(condition=condition), event_values, _OF_EVENT)
         if stored is None or stored["deliveries"] > 1:
             return stored
         state["first_event_id"] = state["last_event_id"] = stored["id"]
@@ -166,10 +164,19 @@ def _encode_sqlite(value: Any) -> Any:
 def _announce_after_commit(
     row: Mapping[str, Any], stored: Mapping[str, Any], status_changed: bool, connection: BaseDatabaseWrapper
 ) -> None:
-    task = instance_of_row(Task, [stored[column] for column in upsert.columns_of(Task)], connection)
+    task = _task_of([stored[column] for column in upsert.columns_of(Task)], connection.alias)
     event = TaskStatusEvent(id=stored["id"], deliveries=1, **row)
     event.task = task
     transaction.on_commit(lambda: _announce(event, task, status_changed), using=connection.alias)
+
+
+def _task_of(row: Sequence[Any], using: str) -> Task:
+    """Return the task that ``row`` holds, as the ORM would have loaded it."""
+    compiler = Task._base_manager.using(using).query.get_compiler(using)
+    fields = Task._meta.concrete_fields
+    converters = compiler.get_converters([field.get_col(Task._meta.db_table) for field in fields])
+    (values,) = compiler.apply_converters([row], converters) if converters else [row]
+    return Task.from_db(using, [field.attname for field in fields], values)
 
 
 def _announce(event: TaskStatusEvent, task: Task, status_changed: bool) -> None:

@@ -1,24 +1,27 @@
-"""Tokens: asked of the database, recalled, and never good for longer than the database says."""
+"""Tokens: read from the database, cached, and never good for longer than the database says."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any, cast
 
 import pytest
-from django.db import connection, models, transaction
+from django.contrib.auth.models import Group, Permission
+from django.db import connection, transaction
 from django.test import Client
-from django.test.utils import CaptureQueriesContext, isolate_apps
+from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_access_token_model, get_application_model
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from tasks.auth import known_tokens as tokens
+from tasks.auth import permissions
 from tasks.auth.authentication import BearerTokenAuthentication
 from tasks.models import RejectedDelivery, TaskStatusEvent
 from tests import factories
@@ -26,19 +29,16 @@ from tests.conftest import WEBHOOK
 from tests.factories import body
 from tests.servers import manage, serving
 
-# Only outside a transaction does PostgreSQL tell whether a row has changed.
-pytestmark = pytest.mark.django_db(transaction=True)
-on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL confirms tokens")
+pytestmark = pytest.mark.django_db
 
 AccessToken: Any = get_access_token_model()
 SOON = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_seen() -> Iterator[None]:
-    tokens._seen.clear()
-    yield
-    tokens._seen.clear()
+def _nothing_cached() -> None:
+    tokens._known.clear()
+    permissions._permitted.clear()
 
 
 def post(token: str, **changes: Any) -> int:
@@ -52,17 +52,18 @@ def post(token: str, **changes: Any) -> int:
 
 
 def seen_by(token: str, **changes: Any) -> tuple[int, int]:
-    """Return the status of a post and how many queries asked for the token."""
+    """Return the status of a post and how many queries read the token."""
     with CaptureQueriesContext(connection) as captured:
         status = post(token, **changes)
-    return status, sum("token_checksum" in query["sql"] for query in captured)
+    read = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
+    return status, sum("token_checksum" in sql for sql in read)
 
 
-def test_a_token_is_asked_for_once_and_then_confirmed_where_the_database_can() -> None:
+def test_a_token_is_read_once_and_then_confirmed() -> None:
     token = factories.token(application=factories.application())
 
     assert seen_by(token) == (200, 1)
-    assert seen_by(token) == (200, 0 if connection.vendor == "postgresql" else 1)
+    assert seen_by(token) == (200, 0)
     assert TaskStatusEvent.objects.get().deliveries == 2
 
 
@@ -178,8 +179,7 @@ def test_a_client_that_is_renamed_sends_under_its_new_name() -> None:
     ]
 
 
-@on_postgresql
-def test_what_changed_costs_one_more_query_and_is_then_recalled_again() -> None:
+def test_a_change_costs_one_more_query_and_is_then_cached() -> None:
     token = factories.token()
     post(token)
 
@@ -188,7 +188,7 @@ def test_what_changed_costs_one_more_query_and_is_then_recalled_again() -> None:
     assert [seen_by(token, progress=number) for number in range(3)] == [(200, 1), (200, 0), (200, 0)]
 
 
-def test_a_key_of_another_event_is_a_conflict_also_of_a_sender_who_is_recalled() -> None:
+def test_a_key_of_another_event_is_a_conflict_also_of_a_cached_sender() -> None:
     token = factories.token()
     client = Client(headers={"Authorization": f"Bearer {token}", "Idempotency-Key": "a"})
 
@@ -197,24 +197,33 @@ def test_a_key_of_another_event_is_a_conflict_also_of_a_sender_who_is_recalled()
     assert [answer.status_code for answer in answers] == [200, 200, 409]
 
 
-@on_postgresql
-def test_within_a_transaction_the_database_is_asked() -> None:
+def test_a_transaction_sees_its_own_changes_and_what_it_rolls_back_is_gone() -> None:
     token = factories.token()
     post(token)
 
     with transaction.atomic():
-        assert [seen_by(token), seen_by(token)] == [(200, 1), (200, 1)]
+        assert seen_by(token) == (200, 0)
         AccessToken.objects.update(scope="read")
         assert seen_by(token) == (403, 1)
-        AccessToken.objects.update(scope="tasks:webhook")
+        AccessToken.objects.update(scope="tasks:webhook other")
         assert seen_by(token) == (200, 1)
-    # What was read within it may have been changed by it later.
+        transaction.set_rollback(True)
     assert seen_by(token) == (200, 1)
     assert seen_by(token) == (200, 0)
 
 
-@on_postgresql
-def test_other_views_recall_nothing_for_nobody_would_confirm_it() -> None:
+@pytest.mark.parametrize("changes", [{"last_login": SOON}, {"email": "ada@example.org"}])
+def test_a_change_of_what_is_not_judged_costs_nothing(changes: Any) -> None:
+    user = factories.user("add_taskstatusevent")
+    token = factories.token(user=user)
+    post(token)
+
+    type(user).objects.update(**changes)
+
+    assert seen_by(token) == (200, 0)
+
+
+def test_other_views_use_nothing_cached_for_nobody_would_confirm_it() -> None:
     token = factories.token()
     post(token)
     AccessToken.objects.get().revoke()
@@ -225,7 +234,6 @@ def test_other_views_recall_nothing_for_nobody_would_confirm_it() -> None:
         _ = request_of_another_view.user
 
 
-@on_postgresql
 def test_of_a_method_that_writes_nothing_the_sender_is_asked_for() -> None:
     token = factories.token()
     client = Client(headers={"Authorization": f"Bearer {token}"})
@@ -255,20 +263,6 @@ def test_what_a_backends_own_permission_loads_is_loaded_for_each_request(setting
     assert post(token) == 403
 
 
-def model(name: str, base: type[models.Model] = models.Model, **meta: bool) -> type[models.Model]:
-    """Return a new model without columns of its own, with ``meta`` as its options."""
-    options = type("Meta", (), {"app_label": "tests", **meta})
-    return cast("type[models.Model]", type(name, (base,), {"__module__": __name__, "Meta": options}))
-
-
-@isolate_apps("tests")
-def test_what_has_no_version_of_its_own_is_not_recalled() -> None:
-    plain = model("Plain")
-    others = [model("Proxy", plain, proxy=True), model("InTwoTables", plain), model("View", managed=False)]
-
-    assert [tokens._is_one_table(one) for one in (plain, *others)] == [True, True, False, False]
-
-
 class EventsElsewhere:
     """Events in another database than tokens."""
 
@@ -278,14 +272,15 @@ class EventsElsewhere:
 
 
 @pytest.mark.parametrize("routers", [[], ["tests.auth.test_known_tokens.EventsElsewhere"]])
-def test_tokens_of_another_database_than_the_events_are_not_kept(settings: Any, routers: list[str]) -> None:
+def test_tokens_of_another_database_than_the_events_are_not_cached(settings: Any, routers: list[str]) -> None:
     checksum = hashlib.sha256(factories.token().encode()).hexdigest()
     settings.DATABASE_ROUTERS = routers
 
     assert tokens.find(checksum)
-    assert bool(tokens._seen) is (connection.vendor == "postgresql" and not routers)
+    assert bool(tokens.cached(checksum)) is (not routers)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_token_that_is_revoked_is_rejected_by_every_worker_at_once(own_database: str) -> None:
     def post_many() -> set[int]:
         with ThreadPoolExecutor(8) as pool:
@@ -300,52 +295,81 @@ def test_a_token_that_is_revoked_is_rejected_by_every_worker_at_once(own_databas
     assert (before, after) == ({200}, {401})
 
 
-@pytest.mark.parametrize("vouched", [True, False])
-def test_a_token_that_is_kept_by_the_setting_is_good_until_its_time_is_over(
-    settings: Any, monkeypatch: pytest.MonkeyPatch, vouched: bool
-) -> None:
-    settings.SARTIQ_TASKS = {"TOKEN_CACHE": timedelta(seconds=30)}
-    now = tokens.time.monotonic()
-    monkeypatch.setattr(tokens.time, "monotonic", lambda: now)
-    token = factories.token()
-    assert [seen_by(token), seen_by(token)] == [(200, 1), (200, 0)]
-
-    AccessToken.objects.get().revoke()
-    now += 29 if vouched else 30
-
-    assert seen_by(token) == ((200, 0) if vouched else (401, 1))
-
-
-def test_a_users_permission_is_asked_for_also_where_the_token_is_kept(settings: Any) -> None:
-    settings.SARTIQ_TASKS = {"TOKEN_CACHE": timedelta(seconds=30)}
-    user = factories.user("add_taskstatusevent")
-    token = factories.token(user=user)
-    assert [seen_by(token), seen_by(token)] == [(200, 1), (200, 0)]
-
-    user.user_permissions.clear()
-
-    assert post(token) == 403
-
-
-def test_a_token_that_is_kept_by_the_setting_still_expires(settings: Any) -> None:
-    settings.SARTIQ_TASKS = {"TOKEN_CACHE": timedelta(seconds=30)}
-    token = factories.token()
-    assert seen_by(token) == (200, 1)
-
-    AccessToken.objects.update(expires=datetime.now(UTC))
-    (seen,) = tokens._seen.values()
-    seen.access_token.expires = datetime.now(UTC)
-
-    assert seen_by(token) == (401, 1)
-
-
-@pytest.mark.parametrize("kept", [timedelta(seconds=30), timedelta()])
-def test_no_unknown_token_is_kept_and_few_known_ones(
-    settings: Any, monkeypatch: pytest.MonkeyPatch, kept: timedelta
-) -> None:
-    settings.SARTIQ_TASKS = {"TOKEN_CACHE": kept}
-    monkeypatch.setattr(tokens, "_MAX_SEEN", 2)
+def test_no_unknown_token_is_cached_and_few_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "_MAX_KNOWN", 2)
     for token in ["unknown", *(factories.token() for _ in range(3))]:
         seen_by(token)
 
-    assert len(tokens._seen) == (1 if kept or connection.vendor == "postgresql" else 0)
+    assert len(tokens._known) == 1
+
+
+def test_a_cached_token_is_nobodys_to_modify() -> None:
+    checksum = hashlib.sha256(factories.token(application=factories.application()).encode()).hexdigest()
+    found = tokens.find(checksum)
+    known = [cast("tuple[Any, Any]", tokens.cached(checksum))[0] for _ in range(2)]
+
+    for one in (found, known[0]):
+        one.scope = one.application.name = one.application.client_id = "changed"
+
+    assert known[1] == found
+    assert (known[1].scope, known[1].application.name) != ("changed", "changed")
+    assert tokens.cached(checksum)[0].application.name == known[1].application.name  # type: ignore[index]
+
+
+class OnlyOfOneName(BearerTokenAuthentication):
+    """A backend's own class, which rejects by what it may have from a cached token."""
+
+    def authenticate(self, request: Request) -> Any:
+        """Return the token if its application has the right name."""
+        credentials = super().authenticate(request)
+        if credentials and credentials[1].application.name != "cluster-a":
+            raise AuthenticationFailed("another name")
+        return credentials
+
+
+def test_a_cached_token_makes_no_other_class_reject(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"AUTHENTICATION_CLASSES": [f"{__name__}.OnlyOfOneName"]}
+    token = factories.token(application=factories.application(name="cluster-b"))
+    before = post(token)
+    get_application_model().objects.update(name="cluster-a")
+
+    assert (before, post(token)) == (401, 200)
+
+
+def many(users: int) -> Any:
+    """Return a user who has the permission from a group of that many."""
+    group = Group.objects.create(name="senders")
+    group.permissions.set(Permission.objects.filter(codename="add_taskstatusevent"))
+    group.user_set.set([factories.user() for _ in range(users)])
+    return group.user_set.first()
+
+
+@pytest.mark.parametrize("rejected", [False, True], ids=["valid body", "rejected body"])
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda user: user.groups.clear(),
+        lambda user: Group.objects.get().permissions.clear(),
+        lambda user: Group.objects.get().delete(),
+        lambda user: Permission.objects.filter(codename="add_taskstatusevent").delete(),
+    ],
+)
+def test_a_permission_that_is_taken_is_gone_with_the_next_post(take: Any, rejected: bool) -> None:
+    user = many(2)
+    token = factories.token(user=user)
+    assert [post(token), post(token)] == [200, 200]
+
+    take(user)
+
+    assert [post(token, progress=101 if rejected else 6), post(token)] == [403, 403]
+    assert TaskStatusEvent.objects.get().deliveries == 2
+
+
+def test_a_permission_is_only_confirmed_of_a_user_who_had_it() -> None:
+    user = factories.user()
+    token = factories.token(user=user)
+    assert [post(token), post(token)] == [403, 403]
+
+    user.user_permissions.set(Permission.objects.filter(codename="add_taskstatusevent"))
+
+    assert [post(token), post(token)] == [200, 200]

@@ -16,15 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from tasks.database.row_version import RowsChanged, RowVersion
-from tasks.exceptions import IdempotencyConflict
+from tasks.exceptions import IdempotencyConflict, Unconfirmed
 from tasks.ledger.rebuilding import rebuild_task
 from tasks.ledger.recording import MAX_KEY_BYTES, Recorded, record_event
 from tasks.models import Task, TaskStatusEvent
 from tasks.serializers import task_status_event
 from tasks.signals import event_recorded
 from tasks.wire.canonical import canonical_json, payload_digest
-from tests import factories
 from tests.factories import NOON, body, full_body, minutes, record
 
 pytestmark = pytest.mark.django_db
@@ -71,47 +69,30 @@ def test_every_field_of_the_schema_is_in_a_column_of_its_own() -> None:
     }
 
 
-def version_of(user: Any) -> RowVersion:
-    """Return the version that a row has now; SQLite has none, so there it is made up."""
-    version = "1"
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT xmin FROM auth_user WHERE id = %s", [user.pk])
-            (version,) = cursor.fetchone()
-    return RowVersion.of(type(user), user.pk, version, connection)
+TRUE, FALSE = ("%s = 1", [1]), ("%s = 1", [2])
 
 
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(
-    ("change", "stored"),
-    [
-        (lambda user: None, True),
-        (lambda user: user.save(), False),
-        (lambda user: user.delete(), False),
-    ],
-    ids=["unchanged", "written again", "deleted"],
-)
-def test_an_event_is_stored_if_the_rows_it_was_judged_by_are_unchanged(change: Any, stored: bool) -> None:
-    users = [factories.user(), factories.user()]
-    versions = [version_of(user) for user in users]
-    change(users[1])
+@pytest.mark.parametrize(("conditions", "stored"), [([], True), ([TRUE, TRUE], True), ([TRUE, FALSE], False)])
+@pytest.mark.parametrize("known", [True, False], ids=["duplicate", "new event"])
+def test_an_event_is_stored_if_every_condition_holds(conditions: Any, stored: bool, known: bool) -> None:
+    if known:
+        record()
 
-    if stored and connection.vendor == "postgresql":
-        assert record(if_unchanged=versions).status_changed
-        assert record(if_unchanged=versions).duplicate
+    if stored:
+        assert record(confirming=conditions).duplicate is known
     else:
-        with pytest.raises(RowsChanged):
-            record(if_unchanged=versions)
-        assert not Task.objects.exists()
-        assert not record().duplicate
+        with pytest.raises(Unconfirmed):
+            record(confirming=conditions)
+    deliveries = list(TaskStatusEvent.objects.values_list("deliveries", flat=True))
+    assert sum(deliveries) == known + stored
+    assert Task.objects.count() == len(deliveries) == min(known + stored, 1)
 
 
-@pytest.mark.django_db(transaction=True)
-def test_without_what_is_to_be_confirmed_the_reason_is_told() -> None:
+def test_only_without_conditions_is_a_conflict_told_from_what_is_not_confirmed() -> None:
     record(key=b"a", progress=1)
 
-    with pytest.raises(RowsChanged):
-        record(key=b"a", progress=2, if_unchanged=[version_of(factories.user())])
+    with pytest.raises(Unconfirmed):
+        record(key=b"a", progress=2, confirming=[TRUE])
     with pytest.raises(IdempotencyConflict):
         record(key=b"a", progress=2)
 
