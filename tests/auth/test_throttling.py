@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from django.core.cache import cache, caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpResponse
 from django.test import Client
+from oauth2_provider.models import get_access_token_model, get_application_model
 
-from tasks.models import TaskStatusEvent
+from tasks.models import RejectedDelivery, TaskStatusEvent
 from tests import factories
 from tests.auth.test_signatures import NEW, OTHER, SIGNATURE, signed
 from tests.conftest import WEBHOOK
@@ -174,3 +176,76 @@ def test_a_signer_is_limited_by_its_name(settings: Any) -> None:
         return Client().post(WEBHOOK, body(), content_type="application/json", headers=headers).status_code
 
     assert [send(secret) for secret in (NEW, NEW, OTHER)] == [200, 429, 200]
+
+
+def send(token: str, content: Any, key: str = "") -> int:
+    headers = {"Authorization": f"Bearer {token}", **({"Idempotency-Key": key} if key else {})}
+    return Client().post(WEBHOOK, content, content_type="application/json", headers=headers).status_code
+
+
+def counted() -> int:
+    """Return how many deliveries the cache has counted."""
+    kept = caches["default"]._cache.values()  # type: ignore[attr-defined]
+    return sum(len(pickle.loads(value)) for value in kept)
+
+
+def change_the_name(token: str) -> None:
+    get_application_model().objects.update(name="renamed")
+
+
+@pytest.mark.parametrize(
+    ("before", "content", "key", "status"),
+    [
+        (None, body(progress=6), "", 200),
+        (change_the_name, body(progress=6), "", 200),
+        (None, body(progress=101), "", 422),
+        (None, b"{", "", 422),
+        (None, body(progress=7), "taken", 409),
+        (change_the_name, body(progress=101), "", 422),
+    ],
+    ids=["cached", "reauthenticated", "invalid", "no JSON", "conflict", "reauthenticated and invalid"],
+)
+@pytest.mark.parametrize("is_users", [False, True], ids=["client", "user"])
+def test_each_delivery_counts_once(
+    settings: Any, before: Any, content: Any, key: str, status: int, is_users: bool
+) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_DELIVERIES": "100/min"}
+    user = factories.user("add_taskstatusevent") if is_users else None
+    token = factories.token(application=factories.application(), user=user)
+    assert [send(token, body()), send(token, body(), "taken")] == [200, 200]
+    assert counted() == 2
+    if before:
+        before(token)
+
+    assert send(token, content, key) == status
+
+    assert counted() == 3
+
+
+def test_a_limit_of_four_keeps_four_rejected_deliveries(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_DELIVERIES": "4/min"}
+    token = factories.client_token()
+
+    assert [send(token, body(progress=101)) for _ in range(5)] == [422] * 4 + [429]
+    assert RejectedDelivery.objects.count() == 4
+
+
+def test_a_revoked_token_is_told_so_beyond_its_limit(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_DELIVERIES": "2/min", "THROTTLE_FAILURES": "2/min"}
+    token = factories.client_token()
+    before = [send(token, body()) for _ in range(3)]
+    get_access_token_model().objects.get().revoke()
+
+    assert before == [200, 200, 429]
+    assert [send(token, body()) for _ in range(3)] == [401, 401, 429]
+
+
+def test_tokens_of_one_key_in_two_schemas_have_a_limit_each(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_DELIVERIES": "1/min"}
+    tokens = [factories.token(pk=7), ""]
+    assert send(tokens[0], body()) == 200
+    get_access_token_model().objects.all().delete()
+
+    tokens[1] = factories.token(pk=7)
+
+    assert send(tokens[1], body()) == 200
