@@ -1,6 +1,7 @@
 """The Django application."""
 
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 
 
 class TasksConfig(AppConfig):
@@ -13,6 +14,8 @@ class TasksConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks and the OpenAPI extensions."""
-        from . import checks, host_checks  # noqa: F401 (imported for their registrations)
+        """Register the system checks and the OpenAPI extensions; import every app's ``task_handlers``."""
+        from . import checks, handler_checks, host_checks  # noqa: F401 (imported for their registrations)
         from .openapi import extensions  # noqa: F401 (imported for its registrations)
+
+        autodiscover_modules("task_handlers")

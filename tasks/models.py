@@ -17,6 +17,9 @@ from django.utils.translation import gettext_lazy as _
 from .conf import COLUMN_LENGTH
 from .lifecycle import NO_CLAIM, Meaning, Phase
 from .querysets import TaskQuerySet, TaskStatusEventQuerySet
+from .reactions import Handler, Reaction
+
+__all__ = ("Handler", "Reaction", "RejectedDelivery", "Task", "TaskStatusEvent")
 
 
 def _name(verbose_name: Any, **options: Any) -> Any:
@@ -50,6 +53,8 @@ class Task(models.Model):
     status_at = models.DateTimeField(_("status last reported"), null=True)
     #: The status before the event that was recorded last: what makes "the status changed" exact.
     previous_status = _name(_("previous status"), null=True, editable=False)
+    #: Likewise its meaning, as of the last event that a handler asks for: no other event writes it.
+    previous_meaning = models.CharField(_("previous meaning"), max_length=9, null=True, editable=False)
     progress = models.FloatField(_("progress"))
     event_type = _name(_("event type"))
     task_type = _name(_("task type"))

@@ -17,7 +17,7 @@ from django.db.models.functions import Left
 from .lifecycle import Meaning
 
 if TYPE_CHECKING:
-    from .models import Task, TaskStatusEvent  # noqa: F401 (the types of the rows)
+    from .models import Reaction, Task, TaskStatusEvent  # noqa: F401 (the types of the rows)
 
 #: So many characters of an error message hold its first line, for a list.
 ERROR_START = 200
@@ -99,6 +99,26 @@ class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
         return self.order_by("-pk").defer(
             "metadata", "additional_properties", "unknown_fields", "started_at", "completed_at", "source"
         )
+
+
+class ReactionQuerySet(QuerySet["Reaction"]):
+    """Reads of reactions."""
+
+    def pending(self) -> ReactionQuerySet:
+        """Return the reactions that are still to be made."""
+        return self.filter(state="pending")
+
+    def dead(self) -> ReactionQuerySet:
+        """Return the reactions that no worker tries again: a person decides."""
+        return self.filter(state="dead")
+
+    def late(self, *, after: timedelta, now: datetime) -> ReactionQuerySet:
+        """Return the pending reactions that have been due for longer than ``after``."""
+        return self.pending().filter(due_at__lt=now - after)
+
+    def ended_before(self, before: datetime) -> ReactionQuerySet:
+        """Return the reactions that were done, or given up by a person, before ``before``."""
+        return self.filter(state__in=("done", "skipped"), ended_at__lt=before)
 
 
 def begins_with(field: str, prefix: str) -> Q:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,8 +16,9 @@ from django.utils import timezone
 
 from ..conf import COLUMN_LENGTH, app_settings
 from ..exceptions import IdempotencyConflict, Unconfirmed
+from ..handlers.registry import Match, matching
 from ..lifecycle import State, state_of, tie_of
-from ..models import Task, TaskStatusEvent
+from ..models import Reaction, Task, TaskStatusEvent
 from ..signals import event_recorded
 from ..wire.canonical import canonical_json
 from . import upsert
@@ -57,7 +58,7 @@ def record_event(
     ``event`` is what ``TaskStatusEventSerializer.run_validation()`` returned and ``digest`` the
     ``payload_digest()`` of the body it came in. ``idempotency_key`` is the sender's, if any: else
     the digest is the key. ``received_at`` is now unless given. After the commit of a stored event
-    ``event_recorded`` is sent.
+    ``event_recorded`` is sent. The reactions of the handlers that ask for it are stored with it.
 
     ``confirming`` are conditions in SQL with their parameters. The statement that stores the event
     checks them, so that they cost no round trip.
@@ -80,8 +81,11 @@ def record_event(
         event, event_id=0, received_at=received_at, tie=tie_of(digest, key), settings=app_settings()
     )
     connection = connections[router.db_for_write(TaskStatusEvent)]
+    meaning = None if event["status"] is None else state["meaning"]
+    match = matching(event["event_type"], event["task_type"], meaning)
     announced = event_recorded.has_listeners()
-    stored = _write(connection, row, state, _ALL if announced else _STATUSES, confirming)
+    returning = _ALL if announced else upsert.REACTING if match else _STATUSES
+    stored = _write(connection, row, state, returning, confirming, match)
     if stored is None:
         raise Unconfirmed if confirming else IdempotencyConflict
     event_id, deliveries = stored["id"], stored["deliveries"]
@@ -104,6 +108,7 @@ def _write(
     state: State,
     returning: Sequence[str],
     confirming: Sequence[tuple[str, Sequence[Any]]],
+    match: Match | None,
 ) -> Mapping[str, Any] | None:
     """Return id, deliveries and the ``returning`` columns of the task, or None where nothing is stored."""
     state = {**state, "task_id": row["task_id"]}
@@ -113,7 +118,9 @@ def _write(
     of_task = ",".join(returning)
     if connection.vendor == "postgresql":
         values = event_values + _encoded(state, upsert.TASK_COLUMNS_GIVEN, connection)
-        statement = upsert.record_in_one(of_task, condition)
+        if match:
+            values += [match.names, match.kinds]
+        statement = upsert.record_in_one(of_task, condition, reacting=match is not None)
         with connection.cursor() as cursor:
             return _execute(cursor, statement, values, (*_OF_EVENT, *returning))
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
@@ -122,7 +129,37 @@ def _write(
             return stored
         state["first_event_id"] = state["last_event_id"] = stored["id"]
         values = _encoded(state, upsert.TASK_COLUMNS, connection)
-        return {**stored, **(_execute(cursor, upsert.merge_task(of_task), values, returning) or {})}
+        merge = upsert.merge_task(of_task, reacting=match is not None)
+        stored |= _execute(cursor, merge, values, returning) or {}
+        if match:
+            cursor.executemany(
+                upsert.insert_reaction(),
+                [_encoded(one, upsert.REACTION_COLUMNS, connection) for one in _reactions(stored, match)],
+            )
+        return stored
+
+
+def _reactions(stored: Mapping[str, Any], match: Match) -> Iterator[dict[str, Any]]:
+    """Yield the rows that the third part of ``record_in_one()`` inserts."""
+    changed = stored["meaning"] != stored["previous_meaning"]
+    now = timezone.now()
+    for handler, kind in match.handlers:
+        if changed or kind == Reaction.Kind.EVENT:
+            yield {
+                "task_id": stored["task_id"],
+                "handler": handler,
+                "seq": stored["event_count"],
+                "kind": kind,
+                "event_id": stored["id"],
+                "previous": stored["previous_status"],
+                "status": stored["status"],
+                "state": Reaction.State.PENDING.value,
+                "attempts": 0,
+                "excused": 0,
+                "replays": 0,
+                "due_at": now,
+                "created_at": now,
+            }
 
 
 def _execute(

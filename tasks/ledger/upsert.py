@@ -14,10 +14,11 @@ from functools import cache
 from django.db.models import Model
 
 from ..lifecycle import EARLIEST, LATEST, REGISTERS
-from ..models import Task, TaskStatusEvent
+from ..models import Reaction, Task, TaskStatusEvent
 
 _EVENT = TaskStatusEvent._meta.db_table
 _TASK = Task._meta.db_table
+_REACTION = Reaction._meta.db_table
 _EVENT_ID_COLUMNS = ("first_event_id", "last_event_id")
 
 
@@ -30,13 +31,17 @@ def columns_of(model: type[Model], *, without: Sequence[str] = ()) -> tuple[str,
 #: The columns of an event that are inserted; the id is the database's, the count begins at 1.
 EVENT_COLUMNS = columns_of(TaskStatusEvent, without=("id", "deliveries"))
 #: The columns of a task that are inserted.
-TASK_COLUMNS = columns_of(Task, without=("previous_status", "pruned_at"))
+TASK_COLUMNS = columns_of(Task, without=("previous_status", "previous_meaning", "pruned_at"))
 #: Those of them that PostgreSQL takes from the event just inserted: they are the event's own.
 _TASK_COLUMNS_OF_EVENT = tuple(column for column in TASK_COLUMNS if column in EVENT_COLUMNS)
 #: The rest of them, but for the ids of events, which are those of the event just inserted too.
 TASK_COLUMNS_GIVEN = tuple(
     column for column in TASK_COLUMNS if column not in (*_TASK_COLUMNS_OF_EVENT, *_EVENT_ID_COLUMNS)
 )
+#: The columns of a reaction that are inserted.
+REACTION_COLUMNS = columns_of(Reaction, without=("id", "started_at", "ended_at", "error"))
+#: What of a task's row a reaction is made of.
+REACTING = ("status", "previous_status", "task_id", "meaning", "previous_meaning", "event_count")
 
 
 @cache
@@ -57,10 +62,11 @@ def insert_event(returning: str = "id, deliveries", condition: str = "true") -> 
 
 
 @cache
-def merge_task(returning: str) -> str:
+def merge_task(returning: str, *, reacting: bool = False) -> str:
     """Return SQLite's statement that merges the state of one event into its task.
 
-    Parameters: ``TASK_COLUMNS``. It returns the columns ``returning`` of the task's row.
+    Parameters: ``TASK_COLUMNS``. It returns the columns ``returning`` of the task's row. With
+    ``reacting`` it also writes the meaning that the task had before.
     """
     # Unlike PostgreSQL's, SQLite's functions are null where one of their values is.
     least, greatest = (
@@ -68,6 +74,8 @@ def merge_task(returning: str) -> str:
     )
     wins = {order: f"excluded.{order}>t.{order}" for order in REGISTERS}
     merged = _merged("excluded.", least, greatest, wins)
+    if reacting:
+        merged["previous_meaning"] = "t.meaning"
     return f"""
         INSERT INTO {_TASK} AS t ({_list(TASK_COLUMNS)})
         VALUES ({_placeholders(TASK_COLUMNS)})
@@ -78,7 +86,16 @@ def merge_task(returning: str) -> str:
 
 
 @cache
-def record_in_one(returning: str, condition: str = "true") -> str:
+def insert_reaction() -> str:
+    """Return SQLite's statement that inserts one reaction; parameters: ``REACTION_COLUMNS``."""
+    return f"""
+        INSERT INTO {_REACTION} ({_list(REACTION_COLUMNS)}) VALUES ({_placeholders(REACTION_COLUMNS)})
+        ON CONFLICT DO NOTHING
+    """
+
+
+@cache
+def record_in_one(returning: str, condition: str = "true", *, reacting: bool = False) -> str:
     """Return PostgreSQL's statement that does both.
 
     Parameters: ``EVENT_COLUMNS``, those of ``condition``, ``TASK_COLUMNS_GIVEN``. Its row is that of
@@ -86,9 +103,14 @@ def record_in_one(returning: str, condition: str = "true") -> str:
 
     It is kept under the 4,096 bytes up to which psycopg remembers how it converted a statement: to
     convert this one anew takes 70 microseconds, a tenth of what a whole request does.
+
+    With ``reacting`` a third part inserts the reactions of handlers. Two more parameters: arrays of
+    their names and kinds. ``returning`` must then be ``REACTING`` or all.
     """
     wins = {order: f"w{number}" for number, order in enumerate(REGISTERS)}
     merged = _merged("", "least({new},{old})", "greatest({new},{old})", wins)
+    if reacting:
+        merged["previous_meaning"] = "t.meaning"
     won = _list(f"e.{order}>t.{order} {name}" for order, name in wins.items())
     fed = [*TASK_COLUMNS_GIVEN, *_TASK_COLUMNS_OF_EVENT, *_EVENT_ID_COLUMNS]
     statement = f"""
@@ -100,10 +122,25 @@ def record_in_one(returning: str, condition: str = "true") -> str:
             ON CONFLICT (task_id) DO UPDATE SET ({_list(merged)})
             = (SELECT {_list(merged.values())} FROM (SELECT *,{won} FROM (SELECT excluded.*) e) e)
             RETURNING {returning}
-        )
+        ){_reacted() if reacting else ""}
         SELECT id, deliveries, merged.* FROM event LEFT JOIN merged ON true
     """
     return re.sub(r"\s*([(),=+<>])\s*|\s+", lambda found: found[1] or " ", statement).strip()
+
+
+@cache
+def _reacted() -> str:
+    # The meaning differs only if this event's status won: a late one changes nothing. A row that is there
+    # already must not fail a delivery.
+    return f""",
+        reacted AS (
+            INSERT INTO {_REACTION} ({_list(REACTION_COLUMNS)})
+            SELECT m.task_id,h.n,m.event_count,h.k,e.id,m.previous_status,m.status,
+            'pending',0,0,0,now(),now()
+            FROM merged m, event e, unnest(%s::text[],%s::text[]) h(n,k)
+            WHERE h.k='event' OR m.meaning IS DISTINCT FROM m.previous_meaning
+            ON CONFLICT DO NOTHING
+        )"""
 
 
 def _merged(new: str, least: str, greatest: str, wins: Mapping[str, str]) -> dict[str, str]:

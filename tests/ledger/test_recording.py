@@ -115,6 +115,7 @@ def test_the_state_is_written_with_the_event() -> None:
         "meaning": "running",
         "status_at": timestamp,
         "previous_status": None,
+        "previous_meaning": None,
         "progress": 5,
         "event_type": "training_status_update",
         "task_type": "training",

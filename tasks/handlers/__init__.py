@@ -1,0 +1,10 @@
+"""Durable handlers: functions of a host's that are called for a task's changes until they have succeeded.
+
+A host imports from here. ``docs/handlers.md`` explains it.
+"""
+
+from .change import Change
+from .exceptions import GiveUp, RetryLater
+from .registry import on_change, on_event
+
+__all__ = ("Change", "GiveUp", "RetryLater", "on_change", "on_event")

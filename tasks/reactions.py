@@ -1,0 +1,111 @@
+"""The rows of the durable handlers: what each of them has to do about an event, and the handlers themselves.
+
+``ledger.recording`` inserts a reaction with its event; ``handlers`` claims, runs and marks it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from .conf import COLUMN_LENGTH
+from .querysets import ReactionQuerySet
+
+
+class Reaction(models.Model):
+    """What one handler has to do about one event of a task, and how far that got."""
+
+    class Kind(models.TextChoices):
+        """Why it is there."""
+
+        CHANGE = "change", _("the task's status changed its meaning")
+        EVENT = "event", _("an event was stored")
+
+    class State(models.TextChoices):
+        """How far it got."""
+
+        PENDING = "pending", _("Pending")
+        DONE = "done", _("Done")
+        DEAD = "dead", _("Dead")
+        SKIPPED = "skipped", _("Given up by a person")
+
+    task = models.ForeignKey(
+        "Task",
+        models.DO_NOTHING,
+        related_name="reactions",
+        db_constraint=False,
+        db_index=False,
+        verbose_name=_("task"),
+    )
+    handler = models.CharField(_("handler"), max_length=100)
+    #: The task's ``event_count`` as the event left it: given under the task's lock, so that it is the order
+    #: of the commits.
+    seq = models.PositiveBigIntegerField(_("number in the task"))
+    kind = models.CharField(_("kind"), max_length=6, choices=Kind.choices)
+    event_id = models.BigIntegerField(_("event"), null=True)
+    previous = models.CharField(_("status before"), max_length=COLUMN_LENGTH, null=True)
+    status = models.CharField(_("status after"), max_length=COLUMN_LENGTH, null=True)
+    state = models.CharField(_("state"), max_length=7, choices=State.choices, default=State.PENDING)
+    #: Counted by the claim and never set back: the fence between two workers that hold the same row.
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    #: Attempts that do not count: given back, put off by the handler, or of before a replay.
+    excused = models.PositiveIntegerField(_("excused"), default=0)
+    replays = models.PositiveIntegerField(_("replays"), default=0)
+    due_at = models.DateTimeField(_("next attempt"))
+    created_at = models.DateTimeField(_("created at"))
+    #: Set while an attempt has no outcome.
+    started_at = models.DateTimeField(_("started at"), null=True)
+    ended_at = models.DateTimeField(_("ended at"), null=True)
+    error = models.TextField(_("last error"), null=True)
+
+    objects = ReactionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("reaction")
+        verbose_name_plural = _("reactions")
+        default_permissions = ("view",)
+        permissions = [("decide_reaction", "Can try reactions again and give them up")]
+        indexes = [
+            models.Index(fields=["due_at"], name="sartiq_reaction_due", condition=Q(state="pending")),
+            models.Index(fields=["handler", "id"], name="sartiq_reaction_dead", condition=Q(state="dead")),
+        ]
+        constraints = [
+            # On PostgreSQL this is the primary key. It begins with task_id, as every unique key does.
+            models.UniqueConstraint(fields=["task", "handler", "seq", "kind"], name="sartiq_reaction_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.handler}: {self.task_id} #{self.seq}"
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt among those that count."""
+        return self.attempts - self.excused
+
+    @property
+    def key(self) -> str:
+        """A name for this reaction that is the same at every attempt, for whom the handler calls."""
+        return f"{self.handler}:{self.task_id}:{self.seq}"
+
+
+class Handler(models.Model):
+    """A handler as the database knows it: since when, whether it is paused, and when a worker served it."""
+
+    name = models.CharField(_("name"), max_length=100, primary_key=True)
+    registered_at = models.DateTimeField(_("registered at"))
+    paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
+    seen_at = models.DateTimeField(_("last worker seen"), null=True)
+
+    objects: models.Manager[Any]
+
+    class Meta:
+        verbose_name = _("handler")
+        verbose_name_plural = _("handlers")
+        default_permissions = ("view",)
+        permissions = [("pause_handler", "Can pause and resume handlers")]
+
+    def __str__(self) -> str:
+        return str(self.name)
