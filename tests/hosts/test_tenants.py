@@ -1,0 +1,149 @@
+"""A host whose database backend does work in ``cursor()``: django-tenants, with the schema of each tenant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tests.hosts.environments import Host, database_extras, new_project, python_with
+
+pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="django-tenants is for PostgreSQL")
+
+SETTINGS = """
+DATABASES["default"]["ENGINE"] = "django_tenants.postgresql_backend"
+DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
+TENANT_LIMIT_SET_CALLS = {limit}
+TENANT_MODEL, TENANT_DOMAIN_MODEL = "customers.Client", "customers.Domain"
+THEIRS = ["django.contrib.contenttypes", "django.contrib.auth", "oauth2_provider", "sartiq.tasks"]
+SHARED_APPS = ["django_tenants", "customers", *THEIRS]
+TENANT_APPS = THEIRS
+INSTALLED_APPS = [*SHARED_APPS, "django.contrib.sessions", "django.contrib.messages", "django.contrib.admin",
+    "django.contrib.staticfiles", "rest_framework", "drf_spectacular", "drf_spectacular_sidecar"]
+MIDDLEWARE.insert(0, "django_tenants.middleware.main.TenantMainMiddleware")
+ALLOWED_HOSTS = ["*"]
+OAUTH2_PROVIDER = {{"SCOPES": {{"tasks:webhook": "Post"}}}}
+SARTIQ_TASKS = {{"THROTTLE_DELIVERIES": "1000/min"}}
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+"""
+MODELS = """
+from django.db import models
+from django_tenants.models import DomainMixin, TenantMixin
+
+
+class Client(TenantMixin):
+    auto_create_schema = True
+
+
+class Domain(DomainMixin):
+    pass
+"""
+#: Deliveries in one process and over one connection, in turn; it prints what each schema has in the end.
+DELIVERIES = """
+import json, warnings
+from django.db import connection
+from django.contrib.auth.models import Permission, User
+from django.test import Client as Browser
+from django_tenants.utils import schema_context
+from oauth2_provider.models import get_access_token_model, set_token_value
+from customers.models import Client, Domain
+from datetime import timedelta
+from django.utils import timezone
+from sartiq.tasks.auth.clients import create_compute_client, issue_token
+from sartiq.tasks.models import RejectedDelivery, TaskStatusEvent
+
+def make_token(schema, value, user=None, application=None):
+    with schema_context(schema):
+        made = get_access_token_model()(
+            scope="tasks:webhook", expires=timezone.now() + timedelta(hours=1), user=user,
+            application=application,
+        )
+        set_token_value(made, value)
+        made.save()
+
+SCHEMAS = ["public", "alpha", "beta"]
+for schema in SCHEMAS:
+    tenant = Client.objects.create(schema_name=schema)
+    Domain.objects.create(domain=f"{schema}.test", tenant=tenant, is_primary=True)
+    with schema_context(schema):
+        client, _ = create_compute_client(f"{schema}-cluster")
+        user = User.objects.create_user(f"{schema}-user")
+        if schema != "beta":
+            user.user_permissions.add(Permission.objects.get(codename="add_taskstatusevent"))
+    make_token(schema, f"own-{schema}", application=client)
+    make_token(schema, f"user-{schema}", user=user)
+    make_token(schema, "of-the-same-name", application=client)
+
+numbers = iter(range(1000))
+
+def post(schema, token, **changes):
+    body = {"event_type": "e", "task_id": f"{schema}-{token}", "status": "running",
+        "progress": next(numbers) % 100, "task_type": "t", "metadata": {"number": next(numbers)}} | changes
+    answer = Browser().post(
+        "/api/v1/tasks/webhook", json.dumps(body), content_type="application/json",
+        headers={"Authorization": f"Bearer {token}", "Host": f"{schema}.test"},
+    )
+    return answer.status_code
+
+answers = {}
+for _ in range(8):
+    for token_of in SCHEMAS:
+        for schema in SCHEMAS:
+            for kind in ("own", "user"):
+                token = f"{kind}-{token_of}"
+                answers.setdefault(f"{token} at {schema}", []).append(post(schema, token))
+    for schema in SCHEMAS:
+        answers.setdefault(f"same at {schema}", []).append(post(schema, "of-the-same-name"))
+        answers.setdefault(f"rejected at {schema}", []).append(post(schema, f"own-{schema}", progress=101))
+
+with schema_context("alpha"):
+    get_access_token_model().objects.filter(application__name="alpha-cluster").delete()
+revoked = {schema: [post(schema, "of-the-same-name"), post(schema, f"own-{schema}")] for schema in SCHEMAS}
+kept = {}
+for schema in SCHEMAS:
+    with schema_context(schema):
+        events = TaskStatusEvent.objects.values_list("task_id", "source")
+        kept[schema] = [sorted(set(map(tuple, events))), events.count(), RejectedDelivery.objects.count()]
+print(json.dumps([answers, revoked, kept]))
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path, host_database: dict[str, Any], limit: bool) -> Host:
+    python = python_with("django-tenants", extras=database_extras())
+    host = new_project(tmp_path, python, database=host_database)
+    host.write("backend/settings.py", SETTINGS.format(limit=limit), append=True)
+    host.write("customers/__init__.py", "")
+    host.write("customers/models.py", MODELS)
+    host.write(
+        "backend/urls.py",
+        "\nfrom django.urls import include\nurlpatterns += [path('api/v1/', include('sartiq.tasks.urls'))]\n",
+        append=True,
+    )
+    host.manage("makemigrations", "customers")
+    host.manage("migrate_schemas", "--shared", "--verbosity", "0")
+    return host
+
+
+@pytest.mark.parametrize("limit", [False, True], ids=["set always", "set when it changes"])
+def test_each_tenant_has_its_own_ledger_and_tokens(host: Host) -> None:
+    answers, revoked, kept = json.loads(host.shell(DELIVERIES).splitlines()[-1])
+
+    for token_of in ("public", "alpha", "beta"):
+        for schema in ("public", "alpha", "beta"):
+            own = 200 if token_of == schema else 401
+            assert answers[f"own-{token_of} at {schema}"] == [own] * 8
+            of_user = own if (token_of, schema) != ("beta", "beta") else 403
+            assert answers[f"user-{token_of} at {schema}"] == [of_user] * 8
+    for schema, (events, count, rejected) in kept.items():
+        assert answers[f"same at {schema}"] == [200] * 8
+        assert answers[f"rejected at {schema}"] == [422] * 8
+        assert revoked[schema] == ([401, 401] if schema == "alpha" else [200, 200])
+        wanted = {f"own-{schema}": f"{schema}-cluster", "of-the-same-name": f"{schema}-cluster"}
+        wanted |= {f"user-{schema}": f"{schema}-user"} if schema != "beta" else {}
+        assert dict(events) == {f"{schema}-{token}": source for token, source in wanted.items()}
+        assert count == 8 * len(wanted) + (0 if schema == "alpha" else 2)
+        assert rejected == 8
