@@ -1,4 +1,4 @@
-"""A database backend that does work in ``cursor()``, as those of tenants do: every statement goes through it."""
+"""Statements go through ``connection.cursor()``, where a backend for tenants sets the schema."""
 
 from __future__ import annotations
 
