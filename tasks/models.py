@@ -7,7 +7,7 @@ but the count of deliveries changes.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -21,17 +21,30 @@ from .reactions import Handler, Reaction
 
 __all__ = ("Handler", "Reaction", "RejectedDelivery", "Task", "TaskStatusEvent")
 
+if TYPE_CHECKING:
+    # What as_manager() makes, and what ``task.events`` is, for type checkers.
+    class TaskManager(TaskQuerySet, models.Manager["Task"]):  # type: ignore[misc]
+        """A manager with the methods of its QuerySet."""
+
+    class TaskStatusEventManager(TaskStatusEventQuerySet, models.Manager["TaskStatusEvent"]):  # type: ignore[misc]
+        """A manager with the methods of its QuerySet."""
+
 
 def _name(verbose_name: Any, **options: Any) -> Any:
     """Return a column for a name or identifier as a sender gives it: any text up to the columns' width."""
     return models.CharField(verbose_name, max_length=COLUMN_LENGTH, **options)
 
 
+def _column(field: Any) -> Any:
+    """Return ``field`` as what its attribute holds, so that type checkers know it without a plugin."""
+    return field
+
+
 def _percentage(name: str) -> models.CheckConstraint:
     return models.CheckConstraint(condition=Q(progress__gte=0) & Q(progress__lte=100), name=name)
 
 
-def _event_of_task(name: Any) -> models.ForeignKey[TaskStatusEvent, TaskStatusEvent]:
+def _event_of_task(name: Any) -> Any:
     return models.ForeignKey(
         "TaskStatusEvent",
         models.DO_NOTHING,
@@ -45,56 +58,61 @@ def _event_of_task(name: Any) -> models.ForeignKey[TaskStatusEvent, TaskStatusEv
 class Task(models.Model):
     """One task as it stands: the fold of its events (``lifecycle``), written with each of them."""
 
-    task_id = _name(_("task id"), primary_key=True)
+    task_id: str = _name(_("task id"), primary_key=True)
 
-    status = _name(_("status"), null=True)
-    meaning = models.CharField(_("meaning"), max_length=9, choices=Meaning.choices)
+    status: str | None = _name(_("status"), null=True)
+    meaning: str = _column(models.CharField(_("meaning"), max_length=9, choices=Meaning.choices))
     #: The time of the event that the status was taken from: not since when it has been so.
-    status_at = models.DateTimeField(_("status last reported"), null=True)
+    status_at: datetime | None = _column(models.DateTimeField(_("status last reported"), null=True))
     #: The status before the event that was recorded last: what makes "the status changed" exact.
-    previous_status = _name(_("previous status"), null=True, editable=False)
+    previous_status: str | None = _name(_("previous status"), null=True, editable=False)
     #: Likewise its meaning, as of the last event that a handler asks for: no other event writes it.
-    previous_meaning = models.CharField(_("previous meaning"), max_length=9, null=True, editable=False)
-    progress = models.FloatField(_("progress"))
-    event_type = _name(_("event type"))
-    task_type = _name(_("task type"))
-    entity_id = _name(_("entity id"), null=True)
-    origin_instance = _name(_("origin instance"), null=True)
-    origin_zone = _name(_("origin zone"), null=True)
-    origin_version = _name(_("origin version"), null=True)
-    error_message = models.TextField(_("error message"), null=True)
-    error_category = _name(_("error category"), null=True)
-    started_at = models.DateTimeField(_("started at"), null=True)
-    completed_at = models.DateTimeField(_("completed at"), null=True)
+    previous_meaning: str | None = _column(
+        models.CharField(_("previous meaning"), max_length=9, null=True, editable=False)
+    )
+    progress: float = _column(models.FloatField(_("progress")))
+    event_type: str = _name(_("event type"))
+    task_type: str = _name(_("task type"))
+    entity_id: str | None = _name(_("entity id"), null=True)
+    origin_instance: str | None = _name(_("origin instance"), null=True)
+    origin_zone: str | None = _name(_("origin zone"), null=True)
+    origin_version: str | None = _name(_("origin version"), null=True)
+    error_message: str | None = _column(models.TextField(_("error message"), null=True))
+    error_category: str | None = _name(_("error category"), null=True)
+    started_at: datetime | None = _column(models.DateTimeField(_("started at"), null=True))
+    completed_at: datetime | None = _column(models.DateTimeField(_("completed at"), null=True))
 
-    first_event = _event_of_task(_("first event"))
-    first_event_at = models.DateTimeField(_("first event at"))
-    last_event = _event_of_task(_("last event"))
-    last_event_at = models.DateTimeField(_("last event at"))
-    last_received_at = models.DateTimeField(_("last heard of"))
+    first_event: TaskStatusEvent = _event_of_task(_("first event"))
+    first_event_id: int
+    first_event_at: datetime = _column(models.DateTimeField(_("first event at")))
+    last_event: TaskStatusEvent = _event_of_task(_("last event"))
+    last_event_id: int
+    last_event_at: datetime = _column(models.DateTimeField(_("last event at")))
+    last_received_at: datetime = _column(models.DateTimeField(_("last heard of")))
     # The earliest and the latest event whose status says so; a phase that a task returns to lies between.
-    first_queued_at = models.DateTimeField(_("first queued"), null=True)
-    last_queued_at = models.DateTimeField(_("last queued"), null=True)
-    first_running_at = models.DateTimeField(_("first running"), null=True)
-    last_running_at = models.DateTimeField(_("last running"), null=True)
-    first_ended_at = models.DateTimeField(_("first ended"), null=True)
-    last_ended_at = models.DateTimeField(_("last ended"), null=True)
-    event_count = models.PositiveBigIntegerField(_("events"))
+    first_queued_at: datetime | None = _column(models.DateTimeField(_("first queued"), null=True))
+    last_queued_at: datetime | None = _column(models.DateTimeField(_("last queued"), null=True))
+    first_running_at: datetime | None = _column(models.DateTimeField(_("first running"), null=True))
+    last_running_at: datetime | None = _column(models.DateTimeField(_("last running"), null=True))
+    first_ended_at: datetime | None = _column(models.DateTimeField(_("first ended"), null=True))
+    last_ended_at: datetime | None = _column(models.DateTimeField(_("last ended"), null=True))
+    event_count: int = _column(models.PositiveBigIntegerField(_("events")))
 
     #: When events of it were pruned last: from then on the ledger does not tell all of its history.
-    pruned_at = models.DateTimeField(_("pruned at"), null=True, editable=False)
+    pruned_at: datetime | None = _column(models.DateTimeField(_("pruned at"), null=True, editable=False))
 
     # The order key of the claim that stands on each register: see lifecycle.
-    first_order = models.BinaryField(default=NO_CLAIM)
-    last_order = models.BinaryField(default=NO_CLAIM)
-    status_order = models.BinaryField(default=NO_CLAIM)
-    error_order = models.BinaryField(default=NO_CLAIM)
-    started_order = models.BinaryField(default=NO_CLAIM)
-    completed_order = models.BinaryField(default=NO_CLAIM)
-    entity_order = models.BinaryField(default=NO_CLAIM)
-    origin_order = models.BinaryField(default=NO_CLAIM)
+    first_order: bytes = _column(models.BinaryField(default=NO_CLAIM))
+    last_order: bytes = _column(models.BinaryField(default=NO_CLAIM))
+    status_order: bytes = _column(models.BinaryField(default=NO_CLAIM))
+    error_order: bytes = _column(models.BinaryField(default=NO_CLAIM))
+    started_order: bytes = _column(models.BinaryField(default=NO_CLAIM))
+    completed_order: bytes = _column(models.BinaryField(default=NO_CLAIM))
+    entity_order: bytes = _column(models.BinaryField(default=NO_CLAIM))
+    origin_order: bytes = _column(models.BinaryField(default=NO_CLAIM))
 
-    objects = TaskQuerySet.as_manager()
+    events: TaskStatusEventQuerySet
+    objects: ClassVar[TaskManager] = _column(TaskQuerySet.as_manager())
 
     class Meta:
         verbose_name = _("task")
@@ -194,41 +212,47 @@ class TaskStatusEvent(models.Model):
     Nothing edits what was received. ``deliveries`` counts how often the sender delivered it.
     """
 
-    task = models.ForeignKey(
-        Task,
-        models.DO_NOTHING,
-        related_name="events",
-        db_constraint=False,
-        db_index=False,
-        verbose_name=_("task"),
-        help_text=_("The sender's id of the task."),
+    id: int
+    task: Task = _column(
+        models.ForeignKey(
+            Task,
+            models.DO_NOTHING,
+            related_name="events",
+            db_constraint=False,
+            db_index=False,
+            verbose_name=_("task"),
+            help_text=_("The sender's id of the task."),
+        )
     )
-    event_type = _name(_("event type"))
-    status = _name(_("status"), null=True)
-    entity_id = _name(_("entity id"), null=True)
-    origin_instance = _name(_("origin instance"), null=True)
-    origin_zone = _name(_("origin zone"), null=True)
-    origin_version = _name(_("origin version"), null=True)
-    timestamp = models.DateTimeField(_("timestamp"), null=True)
-    metadata = models.JSONField(_("metadata"), null=True)
-    progress = models.FloatField(_("progress"), validators=[MinValueValidator(0), MaxValueValidator(100)])
-    error_message = models.TextField(_("error message"), null=True)
-    error_category = _name(_("error category"), null=True)
-    completed_at = models.DateTimeField(_("completed at"), null=True)
-    started_at = models.DateTimeField(_("started at"), null=True)
-    task_type = _name(_("task type"))
-    additional_properties = models.JSONField(_("additional properties"), default=dict)
-    unknown_fields = models.JSONField(
-        _("unknown fields"), default=dict, help_text=_("What was sent beyond the schema.")
+    task_id: str
+    event_type: str = _name(_("event type"))
+    status: str | None = _name(_("status"), null=True)
+    entity_id: str | None = _name(_("entity id"), null=True)
+    origin_instance: str | None = _name(_("origin instance"), null=True)
+    origin_zone: str | None = _name(_("origin zone"), null=True)
+    origin_version: str | None = _name(_("origin version"), null=True)
+    timestamp: datetime | None = _column(models.DateTimeField(_("timestamp"), null=True))
+    metadata: Any = _column(models.JSONField(_("metadata"), null=True))
+    progress: float = _column(
+        models.FloatField(_("progress"), validators=[MinValueValidator(0), MaxValueValidator(100)])
+    )
+    error_message: str | None = _column(models.TextField(_("error message"), null=True))
+    error_category: str | None = _name(_("error category"), null=True)
+    completed_at: datetime | None = _column(models.DateTimeField(_("completed at"), null=True))
+    started_at: datetime | None = _column(models.DateTimeField(_("started at"), null=True))
+    task_type: str = _name(_("task type"))
+    additional_properties: Any = _column(models.JSONField(_("additional properties"), default=dict))
+    unknown_fields: Any = _column(
+        models.JSONField(_("unknown fields"), default=dict, help_text=_("What was sent beyond the schema."))
     )
 
-    received_at = models.DateTimeField(_("received at"))
-    source = _name(_("source"), help_text=_("The client that sent it."))
-    deliveries = models.PositiveIntegerField(_("deliveries"), default=1)
-    idempotency_key = models.BinaryField(_("idempotency key"), max_length=64)
-    payload_digest = models.BinaryField(_("payload digest"), max_length=32)
+    received_at: datetime = _column(models.DateTimeField(_("received at")))
+    source: str = _name(_("source"), help_text=_("The client that sent it."))
+    deliveries: int = _column(models.PositiveIntegerField(_("deliveries"), default=1))
+    idempotency_key: bytes = _column(models.BinaryField(_("idempotency key"), max_length=64))
+    payload_digest: bytes = _column(models.BinaryField(_("payload digest"), max_length=32))
 
-    objects = TaskStatusEventQuerySet.as_manager()
+    objects: ClassVar[TaskStatusEventManager] = _column(TaskStatusEventQuerySet.as_manager())
 
     class Meta:
         verbose_name = _("task status event")
@@ -263,20 +287,22 @@ class RejectedDelivery(models.Model):
     ``rejections`` writes it. It is kept for ``REJECTED_RETENTION``.
     """
 
-    received_at = models.DateTimeField(_("received at"))
-    source = _name(_("source"), help_text=_("The client that sent it."))
-    status = models.PositiveSmallIntegerField(_("answer"))
-    errors = models.JSONField(_("errors"))
+    received_at: datetime = _column(models.DateTimeField(_("received at")))
+    source: str = _name(_("source"), help_text=_("The client that sent it."))
+    status: int = _column(models.PositiveSmallIntegerField(_("answer")))
+    errors: Any = _column(models.JSONField(_("errors")))
     #: Each ``field:type`` once, a space before and after it, for the filters to find.
-    faults = models.TextField(_("faults"))
-    headers = models.JSONField(_("headers"))
-    idempotency_key = models.BinaryField(_("idempotency key"), null=True)
-    body = models.BinaryField(_("body"))
-    is_whole = models.BooleanField(_("whole"))
-    not_kept = models.PositiveIntegerField(
-        _("not kept"), default=0, help_text=_("So many more of that client and minute were only counted.")
+    faults: str = _column(models.TextField(_("faults")))
+    headers: Any = _column(models.JSONField(_("headers")))
+    idempotency_key: bytes | None = _column(models.BinaryField(_("idempotency key"), null=True))
+    body: bytes = _column(models.BinaryField(_("body")))
+    is_whole: bool = _column(models.BooleanField(_("whole")))
+    not_kept: int = _column(
+        models.PositiveIntegerField(
+            _("not kept"), default=0, help_text=_("So many more of that client and minute were only counted.")
+        )
     )
-    accepted_at = models.DateTimeField(_("accepted at"), null=True)
+    accepted_at: datetime | None = _column(models.DateTimeField(_("accepted at"), null=True))
 
     class Meta:
         verbose_name = _("rejected delivery")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol, cast
 
 from django.db import transaction
 from django.utils import timezone
@@ -18,7 +18,15 @@ from ..conf import app_settings
 PASSWORD_CLIENT_ID = "sartiq-password-form"  # noqa: S105 (an id, no password)
 
 
-def create_compute_client(name: str) -> tuple[Any, str]:
+class ComputeClient(Protocol):
+    """What a client is to its callers: the project's OAuth 2 application model decides on the class."""
+
+    pk: Any
+    client_id: str
+    name: str
+
+
+def create_compute_client(name: str) -> tuple[ComputeClient, str]:
     """Create a confidential client for ``client_credentials``; return it and its secret.
 
     The secret is stored hashed, so this is the only time that it can be seen. Raises
@@ -38,11 +46,11 @@ def create_compute_client(name: str) -> tuple[Any, str]:
     return client, secret
 
 
-def compute_client(name: str) -> Any:
+def compute_client(name: str) -> ComputeClient:
     """Return the client that ``create_compute_client`` made; raise ``LookupError`` if there is none."""
     clients = get_application_model().objects.filter(name=name, authorization_grant_type="client-credentials")
     if client := clients.order_by("pk").first():
-        return client
+        return cast("ComputeClient", client)
     raise LookupError(f"There is no client named {name!r}.")
 
 
