@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Where pyenv is used its shims show one Python; behind them stand all.
-PYENV_BINS = $(shell command -v pyenv >/dev/null && ls -d "$$(pyenv root)"/versions/3.1[1-3]*/bin | paste -sd:)
+PYENV_BINS = $(shell command -v pyenv >/dev/null && ls -d "$$(pyenv root)"/versions/3.1[1-5]*/bin | paste -sd:)
 # The certificates that the machine trusts, as pip and the browser use them.
 export UV_SYSTEM_CERTS := 1
 # For the tools: the project itself has no secret that is good for anything.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help run demo test test-all bench bench-admin fuzz screenshots docs check format lock wheel audit clean
+.PHONY: help run demo test test-all test-versions bench bench-admin fuzz screenshots docs check format lock wheel release-check audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -29,11 +29,22 @@ run: .venv/run ## Serve on 127.0.0.1:8000 (PORT, DATABASE_URL), with an admin an
 demo: .venv/run ## Play a cluster against the server of `make run` (PORT; ARGS goes to simulate_compute)
 	$(BIN)/python scripts/demo.py $(ARGS)
 
-test: .venv/dev ## Run the whole suite on SQLite and PostgreSQL (ARGS goes to pytest)
+test: .venv/dev ## Run the whole suite on SQLite and PostgreSQL, and fail below full coverage (ARGS runs a part, uncovered)
+ifdef ARGS
 	scripts/test -n 2 $(ARGS)
+else
+	scripts/test -n 2 --cov --cov-report= --cov-fail-under=0
+	$(BIN)/coverage combine --quiet .coverage.sqlite .coverage.postgresql
+	$(BIN)/coverage report
+endif
 
 test-all: .venv/dev ## Run the suite on every supported Python and Django that is found
 	PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox run $(ARGS)
+
+# Two at a time, so that both processors have work; PostgreSQL alone, because `make test` has been through both.
+test-versions: .venv/dev ## Run the fast tests on every supported Python and Django that is found
+	PATH="$$PATH:$(PYENV_BINS)" TEST_DB=postgresql $(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner -- \
+	    -q -m "not slow"
 
 # The contenders run as they are deployed: distributions and container images build Python with profile-guided
 # optimisation, version managers mostly do not.
@@ -93,6 +104,9 @@ lock: .venv/dev ## Renew the requirements, universal over the supported Pythons
 
 wheel: .venv/dev ## Build the app's wheel into dist/
 	$(BIN)/uv build --quiet --wheel
+
+release-check: .venv/dev ## Build the wheel and the sdist, and use each in a new project
+	$(BIN)/python scripts/release_check.py
 
 audit: .venv/dev ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt

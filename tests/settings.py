@@ -22,3 +22,6 @@ STORAGES = {
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     # A file, as in production: threads and servers of a test share it.
     DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}.test"}  # noqa: F405
+elif environment := os.environ.get("TOX_ENV_NAME"):
+    # Several may run at once, on the one server of TEST_DATABASE_URL.
+    DATABASES["default"]["TEST"] = {"NAME": f"test_{environment.replace('-', '_')}"}  # noqa: F405

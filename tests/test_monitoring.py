@@ -132,10 +132,9 @@ def test_a_real_prometheus_scrapes_the_server_and_runs_the_rules(tmp_path: Path,
 def _value(port: int, expression: str) -> float:
     """Return the value of ``expression`` as soon as there is one."""
     for _ in range(200):
-        answer = requests.get(
-            f"http://127.0.0.1:{port}/api/v1/query", {"query": expression}, timeout=10
-        ).json()
-        if found := answer.get("data", {}).get("result"):
+        answer = requests.get(f"http://127.0.0.1:{port}/api/v1/query", {"query": expression}, timeout=10)
+        # It answers 503 while it starts.
+        if answer.ok and (found := answer.json().get("data", {}).get("result")):
             return float(found[0]["value"][1])
         time.sleep(0.1)
     raise AssertionError(f"{expression} has no value")
