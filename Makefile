@@ -14,8 +14,14 @@ TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
+# An environment of an old Python, or one without pip that was half made, is made again.
+RECENT := sys.exit(sys.version_info < (3, 11))
+HAS_ENV := $(BIN)/python -c 'import pip, sys; $(RECENT)' 2>/dev/null
+
 .venv/run: requirements.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(HAS_ENV) || $(PYTHON) -c 'import sys; $(RECENT)' 2>/dev/null || { echo \
+	    "$(PYTHON) is missing or older than Python 3.11. Name another: make run PYTHON=python3.12" >&2; exit 1; }
+	@$(HAS_ENV) || $(PYTHON) -m venv --clear .venv || { rm -rf .venv; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 

@@ -1,12 +1,30 @@
 #!/usr/bin/env python
-"""Django's command line."""
+"""Django's command line, on the settings of the environment, or on those of ``make run`` if it has none."""
 
 import os
 import sys
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
+from django.db import OperationalError
+
+from sartiq_tasks.local import FILE, Kept
+
+
+def main() -> None:
+    """Run a command; end with one line if the settings or the database do not let it run."""
+    settings = os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sartiq_tasks.settings")
+    os.environ.setdefault("DB_STATEMENT_TIMEOUT_MS", "0")
+    if settings == "sartiq_tasks.settings" and "SECRET_KEY" not in os.environ and FILE.exists():
+        Kept().use()
+        print("SECRET_KEY is not set: using what `make run` keeps in local/run.json.", file=sys.stderr)
+    try:
+        execute_from_command_line(sys.argv)
+    except (ImproperlyConfigured, OperationalError) as error:
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"manage.py: {' '.join(str(error).split())}")
+
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sartiq_tasks.settings")
-    os.environ.setdefault("DB_STATEMENT_TIMEOUT_MS", "0")
-    execute_from_command_line(sys.argv)
+    main()

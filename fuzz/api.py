@@ -1,6 +1,6 @@
 """Fuzz the served API by its OpenAPI document (Schemathesis): ``python -m fuzz.api [OPTION ...]``.
 
-Runs for ``FUZZ_SECONDS`` against the project under ``scripts/serve``, on SQLite in a temporary
+Runs for ``FUZZ_SECONDS`` against the project as it is deployed, on SQLite in a temporary
 directory. Options go to ``schemathesis run``: ``--seed N`` repeats a run.
 """
 

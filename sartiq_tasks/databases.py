@@ -5,15 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 env = environ.Env()
 
 
-def database(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the ``settings`` of a database URL, completed with the options that its kind needs.
+#: The databases that the app's statements are written for.
+BACKENDS = {"django.db.backends.postgresql", "django.db.backends.sqlite3"}
+
+
+def database(variable: str, default: str | environ.NoValue = environ.Env.NOTSET) -> dict[str, Any]:
+    """Return the settings of the database URL in ``variable``, with the options that its kind needs.
 
     What the URL says goes before what is said here.
     """
+    try:
+        settings: dict[str, Any] = env.db_url(variable, default=default)
+    except (ValueError, TypeError, AttributeError, ImproperlyConfigured):
+        settings = {}
+    if settings.get("ENGINE") not in BACKENDS or not settings.get("NAME"):
+        # Without the value, which may hold a password.
+        raise ImproperlyConfigured(
+            f"{variable} is not the URL of a database: write postgres://user:password@host:5432/name, "
+            "or sqlite:////path/to/file."
+        )
     # A connection lives as long as its thread. SQLite's costs as much to open and to close as an event: the
     # last to close moves the log into the file, with two more flushes.
     settings.setdefault("CONN_MAX_AGE", env.int("CONN_MAX_AGE", default=None))

@@ -61,9 +61,9 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": database(env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}"))}
+DATABASES = {"default": database("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if env.str("REPLICA_URL", default=""):
-    DATABASES["replica"] = database(env.db_url("REPLICA_URL"))
+    DATABASES["replica"] = database("REPLICA_URL")
     DATABASES["replica"]["TEST"] = {"MIRROR": "default"}
     DATABASE_ROUTERS = ["sartiq_tasks.routers.ReadFromReplica"]
 

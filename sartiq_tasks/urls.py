@@ -1,7 +1,10 @@
 """The project's URLs."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.http import HttpRequest, JsonResponse
+from django.urls import include, path, re_path
+from django.views.decorators.csrf import csrf_exempt
+from django.views.generic import RedirectView
 
 from tasks.ops.health import healthz, readyz
 from tasks.ops.metrics import MetricsView
@@ -9,10 +12,18 @@ from tasks.ops.metrics import MetricsView
 # With the count of the deliveries that were rejected in the last day.
 admin.site.index_template = "admin/sartiq_tasks/index.html"
 
+@csrf_exempt
+def not_found(request: HttpRequest) -> JsonResponse:
+    """Answer a mistyped path of the API as the API answers."""
+    return JsonResponse({"detail": "Not Found"}, status=404)
+
+
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("api/v1/", include("tasks.urls")),
     path("admin/", admin.site.urls),
     path("healthz", healthz),
     path("readyz", readyz),
     path("metrics", MetricsView.as_view()),
+    re_path("^api(?:/|$)", not_found),
 ]

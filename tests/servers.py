@@ -27,7 +27,6 @@ import requests
 from tests.databases import place
 
 ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
 
 
 def free_port() -> int:
@@ -40,7 +39,7 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """The project under ``scripts/serve``, with a client's token that is good there."""
+    """The project under ``sartiq_tasks.server``, with a client's token that is good there."""
 
     url: str
     token: str
@@ -62,7 +61,7 @@ class Server:
 
     def workers(self) -> list[psutil.Process]:
         """Return the processes that take requests."""
-        return [child for child in self.process.children(recursive=True) if child.is_running()]
+        return [worker for main in self.process.children() for worker in main.children()]
 
 
 def project_environment(database_url: str, **changes: str) -> dict[str, str]:
@@ -72,7 +71,6 @@ def project_environment(database_url: str, **changes: str) -> dict[str, str]:
         "DATABASE_URL": database_url,
         "DEBUG": "off",
         "DJANGO_SETTINGS_MODULE": "sartiq_tasks.settings",
-        "GRANIAN": str(BIN / "granian"),
         "HTTPS": "off",
         "SECRET_KEY": "only for tests, and long enough for every check that there is",
     }
@@ -128,7 +126,7 @@ def serving(
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = project_environment(database_url, PORT=str(port), **changes)
-    command = (str(ROOT / "scripts" / "serve"), *arguments)
+    command = (sys.executable, "-m", "sartiq_tasks.server", *arguments)
     with serving_command(*command, cwd=ROOT, env=environment, url=f"{url}/healthz", log=log) as process:
         yield Server(url, made["access_token"], process)
 

@@ -32,7 +32,9 @@ def read_by_settings() -> dict[str, ast.expr | None]:
     found: dict[str, ast.expr | None] = {}
     for path in (ROOT / "sartiq_tasks").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("env."):
+            if not isinstance(node, ast.Call) or not isinstance(node.args and node.args[0], ast.Constant):
+                continue
+            if ast.unparse(node.func).startswith("env.") or ast.unparse(node.func) == "database":
                 name = ast.literal_eval(node.args[0])
                 default = next((word.value for word in node.keywords if word.arg == "default"), None)
                 found[name] = found.get(name) or default
@@ -40,7 +42,8 @@ def read_by_settings() -> dict[str, ast.expr | None]:
 
 
 def read_by_the_server() -> dict[str, str]:
-    return dict(re.findall(r"\$\{([A-Z_]+):-([^}]+)\}", (ROOT / "scripts" / "serve").read_text()))
+    source = (ROOT / "sartiq_tasks" / "server.py").read_text()
+    return dict(re.findall(r'environ\.get\("([A-Z_]+)", "([^"]+)"\)', source))
 
 
 def test_every_variable_is_documented_and_every_one_documented_is_read() -> None:

@@ -31,7 +31,7 @@ PEER = "benchmarks.ingest.peers"
 WEBHOOK = "/api/v1/tasks/webhook"
 EVENTS = "sartiq_tasks_taskstatusevent"
 UVICORN = [str(PEERS / "uvicorn"), "--workers", "2", "--no-access-log", "--log-level", "warning", "--port"]
-# As scripts/serve, which is what the app runs under.
+# As sartiq_tasks/server.py, which is what the app runs under.
 GRANIAN = [
     "--interface",
     "wsgi",
@@ -151,15 +151,14 @@ def project_environment(database_url: str) -> dict[str, str]:
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
         "HTTPS": "off",
         "LOG_DELIVERIES": "off",  # the peers log no request either
-        "GRANIAN": str(OURS / "granian"),
     }
 
 
 def ours(url: str, name: str = "ours", **environment: str) -> Server:
-    """Return the app in the project, as ``scripts/serve`` runs it."""
+    """Return the app in the project, as it is deployed."""
     return Server(
         name,
-        [str(ROOT / "scripts" / "serve"), "--port"],
+        [str(OURS / "python"), "-m", "sartiq_tasks.server", "--port"],
         ["sh", "-c", f"{_shell('migrate --verbosity=0')} && {_shell(CLIENT)}"],
         project_environment(url) | environment,
         table=EVENTS,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import shlex
+import sys
 from argparse import ArgumentTypeError
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -75,6 +78,7 @@ class Command(BaseCommand):
         """Make up the events, post them, and report."""
         if requests is None:
             raise CommandError("simulate_compute needs an extra: pip install 'sartiq-tasks[simulator]'")
+        is_given = seed is not None and options["until"] is not None
         seed = secrets.randbelow(1_000_000) if seed is None else seed
         random = Random(seed)  # noqa: S311 (a story, no secret)
         until = options["until"] or timezone.now()
@@ -87,7 +91,9 @@ class Command(BaseCommand):
         outcomes, retries, unexpected = self._post(sender, sent, rate)
         self.stdout.write(table_of(outcomes))
         self.stdout.write(f"{tasks} tasks, {retries} deliveries sent again.")
-        self.stdout.write(f"The same again: --seed {seed} --until {until.isoformat()}")
+        if not is_given:
+            given = {"tasks": tasks, "rate": rate, "hours": hours, "seed": seed, "until": until.isoformat()}
+            self.stdout.write(f"The same again:\n{_command_line(options | given)}")
         if unexpected:
             raise CommandError(f"{unexpected} deliveries were not answered as they should have been.")
 
@@ -118,6 +124,28 @@ class Command(BaseCommand):
                 unexpected += not outcome.is_expected
                 done(1)
         return outcomes, retries, unexpected
+
+
+def _command_line(options: Mapping[str, Any]) -> str:
+    """Return the line that runs the command with ``options``, ready to paste."""
+    names = (
+        "url",
+        "client_id",
+        "client_secret",
+        "tasks",
+        "rate",
+        "hours",
+        "patience",
+        *Fault,
+        "seed",
+        "until",
+    )
+    words = [
+        f"--{name.replace('_', '-')}={options[name]}"
+        for name in names
+        if options[name] != 0.0 or name == "seed"
+    ]
+    return shlex.join([sys.executable, sys.argv[0], "simulate_compute", *words])
 
 
 def _positive(number: type[int] | type[float]) -> Any:

@@ -1,0 +1,43 @@
+"""What ``make run`` keeps in ``local/run.json``, readable by you alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+FILE = ROOT / "local" / "run.json"
+
+
+class Kept:
+    """The secrets of ``make run``: one key, and for each database a password and a client."""
+
+    def __init__(self) -> None:
+        kept: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
+        self.secret_key: str = kept.get("secret_key") or secrets.token_urlsafe(50)
+        #: The URL of the database of the server that was last started on a port.
+        self.servers: dict[str, str] = kept.get("servers", {})
+        self.databases: dict[str, dict[str, str]] = kept.get("databases", {})
+
+    def of_database(self, url: str) -> dict[str, str]:
+        """Return what was made in the database ``url``, to be read and changed."""
+        return self.databases.setdefault(url, {})
+
+    def use(self) -> str:
+        """Set what the environment lacks for the server of ``PORT``; return the URL of its database."""
+        default = f"sqlite:///{ROOT / 'db.sqlite3'}"
+        url = os.environ.setdefault("DATABASE_URL", self.servers.get(os.environ.get("PORT", "8000"), default))
+        os.environ.setdefault("SECRET_KEY", self.secret_key)
+        os.environ.setdefault("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+        os.environ.setdefault("HTTPS", "off")
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sartiq_tasks.settings")
+        return url
+
+    def write(self) -> None:
+        """Keep it."""
+        FILE.parent.mkdir(exist_ok=True)
+        FILE.touch(mode=0o600)
+        FILE.write_text(json.dumps(vars(self), indent=1))

@@ -1,0 +1,223 @@
+"""Run the server and keep it running: ``python -m sartiq_tasks.server [--host] [--port] [--workers]``.
+
+Each worker is a Granian of its own, and all of them listen on one port. If one dies, the others go
+on and another takes its place; Granian's own respawning gives up after two deaths in 5.5 seconds.
+Options that are not ours go to Granian.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Connections that the kernel and the workers together hold before they are answered.
+BACKLOG = 1024
+#: Seconds between two starts of one worker.
+RESPAWN_INTERVAL = 1.0
+#: Seconds after which a worker heeds signals: Granian has forked it, and it loads the application.
+DEAF = 2.0
+
+
+def main() -> None:
+    """Serve until a signal says to stop; end with an exit code and one line if that cannot be."""
+    options, of_granian = parser().parse_known_args()
+    try:
+        from . import settings  # noqa: F401
+    except ImproperlyConfigured as error:
+        sys.exit(f"The server cannot start. {error}")
+    sys.exit(serve(options.host, options.port, options.workers, of_granian))
+
+
+def application() -> Any:
+    """Return the application, in a worker which a signal ends while it still starts.
+
+    The worker inherits the handlers of Granian's main process, which would swallow the signal.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    from .wsgi import application as loaded
+
+    return loaded
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of our options, whose defaults are the environment's."""
+    ours = argparse.ArgumentParser(prog="python -m sartiq_tasks.server", description=__doc__)
+    ours.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"))
+    ours.add_argument("--port", type=int, default=os.environ.get("PORT", "8000"))
+    ours.add_argument("--workers", type=_positive, default=os.environ.get("WORKERS", "2"))
+    return ours
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def serve(
+    host: str,
+    port: int,
+    workers: int,
+    options: Sequence[str] = (),
+    announce: Callable[[], None] = lambda: None,
+) -> int:
+    """Serve until SIGINT, SIGTERM or SIGHUP comes, and return the exit code.
+
+    ``announce`` is called when the server listens. A worker that dies before that ends the server:
+    its configuration is wrong, and it has said how.
+    """
+    signals: list[float] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: signals.append(time.monotonic()))
+    with reserved(host, port) as address:
+        _prepare_machine()
+        command = _command(address, port, workers, options)
+        family = [_Worker(command) for _ in range(workers)]
+        try:
+            while not signals and not _listens(address, port):
+                if any(worker.has_died() for worker in family):
+                    return 1
+                time.sleep(0.1)
+            announce()
+            while not signals:
+                for worker in family:
+                    worker.replace_if_dead()
+                time.sleep(0.1)
+            return 0
+        finally:
+            _stop(family, signals)
+
+
+@contextmanager
+def reserved(host: str, port: int) -> Iterator[str]:
+    """Give the address that ``host`` names; exit with one line if nobody can listen there.
+
+    Granian shares its port with any server of the same user (``SO_REUSEPORT``): two servers would
+    both start, and the kernel would deal the deliveries to both.
+    """
+    try:
+        family, _, _, _, (address, *_) = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections do not count
+            probe.bind((address, port))
+        # Until the workers listen, a name in the kernel keeps the port from a second server of ours.
+        with closing(socket.socket(socket.AF_UNIX)) as name:
+            if sys.platform == "linux":
+                name.bind(f"\0sartiq-tasks {address} {port}")
+            yield str(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        sys.exit(f"Nothing can listen on {host}, port {port}: {reason}. HOST and PORT name others.")
+
+
+def _prepare_machine() -> None:
+    # What former processes counted is not what these will count.
+    if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        for file in Path(directory).glob("*.db"):
+            file.unlink()
+    # A worker that wakes up does not interrupt one that is at work, if the kernel lets us.
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _command(address: str, port: int, workers: int, options: Sequence[str]) -> list[str]:
+    return [
+        sys.executable, "-m", "granian", "sartiq_tasks.server:application", "--factory",
+        "--interface", "wsgi",
+        "--host", address,
+        "--port", str(port),
+        "--backpressure", str(max(1, BACKLOG // workers)),
+        "--blocking-threads", os.environ.get("THREADS", "3"),
+        # A thread that ends would leave its database connection behind.
+        "--blocking-threads-idle-timeout", "600",
+        # One that hangs as it stops is killed, later than the longest wait for the database.
+        "--workers-kill-timeout", "40",
+        "--no-ws",
+        "--http", "1",
+        "--http1-header-read-timeout", "10000",
+        "--log-level", os.environ.get("LOG_LEVEL", "warning"),
+        *options,
+    ]  # fmt: skip
+
+
+class _Worker:
+    """A Granian of one worker, in a session of its own.
+
+    A terminal sends Ctrl-C to all processes of a session. Granian's worker would get that and then
+    what its own main process sends, and it deadlocks on a second signal. So only the main process
+    is told to stop.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._start()
+
+    def _start(self) -> None:
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(self._command, cwd=ROOT, start_new_session=True)  # noqa: S603
+
+    def has_died(self) -> bool:
+        """Return whether it has ended; if its main process was killed, its worker is killed too."""
+        if self._process.returncode is None and self._process.poll() is not None:
+            self.kill()
+        return self._process.returncode is not None
+
+    def replace_if_dead(self) -> None:
+        """Start another if this one has ended, but not more than one a second."""
+        if self.has_died() and time.monotonic() - self._started > RESPAWN_INTERVAL:
+            print(
+                f"A worker ended ({self._process.returncode}): another is started.",
+                file=sys.stderr,
+                flush=True,
+            )
+            self._start()
+
+    def terminate(self) -> None:
+        """Tell it to finish the requests that it took, and then to end."""
+        time.sleep(max(0, self._started + DEAF - time.monotonic()))
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End it and all that it started at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _listens(address: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((address, port), timeout=1):
+        return True
+    return False
+
+
+def _stop(family: Sequence[_Worker], signals: Sequence[float]) -> None:
+    """Let all finish what they took; a second Ctrl-C, a second or more after the first, ends them at once."""
+    for worker in family:
+        worker.terminate()
+    while not all(worker.has_died() for worker in family):
+        if signals and signals[-1] - signals[0] > 1:
+            for worker in family:
+                if not worker.has_died():
+                    worker.kill()
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""How the server is run: what it asks of the machine, whose port it takes, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.factories import body
+from tests.servers import ROOT, Server, free_port, project_environment, serving, stop
+
+COMMAND = (sys.executable, "-m", "sartiq_tasks.server")
+
+
+def started(tmp_path: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Start a server that is expected to end by itself."""
+    environment = project_environment(f"sqlite:///{tmp_path}/db.sqlite3", **changes)
+    return subprocess.run(
+        COMMAND, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a policy of Linux")
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_workers_do_not_interrupt_each_other_if_the_kernel_lets_them(
+    tmp_path: Path, is_allowed: bool
+) -> None:
+    forbid = "import os\ndef forbidden(*_): raise PermissionError\nos.sched_setscheduler = forbidden\n"
+    (tmp_path / "sitecustomize.py").write_text("" if is_allowed else forbid)
+    with serving(f"sqlite:///{tmp_path}/db.sqlite3", PYTHONPATH=str(tmp_path)) as server:
+        policies = {os.sched_getscheduler(process.pid) for process in [server.process, *server.workers()]}
+
+    assert policies == {os.SCHED_BATCH if is_allowed else os.SCHED_OTHER}
+
+
+@pytest.mark.parametrize(
+    ("taken", "wanted"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("::", "127.0.0.1"),
+     ("::1", "::1"), ("127.0.0.1", "localhost")],
+)  # fmt: skip
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path, taken: str, wanted: str, is_shared: bool) -> None:
+    """By anybody: by a server that would share it, too."""
+    with socket.socket(socket.AF_INET6 if ":" in taken else socket.AF_INET) as other:
+        if is_shared:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind((taken, 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+
+        done = started(tmp_path, HOST=wanted, PORT=port)
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Nothing can listen on {wanted}, port {port}: Address already in use. HOST and PORT name others.\n"
+    )
+
+
+def test_of_two_that_start_at_once_one_ends(tmp_path: Path) -> None:
+    environment = project_environment(f"sqlite:///{tmp_path}/db.sqlite3", PORT=str(free_port()))
+    two = [
+        psutil.Popen(COMMAND, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    try:
+        ended, serves = psutil.wait_procs(two, timeout=20)
+        assert ([one.returncode for one in ended], len(serves)) == ([1], 1)
+    finally:
+        for one in two:
+            stop(one)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"PORT": "99999"}, "port must be 0-65535"),
+        ({"PORT": "http"}, "invalid int value: 'http'"),
+        ({"HOST": "nowhere.invalid"}, "Nothing can listen on nowhere.invalid"),
+        ({"HOST": "192.0.2.1"}, "Cannot assign requested address"),
+        ({"WORKERS": "0"}, "invalid _positive value: '0'"),
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL is not the URL of a database"),
+    ],
+)
+def test_what_cannot_start_says_so_and_ends(tmp_path: Path, changes: dict[str, str], words: str) -> None:
+    done = started(tmp_path, **({"PORT": str(free_port())} | changes))
+
+    assert done.returncode != 0
+    assert words in done.stderr.splitlines()[-1]
+
+
+def test_an_address_of_ipv6(tmp_path: Path) -> None:
+    port = str(free_port())
+    environment = project_environment(f"sqlite:///{tmp_path}/db.sqlite3", PORT=port, HOST="::1")
+    process = psutil.Popen(COMMAND, cwd=ROOT, env=environment)
+    try:
+        assert answers("::1", port)
+    finally:
+        stop(process)
+
+
+def answers(host: str, port: str) -> bool:
+    for _ in range(300):
+        with suppress(OSError), socket.create_connection((host, int(port)), timeout=1) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return connection.recv(12) == b"HTTP/1.1 200"
+        time.sleep(0.1)
+    return False
+
+
+@contextmanager
+def in_terminal(server: Server, database_url: str) -> Iterator[Callable[[], int]]:
+    """Take the place of ``server`` with one that a terminal runs; give what types Ctrl-C there."""
+    stop(server.process)
+    port = server.url.rsplit(":", 1)[1]
+    environment = project_environment(database_url, PORT=port)
+    ours, theirs = pty.openpty()
+    attach = (
+        "import fcntl, os, sys, termios\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    process = psutil.Popen(
+        (sys.executable, "-c", attach, *COMMAND), cwd=ROOT, env=environment, start_new_session=True,
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    server.process = process
+    try:
+        assert answers("127.0.0.1", port)
+        yield lambda: os.write(ours, b"\x03")
+    finally:
+        stop(process)
+        os.close(ours)
+
+
+def test_ctrl_c_finishes_what_was_taken_and_ends(own_database: str) -> None:
+    times = int(os.environ.get("CTRL_C", "2"))
+    with serving(own_database) as server:
+        for turn in range(times):
+            with in_terminal(server, own_database) as press_ctrl_c, ThreadPoolExecutor(8) as pool:
+                posts = [pool.submit(post, server, f"{turn}-{n}") for n in range(40)]
+                while not any(one.done() for one in posts):
+                    time.sleep(0.01)
+                press_ctrl_c()
+                assert server.process.wait(5) == 0, "it ends within five seconds"
+            assert {one.result() for one in posts} <= {200, None}
+
+
+def post(server: Server, task_id: str) -> int | None:
+    """Return the status of the answer, or None if the server does not take the request any more."""
+    try:
+        return server.post(body(task_id=task_id)).status_code
+    except OSError as error:
+        if "refused" in str(error) or "reset by peer" in str(error):
+            return None
+        raise
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_with_all_that_it_started(own_database: str, number: signal.Signals) -> None:
+    with serving(own_database) as server:
+        family = server.process.children(recursive=True)
+        server.process.send_signal(number)
+        assert server.process.wait(10) == 0
+        assert psutil.wait_procs(family, timeout=1)[1] == []
+
+
+def test_ctrl_c_twice_does_not_wait_for_the_database(own_database: str) -> None:
+    from tests.test_kills import held
+
+    with (
+        serving(own_database, DB_LOCK_TIMEOUT_MS="30000") as server,
+        held(own_database),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        pool.submit(post_in_vain, server)
+        time.sleep(1)
+        for _ in range(2):
+            server.process.send_signal(signal.SIGINT)
+            time.sleep(1.2)
+        assert server.process.wait(5) == 0
+
+
+def post_in_vain(server: Server) -> None:
+    with suppress(OSError):
+        server.post(body())
+
+
+def test_a_worker_is_replaced_with_all_that_it_started(own_database: str) -> None:
+    """Granian's main process of a worker is killed: the worker that it leaves behind goes too."""
+    with serving(own_database, WORKERS="1") as server:
+        (main,) = server.process.children()
+        (worker,) = main.children()
+        main.kill()
+        psutil.wait_procs([worker], timeout=10)
+        assert not worker.is_running()
+        assert answers("127.0.0.1", server.url.rsplit(":", 1)[1])
