@@ -12,6 +12,7 @@ from tasks.ops.metrics import MetricsView
 # With the count of the deliveries that were rejected in the last day.
 admin.site.index_template = "admin/sartiq_tasks/index.html"
 
+
 @csrf_exempt
 def not_found(request: HttpRequest) -> JsonResponse:
     """Answer a mistyped path of the API as the API answers."""

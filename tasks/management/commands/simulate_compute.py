@@ -117,7 +117,7 @@ class Command(BaseCommand):
         outcomes: Counter[tuple[str, str]] = Counter()
         retries = unexpected = 0
         results = sender.post_all(sent, rate=rate)
-        with progress(self.stderr, total=len(sent), unit="event") as done:
+        with progress(sys.stderr, total=len(sent), unit="event") as done:
             for outcome in results:
                 outcomes[outcome.delivery.fault or "event", outcome.answer] += 1
                 retries += outcome.attempts - 1
