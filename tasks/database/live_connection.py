@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from django.db import InterfaceError, OperationalError, connections, router
+from django.db import DataError, Error, IntegrityError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..conf import app_settings
@@ -20,20 +20,48 @@ _Result = TypeVar("_Result")
 
 
 def on_live_connection(operation: Callable[[], _Result]) -> _Result:
-    """Return what ``operation`` returns; if its connection turns out to be dead, try once on a new one.
+    """Return what ``operation`` returns; if its session is at fault, try once in a new one.
 
-    A server that was restarted leaves dead connections behind. To ask each before its use would
-    cost every request a round trip; this costs none. What is tried twice must be idempotent.
+    A server that was restarted leaves dead connections behind, one that was demoted read-only ones.
+    To ask each before its use would cost every request a round trip; this costs none. What is
+    tried twice must be idempotent. Within a transaction of the host's nothing is tried again.
     """
     connection: Any = connections[router.db_for_write(TaskStatusEvent)]
     connection.health_check_done = True  # Django's own check, where CONN_HEALTH_CHECKS asks for it
     try:
         return _in_time(operation, connection)
-    except (InterfaceError, OperationalError):
-        if connection.in_atomic_block or connection.connection is None or connection.is_usable():
+    except Error as error:
+        if connection.connection is None or connection.in_atomic_block or not connection.autocommit:
             raise
-        connection.close()
+        if not _is_of_the_session(error, connection):
+            raise
+        _end_session(connection)
     return _in_time(operation, connection)
+
+
+#: Classes of SQLSTATE, and single ones, which a new session meets too: the data (22, 23), conflicts
+#: between transactions (40), exhausted resources (53), limits (54), and the two timeouts.
+#: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_NOT_OF_THE_SESSION = ("22", "23", "40", "53", "54", "55P03", "57014")
+
+
+def _is_of_the_session(error: Error, connection: Any) -> bool:
+    """Return whether a new session may cure ``error``, as of a demoted server or an outdated plan."""
+    if isinstance(error, (DataError, IntegrityError)):
+        return False
+    sqlstate = getattr(error.__cause__, "sqlstate", None)
+    if sqlstate is not None:
+        return not sqlstate.startswith(_NOT_OF_THE_SESSION)
+    return not connection.is_usable()
+
+
+def _end_session(connection: Any) -> None:
+    """Close the connection for good. In a pool the others are as old, so it makes all of them again."""
+    pool = getattr(connection, "pool", None)
+    if pool:
+        connection.connection.close()
+        getattr(pool, "drain", pool.check)()  # psycopg-pool 3.3 drains; before, dead ones alone are replaced
+    connection.close()
 
 
 def _in_time(operation: Callable[[], _Result], connection: BaseDatabaseWrapper) -> _Result:

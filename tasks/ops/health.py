@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from ..database.live_connection import on_live_connection
+from ..ledger.upsert import EVENT_COLUMNS, insert_event
 from ..models import TaskStatusEvent
 
 
@@ -25,14 +26,28 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @require_safe
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 if the database can be reached and has all migrations, else 503."""
+    """Answer 200 if an event can be stored, otherwise 503 and why not."""
     try:
-        pending = on_live_connection(_has_pending_migrations)
+        if on_live_connection(_has_pending_migrations):
+            return _unavailable("migrations")
     except Error:
-        return JsonResponse({"status": "unavailable", "reason": "database"}, status=503)
-    if pending:
-        return JsonResponse({"status": "unavailable", "reason": "migrations"}, status=503)
+        return _unavailable("database")
+    try:
+        on_live_connection(_store_nothing)
+    except Error:
+        return _unavailable("writing")
     return JsonResponse({"status": "ok"})
+
+
+def _unavailable(reason: str) -> JsonResponse:
+    return JsonResponse({"status": "unavailable", "reason": reason}, status=503)
+
+
+def _store_nothing() -> None:
+    """Run the statement that stores an event without an event: it fails wherever that would."""
+    statement = insert_event(condition="1 = 0")
+    with connections[router.db_for_write(TaskStatusEvent)].cursor() as cursor:
+        cursor.execute(statement, [None] * len(EVENT_COLUMNS))
 
 
 def _has_pending_migrations() -> bool:

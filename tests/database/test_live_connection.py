@@ -14,9 +14,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import InternalError, OperationalError, connection, transaction
 
 from tasks.database.live_connection import on_live_connection
+from tasks.models import Task
 from tests.factories import body
 from tests.servers import PostgreSQL, Server, manage, private_postgresql, serving, temporary_directory
 
@@ -228,3 +229,70 @@ def test_what_fails_on_a_live_connection_is_not_tried_again() -> None:
     with pytest.raises(OperationalError, match="deadlock"):
         on_live_connection(operation)
     assert len(tries) == 1
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+        "SET default_transaction_read_only = on",
+        "SET search_path = nowhere",
+        "DEALLOCATE ALL",
+        "DISCARD ALL",
+        "ALTER TABLE spoilt ADD COLUMN another integer",
+        "SET ROLE pg_monitor",
+    ],
+)
+def test_what_a_new_session_cures_is_cured(spoil: str) -> None:
+    def operation() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE spoilt SET id = id")
+            cursor.execute("SELECT * FROM spoilt")
+            cursor.fetchall()
+
+    def run(statement: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    run("CREATE TABLE spoilt AS SELECT 1 AS id")
+    try:
+        for _ in range(4):  # until both statements are prepared
+            operation()
+        run(spoil)
+        on_live_connection(operation)
+        on_live_connection(operation)
+    finally:
+        connection.close()
+        run("DROP TABLE spoilt")
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_tried_again_in_a_transaction_of_the_hosts() -> None:
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+        with pytest.raises(InternalError, match="read-only"):
+            on_live_connection(lambda: Task.objects.filter(pk=0).update(event_count=1))
+
+
+@on_postgresql
+def test_not_ready_while_the_server_is_read_only(postgresql: PostgreSQL, served: Server) -> None:
+    with psycopg.connect(postgresql.url, autocommit=True) as other:
+        assert not unavailable(served, task_id="demoted")
+        other.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        other.execute("SELECT pg_reload_conf()")
+        time.sleep(0.5)
+        try:
+            ready = served.get("/readyz")
+            assert (ready.status_code, ready.json()["reason"]) == (503, "writing")
+            assert unavailable(served, task_id="demoted")
+        finally:
+            other.execute("SET default_transaction_read_only = off")
+            other.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            other.execute("SELECT pg_reload_conf()")
+        time.sleep(0.5)
+        assert served.get("/readyz").status_code == 200
+        assert not unavailable(served, task_id="demoted")
