@@ -49,7 +49,7 @@ def deliveries(random: Random, events: Iterable[Event], shares: dict[Fault, floa
         good = Delivery(event["task_id"], json.dumps(event, ensure_ascii=False).encode())
         fault = _fault(random, shares)
         behind = place + random.randint(2, MAX_DISTANCE) + 0.5
-        match fault:
+        match fault:  # a dropped event is not sent at all
             case None:
                 sent.append((place, good))
             case Fault.DUPLICATE:
@@ -60,8 +60,6 @@ def deliveries(random: Random, events: Iterable[Event], shares: dict[Fault, floa
                 late.append(_marked(good, fault))
             case Fault.MALFORMED:
                 sent += [(place, malformed(random, event)), (place, good)]
-            case Fault.DROP:
-                pass
     random.shuffle(late)
     return [delivery for _, delivery in sorted(sent, key=lambda item: item[0])] + late
 
