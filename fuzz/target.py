@@ -12,7 +12,7 @@ from rest_framework.renderers import JSONRenderer
 from tasks.conf import COLUMN_LENGTH, app_settings
 from tasks.exceptions import ContractViolation
 from tasks.lifecycle import order_key, state_of, tie_of
-from tasks.serializers import task_status_event
+from tasks.serializers import read_event, task_status_event
 from tasks.wire.canonical import canonical_json, payload_digest
 from tasks.wire.json_text import parse_json
 
@@ -31,12 +31,11 @@ def is_accepted(body: bytes) -> bool:
     Raises ``Finding`` where a promise is broken; any other exception is a finding too.
     """
     try:
-        value = parse_json(body, app_settings())
-        event = task_status_event.run_validation(value)
+        event, digest = read_event(body, "application/json")
     except ContractViolation as violation:
         _check_rejection(violation.items, len(body))
         return False
-    _check_event(value, event)
+    _check_event(parse_json(body, app_settings()), event, digest)
     return True
 
 
@@ -61,7 +60,7 @@ def _check_rejection(items: Any, length: int) -> None:
     canonical_json(items).encode()  # as it is kept
 
 
-def _check_event(value: Any, event: dict[str, Any]) -> None:
+def _check_event(value: Any, event: dict[str, Any], digest: bytes) -> None:
     settings = app_settings()
     progress = event["progress"]
     _promise(isinstance(progress, float) and 0 <= progress <= 100, "progress is 0 to 100", progress)
@@ -70,7 +69,6 @@ def _check_event(value: Any, event: dict[str, Any]) -> None:
         if isinstance(text, str) and name != "error_message":
             _promise(len(text) <= COLUMN_LENGTH, "text fits its column", name)
 
-    digest = payload_digest(value)
     again = parse_json(canonical_json(value).encode(), settings)
     _promise(payload_digest(again) == digest, "the canonical JSON has the same digest", value)
     _promise(task_status_event.run_validation(again) == event, "the canonical JSON is the same event", value)

@@ -10,8 +10,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
 from django.core import checks
 from django.utils.module_loading import import_string
+from rest_framework.authentication import BaseAuthentication
 
 from .conf import COLUMN_LENGTH, AppSettings
 from .lifecycle import Meaning
@@ -52,17 +54,20 @@ def _text(value: Any) -> str | None:
     return None if isinstance(value, str) and value else "a string that is not empty"
 
 
-def _class_paths(value: Any) -> str | None:
-    if not isinstance(value, (list, tuple)) or not all(isinstance(path, str) for path in value):
-        return "a list of dotted paths"
-    for path in value:
-        try:
-            found = import_string(path)
-        except Exception as error:  # noqa: BLE001 (a module may raise anything as it is imported)
-            return f"a list of classes that can be imported ({type(error).__name__}: {error})"
-        if not isinstance(found, type):
-            return f"a list of classes ({path} is not one)"
-    return None
+def _classes_with(method: str) -> _Judgement:
+    def judge(value: Any) -> str | None:
+        if not isinstance(value, (list, tuple)) or not all(isinstance(path, str) for path in value):
+            return "a list of dotted paths"
+        for path in value:
+            try:
+                found = import_string(path)
+            except Exception as error:  # noqa: BLE001 (whatever the module raises, it cannot be imported)
+                return f"a list of classes that can be imported ({type(error).__name__}: {error})"
+            if not isinstance(found, type) or not callable(getattr(found, method, None)):
+                return f"a list of classes with the method {method}(), which {path} is not"
+        return None
+
+    return judge
 
 
 def _statuses(value: Any) -> str | None:
@@ -126,8 +131,8 @@ _JUDGEMENTS: Mapping[str, tuple[str, _Judgement]] = {
     "MAX_BODY_BYTES": ("sartiq_tasks.E003", _whole_number(1)),
     "MAX_NESTING": ("sartiq_tasks.E004", _whole_number(1, 400)),
     "MAX_STRING_LENGTH": ("sartiq_tasks.E005", _whole_number(1, COLUMN_LENGTH)),
-    "AUTHENTICATION_CLASSES": ("sartiq_tasks.E006", _class_paths),
-    "PERMISSION_CLASSES": ("sartiq_tasks.E007", _class_paths),
+    "AUTHENTICATION_CLASSES": ("sartiq_tasks.E006", _classes_with("authenticate")),
+    "PERMISSION_CLASSES": ("sartiq_tasks.E007", _classes_with("has_permission")),
     "SCOPE": ("sartiq_tasks.E008", _text),
     "SILENT_AFTER": ("sartiq_tasks.E030", _duration),
     "DATABASE_TIMEOUT": ("sartiq_tasks.E009", _duration_or_none),
@@ -212,3 +217,35 @@ def check_signatures(**kwargs: Any) -> list[checks.CheckMessage]:
             id="sartiq_tasks.W003",
         )
     ]
+
+
+@checks.register("sartiq_tasks")
+def check_credentials(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that credentials other than django-oauth-toolkit's can lead to a user who may post."""
+    classes = _given("AUTHENTICATION_CLASSES", AppSettings.authentication_classes)
+    if _JUDGEMENTS["AUTHENTICATION_CLASSES"][1](classes):
+        return []  # check_settings() says so
+    own = f"{__package__}.auth."
+    permissions = _given("PERMISSION_CLASSES", AppSettings.permission_classes)
+    if all(path.startswith(own) for path in classes) or permissions != AppSettings.permission_classes:
+        return []
+    messages: list[checks.CheckMessage] = []
+    if not hasattr(get_user_model(), "has_perm"):
+        messages.append(
+            checks.Warning(
+                "The user model has no has_perm(), so MayPostEvents answers 403 to every user.",
+                hint="Inherit django.contrib.auth.models.PermissionsMixin, or set PERMISSION_CLASSES.",
+                id="sartiq_tasks.W043",
+            )
+        )
+    first = import_string(classes[0])
+    if getattr(first, "authenticate_header", None) is BaseAuthentication.authenticate_header:
+        messages.append(
+            checks.Warning(
+                f"{classes[0]} is first and has no authenticate_header(), so a delivery without valid "
+                "credentials is answered 403 instead of 401.",
+                hint="Put a class first that has one.",
+                id="sartiq_tasks.W044",
+            )
+        )
+    return messages

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
-from django.urls import get_script_prefix, reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 
 from .views import TaskWebhookView
 
@@ -20,7 +20,10 @@ def deliveries_first(
     What comes after it in ``MIDDLEWARE`` does not see deliveries; a backend that wants one of its own
     to see them puts that one before.
     """
-    path = f"/{reverse('sartiq_tasks:webhook').removeprefix(get_script_prefix())}"
+    try:
+        path = f"/{reverse('sartiq_tasks:webhook').removeprefix(get_script_prefix())}"
+    except NoReverseMatch:  # a prefix that captures, such as <slug:tenant>/api/v1/: only the URLs know it
+        return get_response
     paths = (path, f"{path}/")
     webhook = TaskWebhookView.as_view(schema=None)
 

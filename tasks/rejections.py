@@ -17,10 +17,7 @@ from .database.live_connection import on_live_connection
 from .exceptions import BodyTooLarge, ContractViolation
 from .ledger.recording import Recorded, record_event
 from .models import RejectedDelivery
-from .serializers import task_status_event
-from .wire.body import check_media_type
-from .wire.canonical import payload_digest
-from .wire.json_text import parse_json
+from .serializers import read_event
 
 logger = logging.getLogger("sartiq_tasks.rejections")
 
@@ -108,16 +105,14 @@ def try_again(rejected: RejectedDelivery) -> Recorded:
     try:
         if not rejected.is_whole or len(rejected.body) > settings.max_body_bytes:
             raise BodyTooLarge(settings.max_body_bytes)
-        check_media_type(rejected.headers.get("Content-Type", ""))
-        body = parse_json(bytes(rejected.body), settings)
-        event = task_status_event.run_validation(body)
+        event, digest = read_event(bytes(rejected.body), rejected.headers.get("Content-Type", ""))
     except REJECTIONS as rejection:
         _update(rejected, _findings(rejection))
         raise
     key = rejected.idempotency_key
     recorded = record_event(
         event=event,
-        digest=payload_digest(body),
+        digest=digest,
         source=rejected.source,
         idempotency_key=None if key is None else bytes(key),
         received_at=rejected.received_at,

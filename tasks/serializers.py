@@ -10,7 +10,10 @@ from rest_framework import serializers
 
 from .conf import app_settings
 from .exceptions import ContractViolation, error_item
+from .wire.body import check_media_type
+from .wire.canonical import payload_digest
 from .wire.fields import ObjectField, ProgressField, TextField, TimeField, WireField
+from .wire.json_text import parse_json
 
 _STATUS = "app__services__compute_server__api_client__models__task_status__TaskStatus"
 
@@ -100,3 +103,10 @@ def _is_epoch(item: dict[str, Any]) -> bool:
 
 #: The one instance that validates every delivery: building the fields anew costs more than using them.
 task_status_event = TaskStatusEventSerializer()
+
+
+def read_event(raw: bytes, content_type: str) -> tuple[dict[str, Any], bytes]:
+    """Return the event in the body ``raw`` and the body's digest, or raise what rejects it."""
+    check_media_type(content_type)
+    body = parse_json(raw, app_settings())
+    return task_status_event.run_validation(body), payload_digest(body)

@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.apps import apps
 from django.contrib.auth.decorators import login_not_required
-from django.db import Error, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.core.exceptions import PermissionDenied
+from django.db import Error, connections, transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.views import View
 from rest_framework import exceptions
+from rest_framework.exceptions import ErrorDetail
+from rest_framework.metadata import SimpleMetadata
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView, exception_handler
+from rest_framework.settings import DEFAULTS, IMPORT_STRINGS, APISettings
+from rest_framework.views import APIView
 
 from .auth.authentication import source_of
 from .auth.confirmation import Condition, allow_cached, conditions_of, confirmed, reauthenticate
@@ -36,10 +40,8 @@ from .openapi.document import TITLE, document
 from .openapi.extensions import WebhookSchema
 from .ops import delivery_log
 from .rejections import REJECTIONS, keep_rejected
-from .serializers import task_status_event
-from .wire.body import check_media_type, discard_body, read_body
-from .wire.canonical import payload_digest
-from .wire.json_text import parse_json
+from .serializers import read_event
+from .wire.body import discard_body, read_body
 
 logger = logging.getLogger("sartiq_tasks.views")
 
@@ -58,14 +60,53 @@ class AlwaysJSON(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
+def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Return the contract's answer to ``error``, or None if the sender did not cause it.
+
+    DRF's own handler would mark a host's transaction for rollback, and so undo the kept rejection.
+    """
+    if isinstance(error, Error):
+        logger.error("The database failed a delivery", exc_info=error)
+        error = DatabaseUnavailable()
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied(*error.args)
+    elif isinstance(error, Http404):
+        error = exceptions.NotFound(*error.args)
+    if not isinstance(error, exceptions.APIException):
+        return None
+    detail: Any = error.items if isinstance(error, ContractViolation) else error.detail
+    if isinstance(error, exceptions.NotAuthenticated):
+        detail = ErrorDetail("Not authenticated", error.default_code)
+    headers = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(int(wait))
+    return Response({"detail": detail}, status=error.status_code, headers=headers)
+
+
+class ContractRenderer(JSONRenderer):
+    """JSON as the contract has it, whatever the host sets for its own API."""
+
+    compact, ensure_ascii, strict = True, False, True
+
+
 class TaskWebhookView(APIView):
     """Receive the status of a task."""
 
     http_method_names = ("post", "options")
     schema = WebhookSchema()
     parser_classes = (JSONParser,)
-    renderer_classes = (JSONRenderer,)
+    renderer_classes = (ContractRenderer,)
     content_negotiation_class = AlwaysJSON
+    metadata_class = SimpleMetadata
+    versioning_class = None
+    throttle_classes = ()
+    #: None is what ``SARTIQ_TASKS`` names. A subclass and ``as_view()`` can give their own.
+    authentication_classes: Any = None
+    permission_classes: Any = None
+    #: DRF's defaults: nothing in the host's ``REST_FRAMEWORK`` changes how a delivery is answered.
+    settings = APISettings({"EXCEPTION_HANDLER": answer_error}, DEFAULTS, IMPORT_STRINGS)
     #: Who sends, which task, and what was recorded, as far as the delivery got: for the report on it.
     source = ""
     task_id: str | None = None
@@ -73,8 +114,11 @@ class TaskWebhookView(APIView):
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
-        """Return the view, outside a backend's ATOMIC_REQUESTS, which commits after the answer was made."""
-        return transaction.non_atomic_requests(super().as_view(**initkwargs))
+        """Return the view, outside ATOMIC_REQUESTS of every database: it commits after the answer is made."""
+        view = super().as_view(**initkwargs)
+        for alias in connections:
+            view = transaction.non_atomic_requests(using=alias)(view)
+        return view
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Answer the delivery, and report what became of it."""
@@ -93,16 +137,16 @@ class TaskWebhookView(APIView):
             )
 
     def get_authenticators(self) -> list[Any]:
-        """Return what the setting ``AUTHENTICATION_CLASSES`` names."""
+        """Return the view's own authenticators, otherwise those of the setting ``AUTHENTICATION_CLASSES``."""
+        if self.authentication_classes is not None:
+            return super().get_authenticators()
         return [authenticator() for authenticator in app_settings().authenticators]
 
     def get_permissions(self) -> list[Any]:
-        """Return what the setting ``PERMISSION_CLASSES`` names."""
+        """Return the view's own permissions, otherwise those of the setting ``PERMISSION_CLASSES``."""
+        if self.permission_classes is not None:
+            return list(super().get_permissions())
         return [permission() for permission in app_settings().permissions]
-
-    def get_exception_handler(self) -> Callable[..., Response | None]:
-        """Return the contract's own handler, so that no backend's changes the answers."""
-        return answer_error
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, authorise and throttle the sender. Cached credentials never cause a rejection."""
@@ -126,24 +170,23 @@ class TaskWebhookView(APIView):
         self.source = source_of(request)
 
     def check_throttles(self, request: Request) -> None:
-        """Hold the sender to the setting ``THROTTLE_DELIVERIES``."""
+        """Hold the sender to ``THROTTLE_DELIVERIES`` and a subclass's ``throttle_classes``."""
         count_delivery(request)
+        super().check_throttles(request)
 
     def handle_exception(self, exc: Exception) -> Response:
         """Return the answer to ``exc``, with the body read to its end where it is not too long."""
         discard_body(self.request._request, app_settings().max_body_bytes)
         return super().handle_exception(exc)
 
-    def post(self, request: Request) -> HttpResponse:
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
         """Store one event. The same event again is answered with the same id."""
         settings, headers = app_settings(), request._request.META
         key = idempotency_key(headers)
         raw = b""
         try:
             raw = read_body(request._request, settings.max_body_bytes)
-            check_media_type(headers.get("CONTENT_TYPE", ""))
-            body = parse_json(raw, settings)
-            event = task_status_event.run_validation(body)
+            event, digest = read_event(raw, headers.get("CONTENT_TYPE", ""))
             self.task_id = event["task_id"]
         except exceptions.APIException as rejection:
             reauthenticate(self)
@@ -152,7 +195,6 @@ class TaskWebhookView(APIView):
                     rejection, body=raw, headers=request.headers, source=self.source, idempotency_key=key
                 )
             raise
-        digest = payload_digest(body)
 
         def store(conditions: Sequence[Condition]) -> Recorded:
             return on_live_connection(
@@ -182,18 +224,6 @@ def idempotency_key(headers: Mapping[str, str]) -> bytes | None:
         key = headers.get("HTTP_IDEMPOTENCY_KEY") or key
     # WSGI gives a header's bytes as Latin-1 (PEP 3333).
     return key.encode("latin-1", "backslashreplace") if key else None
-
-
-def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Return the contract's answer to ``error``, or None where it is none of a sender's making."""
-    if isinstance(error, ContractViolation):
-        return Response({"detail": error.items}, status=error.status_code)
-    if isinstance(error, exceptions.NotAuthenticated):
-        error.detail = "Not authenticated"  # type: ignore[assignment]
-    if isinstance(error, Error):
-        logger.error("The database failed a delivery", exc_info=error)
-        error = DatabaseUnavailable()
-    return exception_handler(error, context)
 
 
 @method_decorator(login_not_required, name="dispatch")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
-from tasks.checks import _JUDGEMENTS, check_scope, check_settings, check_signatures
+from tasks.checks import _JUDGEMENTS, check_credentials, check_scope, check_settings, check_signatures
 from tasks.conf import AppSettings
 
 SIGNING_SECRET = "whsec_" + "QUJD" * 10
@@ -219,3 +219,24 @@ def test_a_class_that_cannot_be_used_is_named(settings: Any, path: str) -> None:
     (message,) = check_settings()
 
     assert message.id == "sartiq_tasks.E006"
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (["rest_framework.authentication.TokenAuthentication"], []),
+        (["rest_framework.authentication.SessionAuthentication"], ["sartiq_tasks.W044"]),
+        (["tasks.auth.authentication.BearerTokenAuthentication"], []),
+    ],
+)
+def test_other_credentials(settings: Any, classes: list[str], expected: list[str]) -> None:
+    settings.SARTIQ_TASKS = {"AUTHENTICATION_CLASSES": classes}
+
+    assert [message.id for message in check_credentials()] == expected
+
+
+def test_a_user_model_without_permissions(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.SARTIQ_TASKS = {"AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"]}
+    monkeypatch.setattr("tasks.checks.get_user_model", lambda: object)
+
+    assert [message.id for message in check_credentials()] == ["sartiq_tasks.W043"]

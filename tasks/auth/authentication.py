@@ -59,8 +59,10 @@ class BearerTokenAuthentication(BaseAuthentication):
 def source_of(request: Request) -> str:
     """Return the name of who sends: the signer's, else the token's user, else its application."""
     application = getattr(request.auth, "application", None)
-    if request.user is not None and request.user.is_authenticated:
-        return str(request.user.get_username())
+    user: Any = request.user
+    if getattr(user, "is_authenticated", False):
+        # A user model need not be Django's: a stateless JWT's and an API key's often are not.
+        return str(user.get_username() if hasattr(user, "get_username") else user)
     if application is not None:
         return str(application.name or application.client_id)
     return str(getattr(request.auth, "source", ""))

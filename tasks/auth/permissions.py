@@ -33,12 +33,16 @@ class MayPostEvents(BasePermission):
         token: Any = request.auth
         if isinstance(token, Signature):
             return True
-        if token is None or not token.allow_scopes([app_settings().scope]):
-            return False
-        if token.user is None:
-            return True
-        # As bounded in time as the queries before and after it.
-        return on_live_connection(lambda: may_add_events(token.user, conditions_of(request)))
+        if callable(allow_scopes := getattr(token, "allow_scopes", None)):
+            if not allow_scopes([app_settings().scope]):
+                return False
+            if token.user is None:
+                return True
+            user: Any = token.user
+        else:  # other credentials have no scopes: their user decides
+            user = request.user
+        # As bounded in time as the queries around it.
+        return on_live_connection(lambda: may_add_events(user, conditions_of(request)))
 
 
 # Users who had the permission when they were last asked for it, by alias, model and key, with the condition
@@ -52,6 +56,8 @@ def may_add_events(user: Any, conditions: list[Condition] | None = None) -> bool
 
     ``has_perm()`` loads all that the user may do, which takes longer than the rest of a delivery.
     """
+    if not getattr(user, "is_authenticated", True) or not hasattr(user, "has_perm"):
+        return False
     if not _django_decides(user) or user.is_superuser:
         return bool(user.has_perm(ADD_EVENTS))
     alias = alias_to_confirm(type(user), Permission)
@@ -72,7 +78,7 @@ def may_add_events(user: Any, conditions: list[Condition] | None = None) -> bool
 
 def _django_decides(user: Any) -> bool:
     deciding = [type(backend) for backend in get_backends() if hasattr(backend, "has_perm")]
-    return deciding == [ModelBackend] and type(user).has_perm is PermissionsMixin.has_perm
+    return deciding == [ModelBackend] and getattr(type(user), "has_perm", None) is PermissionsMixin.has_perm
 
 
 def _has_permission(user: Any, using: str) -> Condition:

@@ -17,7 +17,7 @@ from ..models import TaskStatusEvent
 @login_not_required
 @require_safe
 @never_cache
-def healthz(request: HttpRequest) -> JsonResponse:
+def healthz(request: HttpRequest, **kwargs: object) -> JsonResponse:
     """Answer 200: the process takes requests. It asks nothing of the database."""
     return JsonResponse({"status": "ok"})
 
@@ -25,7 +25,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @login_not_required
 @require_safe
 @never_cache
-def readyz(request: HttpRequest) -> JsonResponse:
+def readyz(request: HttpRequest, **kwargs: object) -> JsonResponse:
     """Answer 200 if an event can be stored, otherwise 503 and why not."""
     try:
         if on_live_connection(_has_pending_migrations):

@@ -11,13 +11,15 @@ import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.db import Error
 from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
+from django.utils.decorators import method_decorator
 from django.views import View
 
 from ..conf import app_settings
@@ -104,10 +106,11 @@ class _NewestEvent:
             )
 
 
+@method_decorator(login_not_required, name="dispatch")
 class MetricsView(View):
     """What Prometheus asks; not there unless the setting ``METRICS_TOKEN`` says who may ask."""
 
-    def get(self, request: HttpRequest) -> HttpResponse:
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the metrics to who sends the token."""
         token = app_settings().metrics_token
         if token is None:
