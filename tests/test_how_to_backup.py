@@ -14,7 +14,7 @@ import pytest
 from django.db import connection
 
 from tests.factories import body
-from tests.servers import BIN, Server, manage, private_postgresql, serving, temporary_directory
+from tests.servers import Server, manage, private_postgresql, serving, temporary_directory
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "how-to-backup.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
@@ -111,7 +111,7 @@ def test_a_backup_of_sqlite(tmp_path: Path) -> None:
         assert server.post(known).status_code == 200
         with _Senders(server) as senders:
             senders.wait()
-            shell(BACKUP, tmp_path, BIN)
+            shell(BACKUP, tmp_path, tmp_path)
 
     restored = f"sqlite:///{tmp_path}/backup.sqlite3"
     checked(restored)

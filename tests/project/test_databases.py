@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-import environ
 import pytest
 
 import sartiq_tasks.settings
@@ -28,7 +27,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def options_of(url: str) -> dict[str, Any]:
-    options: dict[str, Any] = database(environ.Env.db_url_config(url))["OPTIONS"]
+    options: dict[str, Any] = database("NO_SUCH_VARIABLE", default=url)["OPTIONS"]
     return options
 
 
@@ -58,7 +57,7 @@ def test_the_environment_changes_the_limits(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_behind_pgbouncer_nothing_outlives_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGBOUNCER", "on")
-    settings = database(environ.Env.db_url_config(POSTGRESQL))
+    settings = database("NO_SUCH_VARIABLE", default=POSTGRESQL)
 
     assert settings["DISABLE_SERVER_SIDE_CURSORS"] is True
     assert settings["OPTIONS"]["prepare_threshold"] is None
