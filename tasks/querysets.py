@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connections, models
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Left
+from django.db.models import Max, Min, Q, QuerySet
+from django.db.models.functions import Left, Right
 
 from .lifecycle import Meaning
 
 if TYPE_CHECKING:
     from .models import Reaction, Task, TaskStatusEvent  # noqa: F401 (the types of the rows)
 
-#: So many characters of an error message hold its first line, for a list.
+#: So many characters of an error message hold its first line, and so many the last of a traceback.
 ERROR_START = 200
+ERROR_END = 2000
 #: More tasks than these about one entity are not searched for its events.
 MAX_TASKS_OF_ENTITY = 1000
 
@@ -44,10 +46,18 @@ class TaskQuerySet(QuerySet["Task"]):
         """Return the tasks whose id begins with ``term``, and those about the entity ``term``."""
         return self.filter(begins_with("task_id", term) | Q(entity_id=term))
 
+    def among_newest(self, most: int) -> TaskQuerySet:
+        """Return those that are among the ``most`` tasks heard of last: a range that an index serves."""
+        times = self.model._default_manager.using(self.db).order_by("-last_received_at")
+        last = list(times.values_list("last_received_at", flat=True)[most - 1 : most])
+        return self.filter(last_received_at__gte=last[0]) if last else self.all()
+
     def for_list(self) -> TaskQuerySet:
-        """Leave out what a list does not show; ``error_start`` is the beginning of the error message."""
+        """Leave out what a list does not show; of the error message, read its beginning and its end."""
         orders = [field.name for field in self.model._meta.fields if field.name.endswith("_order")]
-        return self.defer("error_message", *orders).annotate(error_start=Left("error_message", ERROR_START))
+        return self.defer("error_message", *orders).annotate(
+            error_start=Left("error_message", ERROR_START), error_end=Right("error_message", ERROR_END)
+        )
 
     def counts(self, *, cap: int, silent_after: timedelta, now: datetime) -> dict[str, int]:
         """Return how many tasks there are of each meaning, and under ``silent``, in one query.
@@ -59,7 +69,11 @@ class TaskQuerySet(QuerySet["Task"]):
         selects: list[str] = []
         parameters: list[Any] = []
         for rows in counted.values():
-            sql, values = rows.order_by().values("pk")[: cap + 1].query.sql_with_params()
+            try:
+                sql, values = rows.order_by().values("pk")[: cap + 1].query.sql_with_params()
+            except EmptyResultSet:  # the filters contradict each other
+                selects.append("0")
+                continue
             selects.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted)")  # noqa: S608 (the ORM's own SQL)
             parameters += values
         with connections[self.db].cursor() as cursor:
@@ -99,6 +113,29 @@ class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
         return self.order_by("-pk").defer(
             "metadata", "additional_properties", "unknown_fields", "started_at", "completed_at", "source"
         )
+
+    def sampled(self, task_id: str, most: int) -> TaskStatusEventQuerySet:
+        """Return at most ``most`` events of a task, spread evenly from its first to its last one received.
+
+        Each is found by a look into the index on the task and the id, however many events there are.
+        """
+        of_task = self.filter(task_id=task_id)
+        first, last = of_task.aggregate(first=Min("pk"), last=Max("pk")).values()
+        table = connections[self.db].ops.quote_name(self.model._meta.db_table)
+        sql = f"""
+            WITH RECURSIVE places(number) AS (
+                SELECT CAST(1 AS bigint) UNION ALL SELECT number + 1 FROM places WHERE number < %s
+            )
+            SELECT (
+                SELECT MIN(id) FROM {table} WHERE task_id = %s AND id >= %s + number * %s / %s
+            ) FROM places
+        """  # noqa: S608 (the only variable part is the name of a table)
+        if first is None:
+            return of_task.none()
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(sql, [most - 1, task_id, first, last - first, most - 1])
+            found = {event_id for (event_id,) in cursor.fetchall()}
+        return of_task.filter(pk__in=found | {first}).for_page()
 
 
 class ReactionQuerySet(QuerySet["Reaction"]):

@@ -1,4 +1,4 @@
-"""What the pages of tasks and of events have in common."""
+"""What the lists and pages of tasks, events and rejected deliveries have in common."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path
 
@@ -37,9 +38,26 @@ class RecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         """Return the list's class."""
         return RecordList
 
+    def for_list(self, rows: Any) -> Any:
+        """Return the rows with what the list shows, and no more."""
+        return rows.for_list()
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Allow the filters alone: another lookup may read the whole table, or fail in the database."""
+        return any(_reads(one, lookup) for one in self.get_list_filter(request))  # type: ignore[arg-type]
+
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        """Search as the QuerySet does; the term is taken as it is."""
-        return (queryset.search(search_term) if search_term else queryset), False
+        """Search as the QuerySet does; the term is taken as it is. No row holds U+0000."""
+        if "\0" in search_term:
+            return queryset.none(), False
+        is_searched = search_term and self.get_search_fields(request)
+        return (queryset.search(search_term) if is_searched else queryset), False
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the row with the id, or None. PostgreSQL cannot be asked for U+0000, nor Django for a
+        field without a name.
+        """
+        return None if "\0" in object_id else super().get_object(request, object_id, from_field or None)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the export."""
@@ -53,5 +71,18 @@ class RecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             raise PermissionDenied
         if ending not in FORMATS:
             raise Http404
-        rows = self.get_changelist_instance(request).queryset.defer(None)
+        try:
+            rows = self.get_changelist_instance(request).queryset.defer(None)
+        except IncorrectLookupParameters as error:
+            raise BadRequest("The list has no such page.") from error
         return export(rows, self.export_columns, ending)
+
+
+def _reads(list_filter: Any, parameter: str) -> bool:
+    """Return whether a filter, of the app or added by a subclass in a host, reads the parameter."""
+    if hasattr(list_filter, "parameters"):
+        return bool(parameter in list_filter.parameters())
+    if hasattr(list_filter, "parameter_name"):
+        return bool(parameter == list_filter.parameter_name)
+    field = list_filter if isinstance(list_filter, str) else list_filter[0]
+    return bool(parameter == field or parameter.startswith(f"{field}__"))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from operator import attrgetter
 from typing import Any
 
 from django.contrib.admin.utils import display_for_value
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
 from .addresses import event_url, task_url
 from .display import EMPTY
-from .filters import KnownValuesFilter
+from .filters import Filter, KnownValuesFilter
 
 
 class RecordList(ChangeList):
@@ -22,7 +23,21 @@ class RecordList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
         """Return the filtered rows without the columns that no list shows."""
-        return super().get_queryset(request, exclude_parameters).for_list()  # type: ignore[attr-defined]
+        model_admin: Any = self.model_admin
+        return model_admin.for_list(super().get_queryset(request, exclude_parameters))
+
+    def rows_but_for(self, request: HttpRequest, filters: Collection[type[Filter]]) -> Any:
+        """Return the rows as filtered and searched, but for what ``filters`` leave out."""
+        rows: Any = self.root_queryset
+        for one in self.filter_specs:
+            if type(one) not in filters:
+                rows = one.queryset(request, rows)
+        return self.model_admin.get_search_results(request, rows, self.query)[0]
+
+    @property
+    def zone(self) -> str:
+        """Return the name of the time zone that the list's times are in."""
+        return timezone.get_current_timezone_name()
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
         """Return the list's order, led by a column that is filtered and so the same in every row.
@@ -31,7 +46,7 @@ class RecordList(ChangeList):
         """
         ordering = super().get_ordering(request, queryset)
         filters = (one for one in self.filter_specs if isinstance(one, KnownValuesFilter))
-        column = next((one.column for one in filters if one.value() is not None), None)
+        column = next((one.parameter_name for one in filters if one.value() is not None), None)
         if column is None:
             return ordering
         return [f"-{column}" if str(ordering[0]).startswith("-") else column, *ordering]
@@ -50,11 +65,19 @@ class RecordList(ChangeList):
         """
         names = map(str, self.list_display)
         columns = [(name, getattr(self.model_admin, name, attrgetter(name))) for name in names]
+        linked = next(name for name, _read in columns if name != "action_checkbox")
         for result in self.result_list:
-            (first, value), *rest = ((name, _cell(read(result))) for name, read in columns)
-            link = f'<a href="{self.url_for_result(result)}">{value}</a>'
-            cells = "".join(f'<td class="field-{name}">{told}</td>' for name, told in rest)
-            yield mark_safe(f'<th class="field-{first}">{link}</th>{cells}')  # noqa: S308 (escaped by _cell)
+            cells = []
+            for name, read in columns:
+                told = _cell(read(result))
+                if name == linked:
+                    link = f'<a href="{self.url_for_result(result)}">{told}</a>'
+                    cells.append(f'<th class="field-{name}">{link}</th>')
+                elif name == "action_checkbox":
+                    cells.append(f'<td class="action-checkbox">{told}</td>')
+                else:
+                    cells.append(f'<td class="field-{name}">{told}</td>')
+            yield mark_safe("".join(cells))  # noqa: S308 (escaped by _cell)
 
 
 def _cell(value: Any) -> str:

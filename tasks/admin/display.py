@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_FLOOR, Decimal
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_plus
 
-from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
 from ..conf import app_settings
 from ..lifecycle import Meaning, meaning_of
+from ..models import Task
 
 #: What stands for nothing.
 EMPTY = "—"
@@ -32,24 +32,38 @@ SYMBOLS = {
     Meaning.OTHER: "?",
 }
 
+#: How a running task looks of which nothing was heard for long.
+SILENT, SILENT_SYMBOL, SILENT_NAME = "silent", "‖", gettext_lazy("Silent")
+
 
 def badge(status: str | None, meaning: Meaning | None = None) -> SafeString:
     """Return the badge of a status: the sender's word, with the symbol and colour of what it means.
 
     ``meaning`` is what the settings say unless given. The class comes from the meaning alone.
     """
-    return _badge(status, meaning or meaning_of(status, app_settings()), get_language())
+    return _badge(status, (meaning or meaning_of(status, app_settings())).value, get_language())
+
+
+def task_badge(task: Task, now: datetime) -> SafeString:
+    """Return the badge of a task's status, which looks silent if nothing was heard for long."""
+    meaning = Meaning(task.meaning)
+    if meaning is Meaning.RUNNING and task.last_received_at < now - app_settings().silent_after:
+        return _badge(task.status, SILENT, get_language())
+    return badge(task.status, meaning)
 
 
 # A page shows the same few statuses over and over, and to make the markup anew is most of a row's cost.
 @lru_cache(maxsize=1024)
-def _badge(status: str | None, meaning: Meaning, language: str | None) -> SafeString:
+def _badge(status: str | None, look: str, language: str | None) -> SafeString:
+    is_silent = look == SILENT
+    told = _("no status") if status is None else shown(status)
     return format_html(
-        '<span class="st-badge st-{}" title="{}"><span aria-hidden="true">{}</span> {}</span>',
-        meaning.value,
-        meaning.label,
-        SYMBOLS[meaning],
-        _("no status") if status is None else shown(status),
+        '<span class="st-badge st-{}" title="{}: {}"><span aria-hidden="true">{}</span> {}</span>',
+        look,
+        SILENT_NAME if is_silent else Meaning(look).label,
+        told,
+        SILENT_SYMBOL if is_silent else SYMBOLS[Meaning(look)],
+        _("silent") if is_silent else told,
     )
 
 
@@ -72,8 +86,14 @@ def _progress_bar(progress: float, meaning: Meaning, language: str | None) -> Sa
 
 def percent(progress: float) -> str:
     """Return ``progress`` with at most one digit, and 100 only where it is that."""
-    tenths = int(progress * 10) / 10
-    return f"{tenths:g} %"
+    tenths = Decimal(repr(progress)).quantize(Decimal("0.1"), ROUND_FLOOR)
+    return f"{tenths.normalize():f} %"
+
+
+def percent_change(was: float, now: float) -> tuple[str, str]:
+    """Return two values of progress that differ, with as many digits as tell them apart."""
+    told = percent(was), percent(now)
+    return told if told[0] != told[1] else (f"{was:.15g} %", f"{now:.15g} %")
 
 
 def shown(text: str | None) -> str:
@@ -83,49 +103,87 @@ def shown(text: str | None) -> str:
     return text if text.strip() else _("(blank)")
 
 
-def first_line(text: str | None, length: int = 90) -> str:
-    """Return the first line of ``text`` that says something, cut to ``length``."""
-    lines = (text or "").strip().splitlines()
-    return str(Truncator(lines[0]).chars(length)) if lines else ""
+def cut(text: str) -> SafeString | str:
+    """Return a text for a cell of one line: what the cell cuts off is told on hover."""
+    return format_html('<span title="{}">{}</span>', text, text) if len(text) > 10 else text
+
+
+def local_time(at: datetime) -> datetime:
+    """Return a time in the current zone, or in UTC at an end of the calendar that the zone is beyond."""
+    try:
+        return timezone.localtime(at)
+    except (OverflowError, ValueError):
+        return at.astimezone(UTC)
 
 
 def exact(at: datetime | None) -> str:
-    """Return a time to the millisecond, in the current time zone."""
+    """Return a time to the millisecond, with its time zone."""
     if at is None:
         return EMPTY
-    local = timezone.localtime(at)
+    local = local_time(at)
     told, zone = local.replace(tzinfo=None), local.tzname()
     return f"{told.isoformat(sep=' ', timespec='milliseconds')} {zone}"
 
 
-def time_tag(at: datetime | None, text: str | None = None) -> SafeString | str:
-    """Return a time, by default exactly, with the exact time on hover."""
+def clock(at: datetime | None) -> str:
+    """Return a time to the millisecond; the page names its time zone once."""
     if at is None:
         return EMPTY
-    told = exact(at)
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), told, text or told)
+    local = local_time(at)
+    if local.tzinfo is UTC and timezone.get_current_timezone_name() != "UTC":
+        return exact(at)
+    return local.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
+
+
+def time_tag(at: datetime | None, text: str | None = None) -> SafeString | str:
+    """Return a time, with its time zone on hover; ``text`` is shown in its stead."""
+    if at is None:
+        return EMPTY
+    kind = "st-time" if text is None else "st-ago"
+    return format_html(
+        '<time class="{}" datetime="{}" title="{}">{}</time>',
+        kind,
+        at.isoformat(),
+        exact(at),
+        text or clock(at),
+    )
 
 
 def ago(at: datetime | None) -> SafeString | str:
-    """Return how long ago it was, with the exact time on hover."""
-    return EMPTY if at is None else time_tag(at, str(naturaltime(at)))
+    """Return how long ago it was, in one unit, with the exact time on hover."""
+    if at is None:
+        return EMPTY
+    length = timezone.now() - at
+    if not timedelta() <= length < LONGEST:
+        return time_tag(at)
+    seconds = int(length.total_seconds())
+    unit = next((unit for unit in (86_400, 3_600, 60) if seconds >= unit), 1)
+    rounded = timedelta(seconds=seconds // unit * unit)
+    return time_tag(at, _("%(length)s ago") % {"length": duration(rounded)})
+
+
+#: No task takes longer. A time at an end of the calendar, such as Go's zero time, stands for none.
+LONGEST = timedelta(days=36_525)
 
 
 def duration(length: timedelta | None) -> str:
-    """Return a duration in its two greatest units: ``3 min 04 s``, ``2 d 05 h``."""
-    if length is None:
+    """Return a duration in its two greatest units: ``3 min 04 s``, ``2 d 05 h``, ``15 min``."""
+    if length is None or abs(length) >= LONGEST:
         return EMPTY
     seconds = length.total_seconds()
     if seconds < 0:
         return f"-{duration(-length)}"
     if seconds < 60:
-        return f"{formats.number_format(int(seconds * 10) / 10, 1)} s"
+        tenths = int(seconds * 10) / 10
+        return f"{formats.number_format(tenths, 0 if tenths.is_integer() else 1)} s"
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
     if days:
-        return f"{days} d {hour:02} h"
-    return f"{hours} h {minute:02} min" if hours else f"{minutes} min {second:02} s"
+        return f"{days} d {hour:02} h" if hour else f"{days} d"
+    if hours:
+        return f"{hours} h {minute:02} min" if minute else f"{hours} h"
+    return f"{minutes} min {second:02} s" if second else f"{minutes} min"
 
 
 def pretty_json(value: Any) -> SafeString | str:

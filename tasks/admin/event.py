@@ -12,7 +12,14 @@ from ..models import TaskStatusEvent
 from . import display
 from .addresses import task_url
 from .base import RecordAdmin
-from .filters import ErrorCategoryFilter, EventTypeFilter, ReceivedFilter, StatusFilter, TaskTypeFilter
+from .filters import (
+    ErrorCategoryFilter,
+    EventTypeFilter,
+    ReceivedFilter,
+    StatusFilter,
+    TaskFilter,
+    TaskTypeFilter,
+)
 from .original_body import payload_of
 
 
@@ -25,7 +32,14 @@ class TaskStatusEventAdmin(RecordAdmin):
         "received", "event_time", "task_link", "event_type_shown", "status_badge", "progress_shown", "zone",
         "deliveries",
     )  # fmt: skip
-    list_filter = (StatusFilter, ErrorCategoryFilter, TaskTypeFilter, EventTypeFilter, ReceivedFilter)
+    list_filter = (
+        StatusFilter,
+        ErrorCategoryFilter,
+        TaskTypeFilter,
+        EventTypeFilter,
+        ReceivedFilter,
+        TaskFilter,
+    )
     search_fields = ("task_id",)
     search_help_text = _(
         "Searches for the events of a task id or of its beginning, and of the tasks about a whole entity id. "

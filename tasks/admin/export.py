@@ -48,15 +48,16 @@ def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[
 
 def cell(value: Any) -> Any:
     """Return ``value`` for a cell: a text that a spreadsheet would run gets an apostrophe before it."""
+    value = _plain(value)
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA_STARTS) else value
-    return "" if value is None else _plain(value)
+    return "" if value is None else value
 
 
 def _json_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for row in rows:
         values = {
-            name: _plain(value) if isinstance(value, datetime) else value for name, value in row.items()
+            name: value if isinstance(value, (dict, list)) else _plain(value) for name, value in row.items()
         }
         yield json.dumps(values, ensure_ascii=False) + "\n"
 
@@ -64,6 +65,8 @@ def _json_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> It
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, (bytes, memoryview)):
+        return bytes(value).decode("utf-8", "backslashreplace")
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -16,9 +16,27 @@ from ..conf import app_settings
 from ..lifecycle import Meaning
 from ..querysets import known_values
 from .display import duration, shown
+from .paginator import MAX_COUNT
 
 
-class MeaningFilter(admin.SimpleListFilter):
+class Filter(admin.SimpleListFilter):
+    """A filter in the bar above the list, which names its choice there."""
+
+    template = "admin/sartiq_tasks/filter.html"
+
+    @classmethod
+    def parameters(cls) -> tuple[str, ...]:
+        """Return the parameters of an address that the filter reads."""
+        return (str(cls.parameter_name),)
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Return the choices; the first one also says how the chosen one is told in the bar."""
+        first, *rest = super().choices(changelist)
+        yield {**first, "chosen": next((one["display"] for one in rest if one["selected"]), None)}
+        yield from rest
+
+
+class MeaningFilter(Filter):
     """By what the status means."""
 
     title = _("status")
@@ -34,7 +52,7 @@ class MeaningFilter(admin.SimpleListFilter):
         return queryset if value is None else queryset.filter(meaning=value.replace("\0", ""))
 
 
-class SilentFilter(admin.SimpleListFilter):
+class SilentFilter(Filter):
     """Running tasks of which nothing was heard for longer than ``SILENT_AFTER``."""
 
     title = _("silence")
@@ -52,19 +70,16 @@ class SilentFilter(admin.SimpleListFilter):
         return queryset.silent(after=app_settings().silent_after, now=timezone.now())
 
 
-class KnownValuesFilter(admin.SimpleListFilter):
+class KnownValuesFilter(Filter):
     """By a column's value: the values that exist, by a jump from each to the next in the index."""
-
-    column: str
 
     def __init__(self, request: HttpRequest, params: Any, model: type[Model], model_admin: Any) -> None:
         self.model, self.using = model, model_admin.get_queryset(request).db
-        self.parameter_name = self.column
         super().__init__(request, params, model, model_admin)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the values, with the one that is asked for, known or not."""
-        values = known_values(self.model, self.column, using=self.using)
+        values = known_values(self.model, str(self.parameter_name), using=self.using)
         asked_for = self.value()
         if asked_for is not None and asked_for not in values:
             values.append(asked_for)
@@ -75,53 +90,124 @@ class KnownValuesFilter(admin.SimpleListFilter):
         value = self.value()
         if value is None:
             return queryset
-        return queryset.none() if "\0" in value else queryset.with_value(self.column, value)
+        return queryset.none() if "\0" in value else self.found(queryset, value)
+
+    def found(self, queryset: Any, value: str) -> Any:
+        """Return the rows with ``value``."""
+        return queryset.with_value(self.parameter_name, value)
 
 
 class TaskTypeFilter(KnownValuesFilter):
     """By task type."""
 
     title = _("task type")
-    column = "task_type"
+    parameter_name = "task_type"
 
 
 class ZoneFilter(KnownValuesFilter):
     """By origin zone."""
 
     title = _("origin zone")
-    column = "origin_zone"
+    parameter_name = "origin_zone"
 
 
 class ErrorCategoryFilter(KnownValuesFilter):
     """By error category."""
 
     title = _("error category")
-    column = "error_category"
+    parameter_name = "error_category"
 
 
 class StatusFilter(KnownValuesFilter):
     """By the sender's own word."""
 
     title = _("status")
-    column = "status"
+    parameter_name = "status"
 
 
 class EventTypeFilter(KnownValuesFilter):
     """By event type."""
 
     title = _("event type")
-    column = "event_type"
+    parameter_name = "event_type"
 
 
-class TimeFilter(admin.SimpleListFilter):
-    """By a time: so long ago at most, or on one day."""
+class LinkedFilter(Filter):
+    """By a value that a link on a page leads to; the bar shows it only then."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the value that is asked for."""
+        value = self.value()
+        return [] if value is None else [(value, shown(value))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the rows with the value; see ``KnownValuesFilter``."""
+        value = self.value()
+        if value is None:
+            return queryset
+        return queryset.none() if "\0" in value else self.found(queryset, value)
+
+    def found(self, queryset: Any, value: str) -> Any:
+        """Return the rows with ``value``, which an index finds."""
+        return queryset.filter(**{str(self.parameter_name): value})
+
+
+class TaskFilter(LinkedFilter):
+    """The events of one task."""
+
+    title = _("task")
+    parameter_name = "task_id"
+
+
+class EntityFilter(LinkedFilter):
+    """The tasks about one entity."""
+
+    title = _("entity")
+    parameter_name = "entity_id"
+
+
+class RecentFilter(LinkedFilter):
+    """By a column without an index: only among the rows at the head of the list, which the title says."""
+
+    def found(self, queryset: Any, value: str) -> Any:
+        """Return those of the last ``MAX_COUNT`` rows that have ``value``."""
+        return queryset.among_newest(MAX_COUNT).filter(**{str(self.parameter_name): value})
+
+
+class InstanceFilter(RecentFilter):
+    """By the instance it runs on."""
+
+    title = _("instance, among the 10,000 heard of last")
+    parameter_name = "origin_instance"
+
+
+class VersionFilter(RecentFilter):
+    """By the version of what runs."""
+
+    title = _("version, among the 10,000 heard of last")
+    parameter_name = "origin_version"
+
+
+class TimeFilter(Filter):
+    """By a time: so long ago at most, on one day, or between two times."""
 
     template = "admin/sartiq_tasks/time_filter.html"
-    column: str
+
+    @classmethod
+    def parameters(cls) -> tuple[str, ...]:
+        """Return the parameter of a period or day, and those of a range."""
+        return (*super().parameters(), f"{cls.parameter_name}_from", f"{cls.parameter_name}_to")
 
     def __init__(self, request: HttpRequest, params: Any, model: type[Model], model_admin: Any) -> None:
-        self.parameter_name = self.column
+        _one, *range_names = self.parameters()
+        given = [params.pop(name, [""])[-1] for name in range_names]
+        #: The two ends as the form has them.
+        self.range_given = dict(zip(range_names, given, strict=True))
         super().__init__(request, params, model, model_admin)
+
+    def expected_parameters(self) -> list[str | None]:
+        """Return all that a link to another choice must drop."""
+        return list(self.parameters())
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Return the usual periods."""
@@ -133,36 +219,52 @@ class TimeFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of the period or day; of what is neither, no row."""
-        value = self.value()
-        if value is None:
+        """Return the rows of the period, day or range; of what is none of these, no row."""
+        value, ends = self.value(), list(self.range_given.values())
+        if value is None and not any(ends):
             return queryset
         if value in _PERIODS:
-            return queryset.filter(**{f"{self.column}__gte": timezone.now() - _PERIODS[value]})
-        if (day := self.day()) is None:
+            return queryset.filter(**{f"{self.parameter_name}__gte": timezone.now() - _PERIODS[value]})
+        try:
+            if value is not None:
+                start: datetime | None = _utc(datetime.combine(date.fromisoformat(value), time()))
+                end: datetime | None = _utc(datetime.combine(date.fromisoformat(value), time.max))
+            else:
+                start, end = (_utc(datetime.fromisoformat(one)) if one else None for one in ends)
+        except ValueError:
             return queryset.none()
-        start = timezone.make_aware(datetime.combine(day, time()))
-        return queryset.filter(
-            **{f"{self.column}__gte": start, f"{self.column}__lt": start + timedelta(days=1)}
-        )
+        after = {f"{self.parameter_name}__gte": start} if start else {}
+        until = {f"{self.parameter_name}__lte": end} if end else {}
+        return queryset.filter(**after, **until)
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        """Return the choices, and first of all what the form of the day needs."""
-        others = {
-            name: values for name, values in changelist.filter_params.items() if name != self.parameter_name
-        }
-        first, *rest = super().choices(changelist)
-        yield {**first, "day": self.day(), "name": self.parameter_name, "others": others}
-        yield from rest
+        """Return the choices, and first of all what the form of the range needs."""
+        names, value = self.parameters(), self.value()
 
-    def day(self) -> date | None:
-        """Return the day that is asked for, if it is one."""
-        try:
-            day = date.fromisoformat(self.value() or "")
-        except ValueError:
-            return None
-        # The first and the last year have days that are none in another time zone.
-        return day if 1 < day.year < 9999 else None
+        def link(**chosen: str) -> str:
+            return str(changelist.get_query_string({**dict.fromkeys(names), **chosen}))
+
+        given = " … ".join(one.replace("T", " ") for one in self.range_given.values() if one)
+        chosen = dict[Any, Any](self.lookup_choices).get(value, value) or given or None
+        others = {name: values for name, values in changelist.filter_params.items() if name not in names}
+        yield {
+            "selected": chosen is None, "query_string": link(), "display": _("All"),
+            "chosen": chosen, "range": self.range_given, "others": others,
+        }  # fmt: skip
+        for period, title in self.lookup_choices:
+            yield {
+                "selected": value == period, "query_string": link(**{names[0]: period}), "display": title
+            }  # fmt: skip
+
+
+def _utc(local: datetime) -> datetime:
+    """Return a time of the current zone in UTC, at an end of the calendar the last one that there is."""
+    aware = timezone.make_aware(local) if timezone.is_naive(local) else local
+    try:
+        return aware.astimezone(UTC)
+    except OverflowError:
+        end = datetime.min if local.year == 1 else datetime.max
+        return end.replace(tzinfo=UTC)
 
 
 _PERIODS = {
@@ -177,11 +279,11 @@ class LastHeardFilter(TimeFilter):
     """By when the task was last heard of."""
 
     title = _("last heard of")
-    column = "last_received_at"
+    parameter_name = "last_received_at"
 
 
 class ReceivedFilter(TimeFilter):
-    """By when the event was received."""
+    """By when it was received."""
 
     title = _("received")
-    column = "received_at"
+    parameter_name = "received_at"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
@@ -17,8 +19,10 @@ from rest_framework.exceptions import APIException
 from ..models import RejectedDelivery
 from ..rejections import field_of, try_again
 from ..serializers import task_status_event
+from . import display
+from .base import RecordAdmin
 from .body_marks import marked
-from .permissions import ReadOnly
+from .filters import Filter, KnownValuesFilter, ReceivedFilter
 
 #: Every type of error there is: asking the table for those that it has would read it whole.
 ERROR_TYPES = (
@@ -27,58 +31,142 @@ ERROR_TYPES = (
     "model_attributes_type", "string_too_long", "string_type", "unsupported_media_type",
 )  # fmt: skip
 
+_NOT_LISTED = ("body", "errors", "headers")
 
-class FieldFilter(admin.SimpleListFilter):
+
+class SourceFilter(KnownValuesFilter):
+    """By the client that sent it."""
+
+    title = _("source")
+    parameter_name = "source"
+
+    def found(self, queryset: Any, value: str) -> Any:
+        """Return the client's deliveries."""
+        return queryset.filter(source=value)
+
+
+class AnswerFilter(Filter):
+    """By the status of the answer."""
+
+    title = _("answer")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return what a delivery is rejected with."""
+        return [
+            ("413", _("413, too large")),
+            ("415", _("415, not JSON by its type")),
+            ("422", _("422, invalid")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the deliveries that were answered so."""
+        answers = [answer for answer, _title in self.lookup_choices]
+        value = self.value()
+        return queryset if value is None else queryset.filter(status__in={value}.intersection(answers))
+
+
+class OutcomeFilter(Filter):
+    """By whether it was accepted when it was tried again."""
+
+    title = _("tried again")
+    parameter_name = "accepted"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return both outcomes."""
+        return [("yes", _("Accepted since")), ("no", _("Still rejected"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the deliveries with that outcome."""
+        if self.value() not in ("yes", "no"):
+            return queryset if self.value() is None else queryset.none()
+        return queryset.filter(accepted_at__isnull=self.value() == "no")
+
+
+class FaultFilter(Filter):
+    """By a part of the faults; the choices are known, as to look for them would read the whole table."""
+
+    names: ClassVar[Iterable[str]]
+    #: How a name stands in the column.
+    written: ClassVar[str]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        """Return the names there are."""
+        return [(name, name) for name in self.names]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the deliveries with the chosen one."""
+        value = self.value()
+        if value is None:
+            return queryset
+        if value not in self.names:
+            return queryset.none()
+        return queryset.filter(faults__contains=self.written.format(value))
+
+
+class FieldFilter(FaultFilter):
     """By the field that was wrong."""
 
     title = _("field")
     parameter_name = "field"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the fields of the schema, and the body as a whole."""
-        return [(name, name) for name in ("body", *task_status_event.fields)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the deliveries in which it was wrong."""
-        return queryset.filter(faults__contains=f" {self.value()}:") if self.value() else queryset
+    names = ("body", *map(str, task_status_event.fields))
+    written = " {}:"
 
 
-class ErrorTypeFilter(admin.SimpleListFilter):
+class ErrorTypeFilter(FaultFilter):
     """By the type of error."""
 
     title = _("error type")
     parameter_name = "error_type"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the types that there are."""
-        return [(name, name) for name in ERROR_TYPES]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the deliveries that have such an error."""
-        return queryset.filter(faults__contains=f":{self.value()} ") if self.value() else queryset
+    names = ERROR_TYPES
+    written = ":{} "
 
 
 @admin.register(RejectedDelivery)
-class RejectedDeliveryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class RejectedDeliveryAdmin(RecordAdmin):
     """Rejected deliveries."""
 
-    list_display = ("received_at", "source", "status", "faults", "not_kept", "accepted_at")
-    list_filter = ("status", FieldFilter, ErrorTypeFilter, ("accepted_at", admin.EmptyFieldListFilter))
+    list_display = ("received", "source", "status", "faults", "not_kept", "accepted")
+    list_filter = (SourceFilter, AnswerFilter, FieldFilter, ErrorTypeFilter, OutcomeFilter, ReceivedFilter)
     ordering = ("-received_at", "-id")
-    show_full_result_count = False
+    sortable_by = ("received",)
     actions = ("try_again",)
+    export_columns = (
+        "received_at", "source", "status", "errors", "headers", "body", "is_whole", "not_kept", "accepted_at",
+    )  # fmt: skip
     fields = (
-        "received_at", "source", "status", "accepted_at", "not_kept", "what_was_wrong", "what_was_sent",
+        "received", "source", "status", "accepted", "not_kept", "what_was_wrong", "what_was_sent",
         "sent_headers",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedDelivery]:
         """Leave the bodies out until one is looked at."""
-        return super().get_queryset(request).defer("body", "errors", "headers")
+        return super().get_queryset(request).defer(*_NOT_LISTED)
+
+    def for_list(self, rows: Any) -> Any:
+        """Return the rows as they are."""
+        return rows
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may have deliveries tried again."""
         return bool(request.user.has_perm("sartiq_tasks.retry_rejecteddelivery"))
+
+    @admin.display(description=_("received"), ordering="received_at")
+    def received(self, rejected: RejectedDelivery) -> str:
+        """Return when it was received."""
+        return display.time_tag(rejected.received_at)
+
+    @admin.display(description=_("accepted at"))
+    def accepted(self, rejected: RejectedDelivery) -> str:
+        """Return when it was tried again and accepted."""
+        return display.time_tag(rejected.accepted_at)
+
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run an action on what was selected, if these are ids."""
+        selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(one.isascii() and one.isdecimal() and len(one) < 19 for one in selected):
+            raise BadRequest("What was selected is not a list of ids.")
+        return super().response_action(request, queryset, *args, **kwargs)
 
     @admin.display(description=_("what was wrong"))
     def what_was_wrong(self, rejected: RejectedDelivery) -> SafeString:

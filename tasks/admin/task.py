@@ -9,26 +9,33 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
-from ..lifecycle import Meaning
-from ..models import Task
+from ..lifecycle import Meaning, Phase
+from ..models import Task, TaskStatusEvent
 from . import display, timeline, timeline_html
 from .addresses import event_urls, unworded
 from .base import RecordAdmin
 from .filters import (
+    EntityFilter,
     ErrorCategoryFilter,
+    InstanceFilter,
     LastHeardFilter,
     MeaningFilter,
     SilentFilter,
     TaskTypeFilter,
+    VersionFilter,
     ZoneFilter,
 )
+from .headline import headline
 from .paginator import MAX_COUNT
 
 #: A task's page tells so many events, the last ones received.
 MAX_EVENTS = 1000
+#: The plot of a task with more events than these is drawn from so many.
+MAX_DRAWN = 300
 #: A page refreshes itself after so many seconds.
 REFRESH_SECONDS = 5
 
@@ -44,6 +51,7 @@ class TaskAdmin(RecordAdmin):
     )  # fmt: skip
     list_filter = (
         MeaningFilter, SilentFilter, TaskTypeFilter, ZoneFilter, ErrorCategoryFilter, LastHeardFilter,
+        EntityFilter, InstanceFilter, VersionFilter,
     )  # fmt: skip
     search_fields = ("task_id",)
     search_help_text = _("Searches for a task id or its beginning, or a whole entity id. Letter case counts.")
@@ -57,12 +65,12 @@ class TaskAdmin(RecordAdmin):
     @admin.display(description=_("task id"))
     def id_shown(self, task: Task) -> str:
         """Return the id."""
-        return display.shown(task.task_id)
+        return display.cut(display.shown(task.task_id))
 
     @admin.display(description=_("status"))
     def status_badge(self, task: Task) -> str:
         """Return the status as a badge."""
-        return display.badge(task.status, Meaning(task.meaning))
+        return display.task_badge(task, timezone.now())
 
     @admin.display(description=_("progress"))
     def progress_shown(self, task: Task) -> str:
@@ -72,19 +80,21 @@ class TaskAdmin(RecordAdmin):
     @admin.display(description=_("type"))
     def type_shown(self, task: Task) -> str:
         """Return the task type."""
-        return display.shown(task.task_type)
+        return display.cut(display.shown(task.task_type))
 
     @admin.display(description=_("entity"))
     def entity_shown(self, task: Task) -> str:
         """Return the entity's id."""
-        return display.shown(task.entity_id)
+        return display.cut(display.shown(task.entity_id))
 
     @admin.display(description=_("origin"))
     def origin(self, task: Task) -> str:
         """Return where it runs: zone and instance."""
-        return " / ".join(filter(None, (task.origin_zone, task.origin_instance))) or display.EMPTY
+        return display.cut(
+            " / ".join(filter(None, (task.origin_zone, task.origin_instance))) or display.EMPTY
+        )
 
-    @admin.display(description=_("last heard of"), ordering="last_received_at")
+    @admin.display(description=_("heard"), ordering="last_received_at")
     def last_heard(self, task: Task) -> str:
         """Return how long ago the last event was received."""
         return display.ago(task.last_received_at)
@@ -95,36 +105,48 @@ class TaskAdmin(RecordAdmin):
         return display.duration(task.duration(timezone.now()))
 
     @admin.display(description=_("error"))
-    def error(self, task: Task) -> str:
-        """Return the error's first line, or its category."""
-        return display.first_line(task.error_start) or display.shown(task.error_category)  # type: ignore[attr-defined]
+    def error(self, task: Any) -> str:
+        """Return the error's headline, or its category."""
+        return display.cut(headline(task.error_start, task.error_end) or display.shown(task.error_category))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the list under the counts of each meaning."""
-        context = {"live_seconds": REFRESH_SECONDS, "counts": self.counts(request)}
-        return super().changelist_view(request, {**context, **(extra_context or {})})
+        response = super().changelist_view(
+            request, {"live_seconds": REFRESH_SECONDS, **(extra_context or {})}
+        )
+        context = getattr(response, "context_data", None) or {}
+        if "cl" in context:
+            context["counts"] = self.counts(request, context["cl"])
+        return response
 
-    def counts(self, request: HttpRequest) -> list[dict[str, Any]]:
-        """Return the count of each meaning and of the silent tasks, each with the filter it leads to."""
-        settings = app_settings()
-        tasks: Any = self.get_queryset(request)
-        counts = tasks.counts(cap=MAX_COUNT, silent_after=settings.silent_after, now=timezone.now())
+    def counts(self, request: HttpRequest, shown: Any) -> list[dict[str, Any]]:
+        """Return the count of each meaning, and of the silent tasks, among those that the list's other
+        filters and its search leave, each with the address that it leads to.
+        """
+        own = (MeaningFilter, SilentFilter)
+        tasks: Any = shown.rows_but_for(request, own)
+        counts = tasks.counts(cap=MAX_COUNT, silent_after=app_settings().silent_after, now=timezone.now())
 
-        def count(name: str, label: Any, symbol: str, query: str) -> dict[str, Any]:
+        def count(name: str, label: Any, symbol: str, parameter: str, value: str) -> dict[str, Any]:
             number = counts[name]
-            told = f"{MAX_COUNT}+" if number > MAX_COUNT else str(number)
-            name_, _sep, value = query.partition("=")
-            is_current = request.GET.get(name_) == value
+            is_current = request.GET.get(parameter) == value
+            chosen = {
+                **dict.fromkeys(str(one.parameter_name) for one in own),
+                parameter: None if is_current else value,
+            }
             return {
-                "name": name, "label": label, "symbol": symbol, "number": told, "query": query,
-                "is_current": is_current,
+                "name": name, "label": label, "symbol": symbol, "is_current": is_current,
+                "number": f"{MAX_COUNT}+" if number > MAX_COUNT else str(number),
+                "url": shown.get_query_string(chosen),
             }  # fmt: skip
 
-        shown = [
-            count(meaning.value, meaning.label, display.SYMBOLS[meaning], f"meaning={meaning.value}")
-            for meaning in Meaning
+        return [
+            *(
+                count(meaning.value, meaning.label, display.SYMBOLS[meaning], "meaning", meaning.value)
+                for meaning in Meaning
+            ),
+            count("silent", display.SILENT_NAME, display.SILENT_SYMBOL, "silent", "1"),
         ]
-        return [*shown, count("silent", _("Silent"), "‖", "silent=1")]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -141,8 +163,10 @@ class TaskAdmin(RecordAdmin):
     def page(self, request: Any, context: Any) -> dict[str, Any]:
         """Return what the page tells of the task in its context."""
         task, settings, now = context["original"], app_settings(), timezone.now()
-        events = task.events.for_page()[:MAX_EVENTS]
-        entries = timeline.timeline(events, settings)
+        entries = timeline.timeline(task.events.for_page()[:MAX_EVENTS], settings)
+        is_whole = task.event_count <= len(entries)
+        drawn = entries if is_whole else timeline.timeline(_sample(task), settings)
+        plot = timeline.plot(drawn)
         meaning = Meaning(task.meaning)
         site = self.admin_site.name
         events_allowed = request.user.has_perm("sartiq_tasks.view_taskstatusevent")
@@ -150,21 +174,38 @@ class TaskAdmin(RecordAdmin):
         return {
             "title": display.shown(task.task_id),
             "subtitle": None,
-            "badge": display.badge(task.status, meaning),
+            "badge": display.task_badge(task, now),
             "progress_bar": display.progress_bar(task.progress, meaning),
             "facts": self.facts(task, now),
             "phases": [
                 (display.badge(phase.status, phase.meaning), display.duration(phase.length))
                 for phase in timeline.phases(entries, now)
-            ],
-            "plot": timeline.plot(entries),
-            "plot_size": (timeline.WIDTH, timeline.HEIGHT),
+            ]
+            if is_whole
+            else [],
+            "plot": plot,
+            "plot_ends": plot and (display.exact(plot.start), display.exact(plot.end)),
+            "drawn": None if is_whole else len(drawn),
             "rows": timeline_html.rows(entries, event_urls(site) if events_allowed else None),
             "events_allowed": events_allowed,
             "untold": max(task.event_count - len(entries), 0),
             "events_url": f"{list_url}?task_id={display.query(task.task_id)}",
             "live_seconds": None if meaning.is_terminal else REFRESH_SECONDS,
         }
+
+    def phase(self, task: Task) -> list[tuple[Any, Any]]:
+        """Return since when the task has been queued, running or ended, as far as its row tells."""
+        if task.phase is None:
+            return []
+        name, since = {
+            Phase.QUEUED: (_("Queued since"), task.phase_since),
+            Phase.RUNNING: (_("Running since"), task.phase_since),
+            Phase.ENDED: (_("Ended"), task.phase_since),
+        }[task.phase]
+        if since is None:
+            after = display.time_tag(task.phase_after)
+            return [(name, format_html(str(_("again, some time after {}")), after))]
+        return [(name, display.time_tag(since))]
 
     def facts(self, task: Task, now: Any) -> list[tuple[Any, Any]]:
         """Return the state, as names and values."""
@@ -177,9 +218,17 @@ class TaskAdmin(RecordAdmin):
             (_("Duration"), display.duration(task.duration(now))),
             (_("Started"), display.time_tag(task.started_at)),
             (_("Completed"), display.time_tag(task.completed_at)),
+            (_("Waited"), display.duration(task.waited)),
+            (_("First run"), display.duration(task.first_run)),
+            *self.phase(task),
             (_("Status last reported"), display.time_tag(task.status_at)),
             (_("First event"), display.time_tag(task.first_event_at)),
             (_("Last event"), display.time_tag(task.last_event_at)),
             (_("Last heard of"), display.ago(task.last_received_at)),
             (_("Events"), task.event_count),
         ]
+
+
+def _sample(task: Task) -> Any:
+    events: Any = TaskStatusEvent.objects.using(task._state.db)
+    return events.sampled(task.task_id, MAX_DRAWN)

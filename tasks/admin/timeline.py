@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta
 
 from django.utils.translation import gettext as _
 
 from ..conf import AppSettings
 from ..lifecycle import Meaning, event_time, meaning_of, order_key, tie_of
 from ..models import TaskStatusEvent
-from .display import percent, shown
+from .display import percent_change, shown
 
 _COMPARED = (
     "event_type", "task_type", "entity_id", "origin_instance", "origin_zone", "origin_version",
@@ -112,7 +112,7 @@ def _changes(
     if event.status is not None and event.status != status:
         changes.append(words.tell(words.status, shown(status), shown(event.status)))
     if event.progress != previous.progress:
-        changes.append(words.tell(words.progress, percent(previous.progress), percent(event.progress)))
+        changes.append(words.tell(words.progress, *percent_change(previous.progress, event.progress)))
     for column, name in words.columns.items():
         value = getattr(event, column)
         # Null says nothing, so that it changes nothing either.
@@ -149,7 +149,12 @@ class Plot:
 
 
 def plot(entries: Sequence[Entry]) -> Plot | None:
-    """Return the plot of the entries, or None where less than two times are known."""
+    """Return the plot of the entries, or None where less than two times are known.
+
+    A time at an end of the calendar, such as Go's zero time, has no place in it: it would press all
+    others into one point.
+    """
+    entries = [entry for entry in entries if MINYEAR < entry.at.year < MAXYEAR]
     times = [entry.at for entry in entries]
     if not times or min(times) == max(times):
         return None

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import template
-from django.contrib.admin.templatetags.admin_list import result_headers, result_list
+from django.contrib.admin.templatetags.admin_list import result_headers, results
 
 from ..rejections import count_rejected
 
@@ -21,14 +21,8 @@ def rejected_of_last_day(context: dict[str, Any]) -> int | None:
     return count_rejected(timedelta(days=1))
 
 
-@register.inclusion_tag("admin/change_list_results.html")
+@register.inclusion_tag("admin/sartiq_tasks/results.html")
 def record_list(cl: Any) -> dict[str, Any]:
     """Show a list's rows as ``{% result_list %}`` does, each of them made at once."""
-    if cl.is_popup:
-        return dict(result_list(cl))
-    headers = list(result_headers(cl))
-    return {
-        "result_headers": headers,
-        "num_sorted_fields": sum(header["sortable"] and header["sorted"] for header in headers),
-        "results": [[row] for row in cl.rows()],
-    }
+    rows = results(cl) if cl.is_popup else ([row] for row in cl.rows())
+    return {"cl": cl, "result_headers": list(result_headers(cl)), "results": list(rows)}

@@ -47,7 +47,7 @@ def test_a_badge_is_in_the_language_of_who_reads_it(monkeypatch: Any) -> None:
 
     for language in ("de", "fr", "de"):
         with translation.override(language):
-            assert f'title="{language}"' in display.badge("in two languages", Meaning.RUNNING)
+            assert f'title="{language}: ' in display.badge("in two languages", Meaning.RUNNING)
 
 
 def test_every_meaning_has_a_symbol_of_its_own() -> None:
@@ -56,7 +56,15 @@ def test_every_meaning_has_a_symbol_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("progress", "text"), [(0, "0 %"), (99.99, "99.9 %"), (100, "100 %"), (12.5, "12.5 %")]
+    ("progress", "text"),
+    [
+        (0, "0 %"),
+        (99.99, "99.9 %"),
+        (100, "100 %"),
+        (12.5, "12.5 %"),
+        (64.1, "64.1 %"),
+        (1e-7, "0 %"),
+    ],
 )
 def test_percent_says_100_only_of_100(progress: float, text: str) -> None:
     assert display.percent(progress) == text
@@ -67,7 +75,15 @@ def test_percent_says_100_only_of_100(progress: float, text: str) -> None:
     ("length", "text"),
     [
         (None, "—"),
-        (timedelta(), "0.0 s"),
+        (timedelta(), "0 s"),
+        (timedelta(seconds=1.5), "1.5 s"),
+        (timedelta(minutes=15), "15 min"),
+        (timedelta(hours=3, seconds=2), "3 h"),
+        (timedelta(days=3), "3 d"),
+        (timedelta(days=36_524), "36524 d"),
+        (timedelta(days=36_525), "—"),
+        (timedelta.max, "—"),
+        (timedelta.min, "—"),
         (timedelta(seconds=59.99), "59.9 s"),
         (timedelta(seconds=184), "3 min 04 s"),
         (timedelta(hours=1, minutes=2, seconds=59), "1 h 02 min"),
@@ -79,20 +95,22 @@ def test_duration(length: Any, text: str) -> None:
     assert display.duration(length) == text
 
 
-@pytest.mark.parametrize(
-    ("text", "line"), [(None, ""), ("", ""), ("\n\n a\nb", "a"), ("x" * 200, "x" * 89 + "…")]
-)
-def test_first_line(text: Any, line: str) -> None:
-    assert display.first_line(text) == line
-
-
 def test_times() -> None:
     at = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
     assert display.exact(None) == display.time_tag(None) == display.ago(None) == "—"
     assert display.exact(at) == "2026-05-01 12:00:00.250 UTC"
     assert 'title="2026-05-01 12:00:00.250 UTC"' in display.ago(at)
-    assert ">a minute ago<" in display.ago(datetime.now(UTC) - timedelta(seconds=61))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.9, "0 s ago"), (61.4, "1 min ago"), (7300, "2 h ago"), (90_000 * 2, "2 d ago"), (-60, "UTC")],
+)
+def test_how_long_ago(seconds: float, text: str) -> None:
+    told = display.ago(datetime.now(UTC) - timedelta(seconds=seconds))
+
+    assert f">{text}<" in told or (seconds < 0 and "ago" not in told.replace("st-ago", ""))
 
 
 @pytest.mark.parametrize(("value", "is_open"), [({"a": 1}, True), ({str(n): n for n in range(50)}, False)])
@@ -111,3 +129,15 @@ def test_no_text() -> None:
 
 def test_a_query_string_holds_any_text() -> None:
     assert display.query("a&b=c d/ü") == "a%26b%3Dc+d%2F%C3%BC"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        (5, 10, ("5 %", "10 %")),
+        (99.31, 99.34, ("99.31 %", "99.34 %")),
+        (99.99, 100, ("99.9 %", "100 %")),
+    ],
+)
+def test_two_values_of_progress_are_told_apart(was: float, now: float, told: Any) -> None:
+    assert display.percent_change(was, now) == told

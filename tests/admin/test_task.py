@@ -27,7 +27,7 @@ def page(client: Client, url: str = LIST) -> str:
 
 
 def listed(html: str) -> list[str]:
-    return re.findall(r'class="field-id_shown"><a href="[^"]*">([^<]*)<', html)
+    return re.findall(r'class="field-id_shown"><a href="[^"]*">(?:<span [^>]*>)?([^<]*)<', html)
 
 
 def test_the_dashboard_tells_all_of_a_task(admin_client: Client) -> None:
@@ -54,7 +54,7 @@ def test_the_dashboard_tells_all_of_a_task(admin_client: Client) -> None:
         "z / i",
         "1 h 02 min",
         ">boom<",
-        "now<",
+        "0 s ago<",
     ):
         assert text in html
     assert "more<" not in html
@@ -68,19 +68,68 @@ def test_newest_activity_first_and_the_other_way_round(admin_client: Client) -> 
     assert listed(page(admin_client, f"{LIST}?o=6")) == ["a", "b", "c"]
 
 
+def counts(html: str) -> dict[str, str]:
+    return dict(re.findall(r'id="st-count-(\w+)".*?<strong>(\d+)</strong>', html))
+
+
 def test_counts_are_links_to_the_filter(admin_client: Client) -> None:
     record(NOON, task_id="silent")
     record(task_id="heard")
     record(task_id="failed", status="failed")
     html = page(admin_client, f"{LIST}?meaning=running")
-    counts = dict(re.findall(r'id="st-count-(\w+)".*?<strong>(\d+)</strong>', html))
 
-    assert counts == {
+    assert counts(html) == {
         "queued": "0", "running": "2", "succeeded": "0", "failed": "1", "cancelled": "0", "other": "0",
         "silent": "1",
     }  # fmt: skip
-    assert re.search(r'st-running" href="\?meaning=running" aria-current="true"', html)
+    assert re.search(r'st-running" href="\?" aria-current="true"', html), "the chosen one leads back"
     assert listed(page(admin_client, f"{LIST}?silent=1")) == ["silent"]
+
+
+@pytest.mark.parametrize(
+    ("query", "running", "failed", "silent"),
+    [
+        ("task_type=a", "1", "0", "0"),
+        ("task_type=a&meaning=failed", "1", "0", "0"),
+        ("task_type=b&silent=1", "1", "1", "1"),
+        ("q=b-", "1", "1", "1"),
+        ("last_received_at=1h", "1", "1", "0"),
+        ("origin_instance=gpu-1", "1", "0", "0"),
+        ("task_type=%00", "0", "0", "0"),
+    ],
+)
+def test_counts_are_those_of_what_is_filtered_and_keep_it(
+    admin_client: Client, query: str, running: str, failed: str, silent: str
+) -> None:
+    record(task_id="a-1", task_type="a", origin_instance="gpu-1")
+    record(NOON, task_id="b-1", task_type="b")
+    record(task_id="b-2", task_type="b", status="failed")
+    html = page(admin_client, f"{LIST}?{query}")
+
+    assert [counts(html)[name] for name in ("running", "failed", "silent")] == [running, failed, silent]
+    (link,) = re.findall(r'st-succeeded" href="([^"]*)"', html)
+    kept = [one for one in query.split("&") if not one.startswith(("meaning", "silent"))]
+    assert all(one in link for one in kept)
+
+
+def test_a_silent_task_looks_silent(admin_client: Client) -> None:
+    record(NOON, task_id="task-1")
+    record(task_id="heard")
+    record(NOON, task_id="ended", status="failed")
+
+    assert page(admin_client).count("st-badge st-silent") == 1
+    assert 'title="Silent: running"' in page(admin_client, task_url("task-1"))
+    for task_id in ("heard", "ended"):
+        assert "st-badge st-silent" not in page(admin_client, task_url(task_id))
+
+
+def test_the_list_tells_the_exception_of_a_traceback(admin_client: Client) -> None:
+    frames = '  File "a.py", line 1, in f\n    g()\n' * 500
+    record(
+        status="failed", error_message=f"Traceback (most recent call last):\n{frames}ValueError: of {EVIL}"
+    )
+
+    assert "ValueError: of &quot;&gt;&lt;script&gt;" in page(admin_client)
 
 
 def test_counts_and_pages_stop(admin_client: Client, monkeypatch: Any) -> None:
@@ -146,7 +195,7 @@ def test_a_page_tells_everything(admin_client: Client) -> None:
 
     for text in (
         "boom\nmore", "Error: oom", "<svg", "status: pending → running", "progress: 10 % → 30 %",
-        "delivered 2 times", "late: received 2026-05-01 12:00:00.000 UTC", "+1 min 00 s", "task_id=task-1",
+        "delivered 2 times", "late: received 2026-05-01 12:00:00.000 UTC", "+1 min", "task_id=task-1",
     ):  # fmt: skip
         assert text in html
     assert "data-seconds" not in html
@@ -172,6 +221,27 @@ def test_more_events_than_a_page_tells(admin_client: Client, monkeypatch: Any) -
 
     assert "3 earlier events are not shown here" in html
     assert "progress: 3 % → 4 %" in html
+
+
+def test_of_more_events_the_plot_is_a_sample_of_all_and_no_phase_is_told(
+    admin_client: Client, monkeypatch: Any, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(task, "MAX_EVENTS", 10)
+    monkeypatch.setattr(task, "MAX_DRAWN", 9)
+    record(NOON, task_id="another")
+    for number in range(81):
+        record(NOON + minutes(number), progress=number, status="queued" if number < 9 else "running")
+    page(admin_client, task_url("task-1"))
+
+    # Session, user, task, events, the ends of the sample, its ids, its events.
+    with django_assert_num_queries(7):
+        html = page(admin_client, task_url("task-1"))
+
+    (line,) = re.findall(r'<polyline points="([^"]*)"', html)
+    assert line.startswith("0.0,120.0 80.0,108.0 160.0,96.0"), "it begins with the first event"
+    assert line.endswith(" 640.0,24.0")
+    assert "Drawn from 9 of 81 events" in html
+    assert "st-phases" not in html
 
 
 def test_no_such_task(admin_client: Client) -> None:

@@ -91,3 +91,13 @@ def test_no_plot_of_one_time(count: int) -> None:
         record(NOON)
 
     assert plot(entries()) is None
+
+
+@pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "0001-12-31T00:00:00Z"])
+def test_an_end_of_the_calendar_has_no_place_in_the_plot(end: str) -> None:
+    for number, timestamp in enumerate([end, at(0), at(4)]):
+        record(NOON, timestamp=timestamp, progress=number)
+    drawn = plot(entries())
+
+    assert drawn is not None
+    assert (drawn.start, drawn.end) == (NOON, NOON + minutes(4))

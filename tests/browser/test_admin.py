@@ -70,7 +70,7 @@ def test_from_the_login_to_what_failed(open_page: OpenPage) -> None:
 
     page.click("#st-count-failed")
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
-    expect(page.locator("#result_list")).to_contain_text("Traceback (most recent call last):")
+    expect(page.locator("#result_list")).to_contain_text("CUDA out of memory <script>")
 
     page.click("#result_list a:has-text('train-failed')")
     expect(page.locator("h1, h2").first).to_be_visible()
@@ -167,14 +167,49 @@ def test_what_is_shown_can_be_exported(open_page: OpenPage, tmp_path: Path) -> N
     assert {row["task_id"] for row in rows} == {line["task_id"] for line in lines} == wanted
 
 
-def test_the_day_filter_takes_a_date(open_page: OpenPage) -> None:
+def test_the_filter_by_time_takes_a_range(open_page: OpenPage) -> None:
     page = open_page()
     page.goto(TASKS)
-    page.fill("#st-day-last_received_at", "2020-01-01")
-    page.click(".st-day button")
+    page.click("summary:has-text('Last heard of')")
+    page.fill("#st-last_received_at_to", "2020-01-01T12:30")
+    page.click(".st-range button")
 
     expect(page.locator("#result_list tbody tr")).to_have_count(0)
-    assert "last_received_at=2020-01-01" in page.url
+    expect(page.locator("#st-none")).to_be_visible()
+    assert "last_received_at_to=2020-01-01T12%3A30" in page.url
+    expect(page.locator("summary:has-text('2020-01-01 12:30')")).to_be_visible()
+
+
+def test_the_list_fits(open_page: OpenPage) -> None:
+    for number in range(30):
+        factories.record(
+            task_id=f"train-lora-{number:04}-8f3ac2b1-77d9-4c7e-9b8e-0f1d2c3b4a59",
+            status="failed",
+            origin_zone="eu-west-1a",
+            origin_instance="gpu-node-17",
+            entity_id="model-12",
+            error_message=f"Traceback (most recent call last):\nRuntimeError: {'long ' * 90}",
+        )
+    page = open_page(viewport={"width": 1280, "height": 800})
+    page.goto(TASKS)
+    scrolled = page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.results'))")
+    heights = page.evaluate(
+        "[...document.querySelectorAll('#result_list tbody tr')].map(e => e.offsetHeight)"
+    )
+
+    assert page.locator("#result_list thead th").count() == 9
+    assert scrolled <= 0, "no column is cut off"
+    assert max(heights) < 40, "a row is one line"
+
+    page.set_viewport_size({"width": 1440, "height": 900})
+    bottoms = page.evaluate(
+        "[...document.querySelectorAll('#result_list tbody tr')].map(e => e.getBoundingClientRect().bottom)"
+    )
+    assert sum(bottom <= 900 for bottom in bottoms) >= 15
+
+    page.focus("#result_list tbody tr:first-child th a")
+    first = page.locator("#result_list tbody tr").first
+    assert first.bounding_box()["height"] > 60, "the row with the focus tells all of it"  # type: ignore[index]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

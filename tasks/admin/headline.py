@@ -1,0 +1,38 @@
+"""The one line of an error message that says what went wrong."""
+
+from __future__ import annotations
+
+import re
+
+#: A frame of a Python traceback; in that of an exception group it stands behind a margin.
+_FRAME = re.compile(r'^ *File ".*", line \d+')
+_MARGIN = re.compile(r"^ *[|+] ?")
+_TRACEBACK = "Traceback (most recent call last)"
+
+
+def headline(start: str | None, end: str | None = None) -> str:
+    """Return the exception of a traceback, and of any other text its first line that says something.
+
+    ``start`` is the text, or its beginning if ``end`` is its end.
+    """
+    start = start or ""
+    end = start if end is None else end
+    if _TRACEBACK in start or _TRACEBACK in end:
+        return _exception(end) or _first(start)
+    return _first(start)
+
+
+def _exception(text: str) -> str:
+    """Return the first line after the last frame that is not part of it; the message may have more lines."""
+    lines = [_MARGIN.sub("", line) for line in text.splitlines()]
+    frames = [number for number, line in enumerate(lines) if _FRAME.match(line)]
+    after = lines[frames[-1] + 1 :] if frames else lines
+    told = [line for line in after if line.strip() and _TRACEBACK not in line]
+    outer = [line for line in told if not line[0].isspace()]
+    if frames:
+        return outer[0].strip() if outer else ""
+    return (outer or told or [""])[-1].strip()
+
+
+def _first(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -1,0 +1,21 @@
+"""The style sheet holds in any admin theme: it relies on no variable of Django's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import tasks
+
+STYLES = sorted((Path(tasks.__file__).parent / "static").rglob("*.css"))
+
+
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
+def test_every_variable_is_defined_or_has_a_fallback(style: Path) -> None:
+    text = style.read_text()
+    defined = set(re.findall(r"(--[\w-]+)\s*:", text))
+    used_alone = set(re.findall(r"var\(\s*(--[\w-]+)\s*\)", text))
+
+    assert used_alone <= defined
