@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
@@ -12,11 +12,13 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core import checks
+from django.db import connections, router
 from django.utils.module_loading import import_string
 from rest_framework.authentication import BaseAuthentication
 
 from .conf import COLUMN_LENGTH, AppSettings
 from .lifecycle import Meaning
+from .models import TaskStatusEvent
 
 _Judgement = Callable[[Any], str | None]
 
@@ -249,3 +251,24 @@ def check_credentials(**kwargs: Any) -> list[checks.CheckMessage]:
             )
         )
     return messages
+
+
+@checks.register(checks.Tags.database)
+def check_encoding(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that the database can hold every character that a sender may send."""
+    alias = router.db_for_write(TaskStatusEvent)
+    connection = connections[alias]
+    if connection.vendor != "postgresql" or alias not in (databases or ()):
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_encoding")
+        (encoding,) = cursor.fetchone()
+    if encoding == "UTF8":
+        return []
+    return [
+        checks.Warning(
+            f"The database {alias!r} is in {encoding}: an event with a character that it lacks is rejected.",
+            hint="Create the database with ENCODING 'UTF8'.",
+            id="sartiq_tasks.W020",
+        )
+    ]

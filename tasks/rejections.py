@@ -13,6 +13,7 @@ from django.utils import timezone
 from rest_framework.exceptions import APIException, UnsupportedMediaType
 
 from .conf import COLUMN_LENGTH, app_settings
+from .database.data_faults import is_fault_of_data
 from .database.live_connection import on_live_connection
 from .exceptions import BodyTooLarge, ContractViolation
 from .ledger.recording import Recorded, record_event
@@ -56,9 +57,26 @@ def keep_rejected(
         **_findings(rejection),
     )
     try:
-        on_live_connection(lambda: _keep(rejected))
+        try:
+            on_live_connection(lambda: _keep(rejected))
+        except (Error, UnicodeEncodeError) as error:
+            if not is_fault_of_data(error):
+                raise
+            # The body is bytes, which every database holds; the rest may quote it.
+            for column in ("source", "errors", "headers"):
+                setattr(rejected, column, _ascii(getattr(rejected, column)))
+            on_live_connection(lambda: _keep(rejected))
     except Error:
         logger.exception("A rejected delivery could not be kept")
+
+
+def _ascii(value: Any) -> Any:
+    """Return ``value`` with every character escaped that some database cannot hold."""
+    if isinstance(value, str):
+        return value.encode("ascii", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_ascii(key): _ascii(item) for key, item in value.items()}
+    return [_ascii(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _keep(rejected: RejectedDelivery) -> None:
@@ -106,17 +124,17 @@ def try_again(rejected: RejectedDelivery) -> Recorded:
         if not rejected.is_whole or len(rejected.body) > settings.max_body_bytes:
             raise BodyTooLarge(settings.max_body_bytes)
         event, digest = read_event(bytes(rejected.body), rejected.headers.get("Content-Type", ""))
+        key = rejected.idempotency_key
+        recorded = record_event(
+            event=event,
+            digest=digest,
+            source=rejected.source,
+            idempotency_key=None if key is None else bytes(key),
+            received_at=rejected.received_at,
+        )
     except REJECTIONS as rejection:
         _update(rejected, _findings(rejection))
         raise
-    key = rejected.idempotency_key
-    recorded = record_event(
-        event=event,
-        digest=digest,
-        source=rejected.source,
-        idempotency_key=None if key is None else bytes(key),
-        received_at=rejected.received_at,
-    )
     _update(rejected, {"accepted_at": timezone.now()})
     return recorded
 

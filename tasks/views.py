@@ -188,6 +188,7 @@ class TaskWebhookView(APIView):
             raw = read_body(request._request, settings.max_body_bytes)
             event, digest = read_event(raw, headers.get("CONTENT_TYPE", ""))
             self.task_id = event["task_id"]
+            recorded = self.recorded = self.record(event, digest, key)
         except exceptions.APIException as rejection:
             reauthenticate(self)
             if isinstance(rejection, REJECTIONS):
@@ -195,6 +196,12 @@ class TaskWebhookView(APIView):
                     rejection, body=raw, headers=request.headers, source=self.source, idempotency_key=key
                 )
             raise
+        answer = {"id": recorded.event_id, "task_id": recorded.task_id, "duplicate": recorded.duplicate}
+        # Django's own: DRF's is a template that is rendered later, JsonResponse makes an encoder each time.
+        return HttpResponse(_JSON.encode(answer), content_type="application/json")
+
+    def record(self, event: Mapping[str, Any], digest: bytes, key: bytes | None) -> Recorded:
+        """Record the event, and confirm in the same round trip that its sender may post it."""
 
         def store(conditions: Sequence[Condition]) -> Recorded:
             return on_live_connection(
@@ -207,10 +214,7 @@ class TaskWebhookView(APIView):
                 )
             )
 
-        recorded = self.recorded = confirmed(self, store)
-        answer = {"id": recorded.event_id, "task_id": recorded.task_id, "duplicate": recorded.duplicate}
-        # Django's own: DRF's is a template that is rendered later, JsonResponse makes an encoder each time.
-        return HttpResponse(_JSON.encode(answer), content_type="application/json")
+        return confirmed(self, store)
 
 
 def idempotency_key(headers: Mapping[str, str]) -> bytes | None:

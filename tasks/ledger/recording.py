@@ -15,6 +15,7 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from ..conf import COLUMN_LENGTH, app_settings
+from ..database.data_faults import rejecting_data
 from ..exceptions import IdempotencyConflict, Unconfirmed
 from ..handlers.registry import Match, matching
 from ..lifecycle import State, state_of, tie_of
@@ -65,8 +66,8 @@ def record_event(
 
     Raises ``Unconfirmed``, with nothing stored, if one does not hold or if the key belongs to another
     event; only a call without conditions tells which.
-    Raises ``IdempotencyConflict`` where the key belongs to an event with another body, and
-    ``django.db.Error`` where nothing could be stored.
+    Raises ``IdempotencyConflict`` if the key belongs to an event with another body, ``ContractViolation``
+    if this database can never hold the event, and ``django.db.Error`` if nothing could be stored now.
     """
     received_at = received_at or timezone.now()
     key = _stored_key(idempotency_key) if idempotency_key is not None else digest
@@ -85,7 +86,8 @@ def record_event(
     match = matching(event["event_type"], event["task_type"], meaning)
     announced = event_recorded.has_listeners()
     returning = _ALL if announced else upsert.REACTING if match else _STATUSES
-    stored = _write(connection, row, state, returning, confirming, match)
+    with rejecting_data():
+        stored = _write(connection, row, state, returning, confirming, match)
     if stored is None:
         raise Unconfirmed if confirming else IdempotencyConflict
     event_id, deliveries = stored["id"], stored["deliveries"]
