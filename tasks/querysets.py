@@ -14,11 +14,15 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connections, models
 from django.db.models import Max, Min, Q, QuerySet
 from django.db.models.functions import Left, Right
+from django.utils import timezone
 
-from .lifecycle import Meaning
+from .conf import app_settings
+from .lifecycle import TERMINAL, Meaning
 
 if TYPE_CHECKING:
     from .models import Reaction, Task, TaskStatusEvent  # noqa: F401 (the types of the rows)
+
+__all__ = ("ReactionQuerySet", "TaskQuerySet", "TaskStatusEventQuerySet")
 
 #: So many characters of an error message hold its first line, and so many the last of a traceback.
 ERROR_START = 200
@@ -34,9 +38,38 @@ class TaskQuerySet(QuerySet["Task"]):
         """Return the tasks whose status means ``meaning``."""
         return self.filter(meaning=meaning.value)
 
-    def silent(self, *, after: timedelta, now: datetime) -> TaskQuerySet:
-        """Return the running tasks of which nothing was heard for longer than ``after``."""
-        return self.meaning(Meaning.RUNNING).filter(last_received_at__lt=now - after)
+    def running(self) -> TaskQuerySet:
+        """Return the tasks whose status means that they run."""
+        return self.meaning(Meaning.RUNNING)
+
+    def succeeded(self) -> TaskQuerySet:
+        """Return the tasks whose status means that they succeeded."""
+        return self.meaning(Meaning.SUCCEEDED)
+
+    def failed(self) -> TaskQuerySet:
+        """Return the tasks whose status means that they failed."""
+        return self.meaning(Meaning.FAILED)
+
+    def ended(self) -> TaskQuerySet:
+        """Return the tasks that have succeeded, failed or were cancelled."""
+        return self.filter(meaning__in=sorted(TERMINAL))
+
+    def silent(self, *, after: timedelta | None = None, now: datetime | None = None) -> TaskQuerySet:
+        """Return the running tasks that sent no event for longer than ``after``, or ``SILENT_AFTER``."""
+        after = app_settings().silent_after if after is None else after
+        return self.running().filter(last_received_at__lt=(now or timezone.now()) - after)
+
+    def of_entity(self, entity_id: str) -> TaskQuerySet:
+        """Return the tasks about the entity ``entity_id``."""
+        return self.filter(entity_id=entity_id)
+
+    def changed_since(self, time: datetime) -> TaskQuerySet:
+        """Return the tasks whose last event was received at ``time`` or later.
+
+        An event is received before it is committed. If you poll, let the times overlap by as long as a
+        delivery can take.
+        """
+        return self.filter(last_received_at__gte=time)
 
     def with_value(self, column: str, value: str) -> TaskQuerySet:
         """Return the tasks whose ``column`` is ``value``."""

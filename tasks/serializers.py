@@ -1,4 +1,4 @@
-"""The body of ``POST /api/v1/tasks/webhook``: the wire, and nothing of storage."""
+"""The body of ``POST /api/v1/tasks/webhook``, which knows the wire alone, and a task for a host's own API."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from rest_framework import serializers
 
 from .conf import app_settings
 from .exceptions import ContractViolation, error_item
+from .models import Task
 from .wire.body import check_media_type
 from .wire.canonical import payload_digest
 from .wire.fields import ObjectField, ProgressField, TextField, TimeField, WireField
 from .wire.json_text import parse_json
+
+__all__ = ("TaskSerializer", "read_event")
 
 _STATUS = "app__services__compute_server__api_client__models__task_status__TaskStatus"
 
@@ -110,3 +113,17 @@ def read_event(raw: bytes, content_type: str) -> tuple[dict[str, Any], bytes]:
     check_media_type(content_type)
     body = parse_json(raw, app_settings())
     return task_status_event.run_validation(body), payload_digest(body)
+
+
+class TaskSerializer(serializers.ModelSerializer[Task]):
+    """A task for a host's own API to show: everything but what only the ledger needs, and read-only."""
+
+    class Meta:
+        model = Task
+        fields = (
+            "task_id", "status", "meaning", "is_ended", "status_at", "phase", "phase_since", "progress",
+            "event_type", "task_type", "entity_id", "origin_instance", "origin_zone", "origin_version",
+            "error_message", "error_category", "started_at", "completed_at", "first_event_at",
+            "last_event_at", "last_received_at", "event_count",
+        )  # fmt: skip
+        read_only_fields = fields

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from tasks.lifecycle import Meaning
 from tasks.models import Task, TaskStatusEvent
@@ -25,6 +28,84 @@ def test_by_meaning_whatever_the_word() -> None:
     record(task_id="b", status="oom")
 
     assert ids(Task.objects.meaning(Meaning.RUNNING)) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("method", "found"),
+    [
+        ("running", {"running", "retrying"}),
+        ("succeeded", {"DONE"}),
+        ("failed", {"oom"}),
+        ("ended", {"DONE", "oom", "revoked"}),
+    ],
+)
+def test_by_what_the_status_means(method: str, found: set[str]) -> None:
+    for status in ("queued", "running", "retrying", "DONE", "oom", "revoked", "unheard-of"):
+        record(task_id=status, status=status)
+
+    assert ids(getattr(Task.objects, method)()) == found
+
+
+def test_silent_by_the_setting_and_as_of_now(settings: Any) -> None:
+    record(timezone.now() - minutes(4), task_id="silent")
+    record(timezone.now() - minutes(2), task_id="heard")
+    settings.SARTIQ_TASKS = {"SILENT_AFTER": minutes(3)}
+
+    assert ids(Task.objects.silent()) == {"silent"}
+    assert ids(Task.objects.silent(after=minutes(1))) == {"silent", "heard"}
+    assert ids(Task.objects.silent(after=timedelta())) == {"silent", "heard"}
+
+
+def test_of_an_entity_and_changed_since() -> None:
+    record(NOON, task_id="a", entity_id="e-1")
+    record(NOON + minutes(1), task_id="b", entity_id="e-10")
+    record(NOON + minutes(2), task_id="c")
+
+    assert ids(Task.objects.of_entity("e-1")) == {"a"}
+    assert ids(Task.objects.changed_since(NOON + minutes(1))) == {"b", "c"}
+    record(NOON + minutes(3), task_id="a", entity_id="e-1", progress=6)
+    assert ids(Task.objects.changed_since(NOON + minutes(2)).of_entity("e-1")) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "index"),
+    [
+        (lambda: Task.objects.running(), "sartiq_task_meaning"),
+        (lambda: Task.objects.succeeded(), "sartiq_task_meaning"),
+        (lambda: Task.objects.failed(), "sartiq_task_meaning"),
+        (lambda: Task.objects.ended(), "sartiq_task_meaning"),
+        (lambda: Task.objects.silent(now=NOON), "sartiq_task_meaning"),
+        (lambda: Task.objects.of_entity("e-1"), "sartiq_task_entity"),
+        (lambda: Task.objects.changed_since(NOON), "sartiq_task_heard"),
+        (
+            lambda: Task.objects.changed_since(NOON).order_by("-last_received_at", "task_id"),
+            "sartiq_task_heard",
+        ),
+    ],
+    ids=["running", "succeeded", "failed", "ended", "silent", "of_entity", "changed_since", "in order"],
+)
+def test_every_read_is_served_by_an_index(tasks: Callable[[], Any], index: str) -> None:
+    record(NOON, entity_id="e-1")
+    model = Task.objects.get()
+    long_ago = NOON - timedelta(days=1)
+    changes = [{"meaning": meaning, "last_received_at": NOON} for meaning in Meaning.values]
+    changes += [{"meaning": "queued", "last_received_at": long_ago}] * 2000
+    rows = []
+    for number, changed in enumerate(changes):
+        row = copy(model)
+        for name, value in {"task_id": f"t-{number}", "entity_id": f"e-{number}", **changed}.items():
+            setattr(row, name, value)
+        rows.append(row)
+    Task.objects.bulk_create(rows, batch_size=500)
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {Task._meta.db_table}")
+
+    plan = tasks().explain()
+
+    assert index in plan
+    assert "SCAN" not in plan
+    assert "Seq Scan" not in plan
+    assert "TEMP B-TREE" not in plan
 
 
 def test_silent_are_the_running_ones_of_which_nothing_was_heard() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tasks.exceptions import MAX_INPUT_BYTES, ContractViolation
-from tasks.serializers import TaskStatusEventSerializer, task_status_event
-from tests.factories import body, full_body
+from tasks.models import Task
+from tasks.serializers import TaskSerializer, TaskStatusEventSerializer, task_status_event
+from tests.factories import NOON, body, full_body, record
 
 FIELDS = tuple(TaskStatusEventSerializer().fields)
 LIMITED = (
@@ -184,3 +185,25 @@ def test_the_serializer_also_serves_drf() -> None:
         "progress": ["less_than_equal", "less_than_equal"],
     }
     assert TaskStatusEventSerializer(full_body()).data.keys() == set(FIELDS)
+
+
+@pytest.mark.django_db
+def test_a_task_for_a_hosts_own_api(django_assert_num_queries: Any) -> None:
+    record(NOON, status="failed", timestamp="2026-05-01T12:00:00Z", error_message="out of memory")
+
+    with django_assert_num_queries(1):
+        shown = TaskSerializer(Task.objects.get()).data
+
+    assert dict(shown) == {
+        "task_id": "task-1", "status": "failed", "meaning": "failed", "is_ended": True,
+        "status_at": "2026-05-01T12:00:00Z", "phase": "ended", "phase_since": NOON, "progress": 5.0,
+        "event_type": "training_status_update", "task_type": "training", "entity_id": None,
+        "origin_instance": None, "origin_zone": None, "origin_version": None,
+        "error_message": "out of memory", "error_category": None, "started_at": None, "completed_at": None,
+        "first_event_at": "2026-05-01T12:00:00Z", "last_event_at": "2026-05-01T12:00:00Z",
+        "last_received_at": "2026-05-01T12:00:00Z", "event_count": 1,
+    }  # fmt: skip
+
+
+def test_nothing_of_it_can_be_written() -> None:
+    assert [name for name, field in TaskSerializer().fields.items() if not field.read_only] == []
