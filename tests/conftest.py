@@ -33,7 +33,7 @@ SLOW = (
     "tests/test_monitoring.py",
     "tests/test_readme.py",
     "tests/test_run.py",
-    "tests/test_serve.py",
+    "tests/test_server.py",
     "tests/test_settings.py",
     "tests/test_views.py::test_32_identical_posts_at_once",
 )
