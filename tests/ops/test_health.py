@@ -1,4 +1,4 @@
-"""The probes, unauthenticated and silent about anything secret. ``test_outages`` has them fail."""
+"""The probes, unauthenticated and silent about secrets. ``test_live_connection.py`` has them fail."""
 
 from __future__ import annotations
 
