@@ -1,41 +1,77 @@
-"""Optional: a short way for deliveries, past what pages need."""
+"""Optional: a short way for deliveries, past middleware that only pages need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.http import HttpRequest, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
-from django.urls import NoReverseMatch, get_script_prefix, reverse
+from django.urls import NoReverseMatch, Resolver404, ResolverMatch, get_script_prefix, resolve, reverse
+from django.utils.decorators import sync_and_async_middleware
 
 from .views import TaskWebhookView
 
 
-def deliveries_first(
-    get_response: Callable[[HttpRequest], HttpResponseBase],
-) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Take a delivery to its view at once: sessions, CSRF, messages and static files are nothing to it.
+@sync_and_async_middleware
+def deliveries_first(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Send deliveries straight to the view, past session, CSRF, message and static-file middleware.
 
     Status, body and length of the answer are those of the whole chain, and ``ALLOWED_HOSTS`` holds.
     What comes after it in ``MIDDLEWARE`` does not see deliveries; a backend that wants one of its own
-    to see them puts that one before.
+    to see them puts that one before. Under ASGI the view runs in the thread of the request's other
+    synchronous code, as Django itself runs it.
     """
-    try:
-        path = f"/{reverse('sartiq_tasks:webhook').removeprefix(get_script_prefix())}"
-    except NoReverseMatch:  # a prefix that captures, such as <slug:tenant>/api/v1/: only the URLs know it
+    matches = _matches()
+    if not matches:
         return get_response
-    paths = (path, f"{path}/")
-    webhook = TaskWebhookView.as_view(schema=None)
+
+    def match_of(request: HttpRequest) -> ResolverMatch | None:
+        # A middleware before this one may have given the request other URLs.
+        return None if hasattr(request, "urlconf") else matches.get(request.path_info)
+
+    if iscoroutinefunction(get_response):
+        answer = sync_to_async(_answer, thread_sensitive=True)
+
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+            if match := match_of(request):
+                return await answer(request, match)
+            awaited: Awaitable[HttpResponseBase] = get_response(request)
+            return await awaited
+
+        return async_middleware
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        if request.path_info not in paths:
-            return get_response(request)
-        request.get_host()  # raises DisallowedHost, as CommonMiddleware has it do
-        response: HttpResponse = webhook(request)
-        if isinstance(response, SimpleTemplateResponse):
-            response.render()
-        # As CommonMiddleware sets it: else the server would send the answer in chunks.
-        response.headers.setdefault("Content-Length", str(len(response.content)))
+        if match := match_of(request):
+            return _answer(request, match)
+        response: HttpResponseBase = get_response(request)
         return response
 
     return middleware
+
+
+def _matches() -> dict[str, ResolverMatch]:
+    """Return what the webhook's paths lead to, if that is the app's view, or a subclass of it in its place.
+
+    Under a prefix that captures, such as ``<slug:tenant>/api/v1/``, only the URLs know the way.
+    """
+    try:
+        path = f"/{reverse('sartiq_tasks:webhook').removeprefix(get_script_prefix())}"
+        matches = {one: resolve(one) for one in (path, f"{path}/")}
+    except (NoReverseMatch, Resolver404):
+        return {}
+    views = [getattr(match.func, "cls", object) for match in matches.values()]
+    return matches if all(issubclass(view, TaskWebhookView) for view in views) else {}
+
+
+def _answer(request: HttpRequest, match: ResolverMatch) -> HttpResponseBase:
+    request.get_host()  # raises DisallowedHost, as CommonMiddleware has it do
+    request.resolver_match = match
+    response: Any = match.func(request, *match.args, **match.kwargs)
+    if isinstance(response, SimpleTemplateResponse):
+        response.render()
+    # As CommonMiddleware sets it: otherwise the server would send the answer in chunks.
+    response.headers.setdefault("Content-Length", str(len(response.content)))
+    answered: HttpResponseBase = response
+    return answered
