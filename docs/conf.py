@@ -33,6 +33,7 @@ exclude_patterns = [
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # a page's parts may begin at any level
 autodoc_member_order = "bysource"
+add_module_names = False  # here it is tasks, in a host sartiq.tasks: the headings of the reference say so
 autodoc_typehints = "description"
 
 html_theme = "furo"

@@ -9,6 +9,16 @@ from typing import Any
 from rest_framework import status
 from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
 
+__all__ = (
+    "BodyIncomplete",
+    "BodyTooLarge",
+    "ContractViolation",
+    "DatabaseUnavailable",
+    "IdempotencyConflict",
+    "LengthRequired",
+    "Unconfirmed",
+)
+
 #: The key of one ``detail`` item's ``input`` is left out where its JSON is longer than this, in bytes.
 MAX_INPUT_BYTES = 1000
 

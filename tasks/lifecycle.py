@@ -24,6 +24,8 @@ from django.utils.translation import gettext_lazy as _
 
 from .conf import AppSettings, normalise
 
+__all__ = ("Meaning", "Phase")
+
 #: The columns of one task's row, by name.
 State = dict[str, Any]
 

@@ -13,6 +13,8 @@ from django.utils.decorators import sync_and_async_middleware
 
 from .views import TaskWebhookView
 
+__all__ = ("deliveries_first",)
+
 
 @sync_and_async_middleware
 def deliveries_first(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:

@@ -20,6 +20,8 @@ from .ledger.recording import Recorded, record_event
 from .models import RejectedDelivery
 from .serializers import read_event
 
+__all__ = ("try_again",)
+
 logger = logging.getLogger("sartiq_tasks.rejections")
 
 #: What is wrong with a delivery itself, whoever sends it and however the database is.

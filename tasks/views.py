@@ -43,6 +43,8 @@ from .rejections import REJECTIONS, keep_rejected
 from .serializers import read_event
 from .wire.body import discard_body, read_body
 
+__all__ = ("DocsView", "DocumentView", "TaskWebhookView")
+
 logger = logging.getLogger("sartiq_tasks.views")
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

@@ -13,6 +13,8 @@ from rest_framework.request import Request
 from . import known_tokens
 from .confirmation import conditions_of
 
+__all__ = ("BearerTokenAuthentication",)
+
 
 class BearerTokenAuthentication(BaseAuthentication):
     """``Authorization: Bearer TOKEN`` (RFC 6750), by one query on its checksum, or none if it is cached.

@@ -14,6 +14,8 @@ from oauthlib.common import generate_token
 
 from ..conf import app_settings
 
+__all__ = ("ComputeClient", "compute_client", "create_compute_client", "issue_token")
+
 #: The client id under which the bare password form gets its tokens.
 PASSWORD_CLIENT_ID = "sartiq-password-form"  # noqa: S105 (an id, no password)
 

@@ -16,6 +16,8 @@ from ..database.live_connection import on_live_connection
 from .confirmation import Condition, alias_to_confirm, condition_that_exists, conditions_of
 from .signatures import Signature
 
+__all__ = ("MayPostEvents",)
+
 #: What a user's token needs besides the scope.
 ADD_EVENTS = "sartiq_tasks.add_taskstatusevent"
 

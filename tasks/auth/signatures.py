@@ -18,6 +18,8 @@ from ..conf import app_settings
 from ..wire.body import read_body
 from .authentication import BearerTokenAuthentication
 
+__all__ = ("Signature", "SignatureAuthentication", "SignedTokenAuthentication")
+
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 

@@ -17,6 +17,8 @@ from ..exceptions import DatabaseUnavailable
 from .clients import password_client
 from .throttling import count_token_request
 
+__all__ = ("AccessTokenView",)
+
 logger = logging.getLogger("sartiq_tasks.auth")
 
 

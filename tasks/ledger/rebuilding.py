@@ -12,6 +12,8 @@ from ..conf import app_settings
 from ..lifecycle import State, fold, merge, state_of, tie_of
 from ..models import Task, TaskStatusEvent
 
+__all__ = ("rebuild_task",)
+
 
 def rebuild_task(task_id: str, *, dry_run: bool = False) -> dict[str, tuple[Any, Any]]:
     """Recompute a task's row from the ledger; return what differed, as column: (was, is).

@@ -24,6 +24,8 @@ from ..signals import event_recorded
 from ..wire.canonical import canonical_json
 from . import upsert
 
+__all__ = ("Recorded", "record_event")
+
 logger = logging.getLogger("sartiq_tasks.recording")
 
 #: A longer key is stored as its SHA-256, as HMAC does it (RFC 2104): any key fits the column.
@@ -56,10 +58,9 @@ def record_event(
 ) -> Recorded:
     """Store ``event`` and move its task's state, in one transaction; a duplicate is only counted.
 
-    ``event`` is what ``TaskStatusEventSerializer.run_validation()`` returned and ``digest`` the
-    ``payload_digest()`` of the body it came in. ``idempotency_key`` is the sender's, if any: else
-    the digest is the key. ``received_at`` is now unless given. After the commit of a stored event
-    ``event_recorded`` is sent. The reactions of the handlers that ask for it are stored with it.
+    ``event`` and ``digest`` are what ``read_event()`` returned. ``idempotency_key`` is the sender's; if
+    it has none, the digest is the key. ``received_at`` is now unless given. After the commit of a stored
+    event ``event_recorded`` is sent. The reactions of the handlers that ask for it are stored with it.
 
     ``confirming`` are conditions in SQL with their parameters. The statement that stores the event
     checks them, so that they cost no round trip.

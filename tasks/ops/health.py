@@ -13,6 +13,8 @@ from ..database.live_connection import on_live_connection
 from ..ledger.upsert import EVENT_COLUMNS, insert_event
 from ..models import TaskStatusEvent
 
+__all__ = ("healthz", "readyz")
+
 
 @login_not_required
 @require_safe

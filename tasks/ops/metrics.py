@@ -28,6 +28,8 @@ from ..models import Task
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 
+__all__ = ("MetricsView",)
+
 #: Seconds; a delivery takes a few milliseconds, and a database that waits takes seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
