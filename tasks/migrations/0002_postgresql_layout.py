@@ -1,7 +1,7 @@
 """PostgreSQL's physical layout, which the models cannot say.
 
 - Every unique key begins with ``task_id``, the primary keys too: the event's becomes
-  (task_id, id), with a plain index for looking up an id.
+  (task_id, id), with a unique index on the id, for looking it up and for foreign keys of the host.
 - ``task_id`` compares as bytes (collation "C"): faster in every index, and the primary key serves
   prefix searches, so that Django's extra ``_like`` index goes.
 - Rows of tasks are updated with every event: room on the page for the next version.
@@ -19,7 +19,7 @@ ALTER TABLE {EVENT} ALTER COLUMN task_id TYPE varchar(255) COLLATE "C";
 ALTER TABLE {EVENT} DROP CONSTRAINT {EVENT}_pkey;
 ALTER TABLE {EVENT} DROP CONSTRAINT sartiq_event_task_id;
 ALTER TABLE {EVENT} ADD CONSTRAINT sartiq_event_task_id PRIMARY KEY (task_id, id);
-CREATE INDEX sartiq_event_id ON {EVENT} (id);
+CREATE UNIQUE INDEX sartiq_event_id ON {EVENT} (id);
 CREATE INDEX sartiq_event_received ON {EVENT} USING brin (received_at) WITH (autosummarize = on);
 ALTER TABLE {TASK} SET (fillfactor = 80);
 """
@@ -49,11 +49,14 @@ def _run(sql):
 
 def _drop_like_index(schema_editor):
     with schema_editor.connection.cursor() as cursor:
+        # By the table that the search path finds, as the statements above: other schemas may have their own.
         cursor.execute(
-            "SELECT indexname FROM pg_indexes WHERE tablename = %s AND indexname LIKE %s", [TASK, "%\\_like"]
+            "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+            "WHERE indrelid = %s::regclass AND relname LIKE %s",
+            [TASK, "%\\_like"],
         )
         for (name,) in cursor.fetchall():
-            schema_editor.execute(f"DROP INDEX {schema_editor.quote_name(name)}")
+            schema_editor.execute(f"DROP INDEX {name}")
 
 
 class Migration(migrations.Migration):
