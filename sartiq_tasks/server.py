@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -26,8 +27,10 @@ ROOT = Path(__file__).resolve().parent.parent
 BACKLOG = 1024
 #: Seconds between two starts of one worker.
 RESPAWN_INTERVAL = 1.0
-#: Seconds after which a worker heeds signals: Granian has forked it, and it loads the application.
-DEAF = 2.0
+#: Seconds that a worker is given to heed signals, before it is told to stop all the same.
+DEAF = 20.0
+#: The environment's name for the descriptor over which supervisor and worker know of each other.
+LIFELINE = "SARTIQ_TASKS_LIFELINE"
 
 
 def main() -> None:
@@ -43,13 +46,25 @@ def main() -> None:
 def application() -> Any:
     """Return the application, in a worker which a signal ends while it still starts.
 
-    The worker inherits the handlers of Granian's main process, which would swallow the signal.
+    The worker inherits the handlers of Granian's main process, which would swallow the signal. It
+    tells the supervisor when that is over, and ends if the supervisor does.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    if LIFELINE in os.environ:
+        lifeline = socket.socket(fileno=int(os.environ[LIFELINE]))
+        threading.Thread(target=_end_with_supervisor, args=[lifeline], daemon=True).start()
+        with suppress(OSError):
+            lifeline.send(b"!")
     from .wsgi import application as loaded
 
     return loaded
+
+
+def _end_with_supervisor(lifeline: socket.socket) -> None:
+    with suppress(OSError):
+        lifeline.recv(1)  # nothing is ever sent: it returns when the other end is closed
+    os.kill(os.getsid(0), signal.SIGTERM)  # Granian's main process
 
 
 def parser() -> argparse.ArgumentParser:
@@ -172,7 +187,16 @@ class _Worker:
 
     def _start(self) -> None:
         self._started = time.monotonic()
-        self._process = subprocess.Popen(self._command, cwd=ROOT, start_new_session=True)  # noqa: S603
+        self._lifeline, theirs = socket.socketpair()
+        self._lifeline.settimeout(DEAF)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603
+                self._command,
+                cwd=ROOT,
+                env=os.environ | {LIFELINE: str(theirs.fileno())},
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
 
     def has_died(self) -> bool:
         """Return whether it has ended; if its main process was killed, its worker is killed too."""
@@ -188,11 +212,13 @@ class _Worker:
                 file=sys.stderr,
                 flush=True,
             )
+            self._lifeline.close()
             self._start()
 
     def terminate(self) -> None:
-        """Tell it to finish the requests that it took, and then to end."""
-        time.sleep(max(0, self._started + DEAF - time.monotonic()))
+        """Tell it to finish the requests that it took, and then to end, once it heeds signals."""
+        with suppress(OSError):
+            self._lifeline.recv(1)
         self._process.terminate()
 
     def kill(self) -> None:

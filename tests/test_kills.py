@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -127,6 +128,34 @@ def test_postgresql_crashes(database: tuple[str, PostgreSQL | None]) -> None:
                 postgresql.start()
             wait_for_more(senders)
         assert_nothing_is_lost(senders, url)
+
+
+def test_many_kills_in_a_row(database: tuple[str, PostgreSQL | None]) -> None:
+    """Workers, their main processes and PostgreSQL in turn, ``KILLS`` times: the server goes on."""
+    url, postgresql = database
+    with serving(url) as server:
+        with sending(server) as senders:
+            for turn in range(int(os.environ.get("KILLS", "6"))):
+                wait_for_more(senders)
+                if turn % 3 == 2 and postgresql is not None:
+                    postgresql.kill()
+                    postgresql.start()
+                else:
+                    kill_one(server.workers() if turn % 3 else server.process.children())
+            wait_for_more(senders, 60)
+            assert server.process.is_running()
+        assert_nothing_is_lost(senders, url)
+    print(f"{sum(sender.sent for sender in senders)} sent, {acknowledged(senders)} acknowledged, "
+          f"{sum(len(sender.other) for sender in senders)} answered 503")  # fmt: skip
+
+
+def kill_one(processes: list[psutil.Process]) -> None:
+    """Kill the first of them that lives; they may all be between two lives."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                process.kill()
+                return
 
 
 @contextmanager
