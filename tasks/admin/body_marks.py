@@ -9,28 +9,62 @@ from typing import Any
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from ..rejections import field_of
 
 #: Of a longer run of text with no fault in it, so many characters are shown at either end.
 SHOWN = 2000
+#: A longer body on one line is left on it.
+MAX_BROKEN = 200_000
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _UNSHOWABLE = re.compile("[\x00\ud800-\udfff]")
+#: A string, whole or cut off, or a character that gives JSON its structure.
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[][{},]', re.DOTALL)
 _DECODER = json.JSONDecoder()
 
 
 def marked(body: bytes, errors: Iterable[Mapping[str, Any]]) -> SafeString:
     """Return the text of ``body`` as HTML, with what the ``errors`` of a 422 are about in ``<mark>``."""
     text = _text_of(body)
+    breaks = {} if "\n" in text.strip() or len(text) > MAX_BROKEN else _breaks(text)
+
+    def shown(start: int, end: int) -> SafeString:
+        if not breaks:
+            return _shortened(text[start:end])
+        return _shortened(
+            "".join(breaks.get(place, "") + text[place] for place in range(start, min(end, len(text))))
+        )
+
     pieces: list[tuple[SafeString]] = []
     at = 0
     for start, end in sorted(_places(body, text, errors)):
-        pieces.append((_shortened(text[at:start]),))
-        pieces.append((format_html("<mark>{}</mark>", _shortened(text[start:end])),))
+        pieces.append((shown(at, start),))
+        pieces.append((format_html("<mark>{}</mark>", shown(start, end) or _("[it ends here]")),))
         at = end
-    pieces.append((_shortened(text[at:]),))
-    return format_html("<pre>{}</pre>", format_html_join("", "{}", pieces))
+    pieces.append((shown(at, len(text)),))
+    note = _("Sent on one line; the line breaks are added here.") if breaks else ""
+    return format_html(
+        '<pre class="st-text" tabindex="0">{}</pre><p class="help">{}</p>',
+        format_html_join("", "{}", pieces),
+        note,
+    )
+
+
+def _breaks(text: str) -> dict[int, str]:
+    """Return where lines begin in the text of JSON on one line, and with which indentation."""
+    breaks: dict[int, str] = {}
+    depth = 0
+    for token in _TOKENS.finditer(text):
+        if token[0] in "]}":
+            depth = max(depth - 1, 0)
+            breaks[token.start()] = f"\n{'  ' * depth}"
+        elif token[0] in "[{,":
+            depth += token[0] != ","
+            end = token.end() + (text[token.end() : token.end() + 1] == " ")
+            breaks[end] = f"\n{'  ' * min(depth, 40)}"
+    return breaks
 
 
 def _text_of(body: bytes) -> str:

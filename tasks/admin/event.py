@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+
 from django.contrib import admin
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
 from ..lifecycle import meaning_of
 from ..models import TaskStatusEvent
 from . import display
-from .addresses import task_url
+from .addresses import event_url, task_url
 from .base import RecordAdmin
 from .filters import (
     ErrorCategoryFilter,
@@ -58,6 +60,7 @@ class TaskStatusEventAdmin(RecordAdmin):
             {
                 "fields": (
                     "task_link",
+                    "neighbours",
                     "event_type",
                     "status_badge",
                     "progress_shown",
@@ -99,6 +102,17 @@ class TaskStatusEventAdmin(RecordAdmin):
         task_id = str(event.task_id)
         url = task_url(task_id, self.admin_site.name)
         return format_html('<a href="{}">{}</a>', url, display.shown(task_id))
+
+    @admin.display(description=_("in the order received"))
+    def neighbours(self, event: TaskStatusEvent) -> str:
+        """Return links to the events of the task that were received before and after it."""
+        of_task = TaskStatusEvent.objects.using(event._state.db).filter(task_id=event.task_id)
+        before = of_task.filter(pk__lt=event.pk).order_by("-pk").values_list("pk", flat=True).first()
+        after = of_task.filter(pk__gt=event.pk).order_by("pk").values_list("pk", flat=True).first()
+        told = ((_("← previous"), before), (_("next →"), after))
+        links = [(event_url(pk, self.admin_site.name), name) for name, pk in told if pk is not None]
+        found = format_html_join("", '<a href="{}">{}</a>', links)
+        return format_html('<span class="st-neighbours">{}</span>', found) if links else display.EMPTY
 
     @admin.display(description=_("event type"))
     def event_type_shown(self, event: TaskStatusEvent) -> str:
@@ -158,7 +172,9 @@ class TaskStatusEventAdmin(RecordAdmin):
         return format_html(
             '<details class="st-json"><summary>{}</summary><pre id="payload" tabindex="0">{}</pre>'
             '<p class="help">{}</p>'
-            '<button type="button" class="button" data-copy="payload" hidden>{}</button></details>',
+            '<span id="curl" hidden>{}</span>'
+            '<button type="button" class="button" data-copy="payload">{}</button> '
+            '<button type="button" class="button" data-copy="curl">{}</button></details>',
             _("Canonical JSON"),
             payload.text,
             _("This is what was sent: its SHA-256 is the payload digest.")
@@ -166,5 +182,13 @@ class TaskStatusEventAdmin(RecordAdmin):
             else _(
                 "Made from what is stored, so not sign for sign what was sent: the payload digest is another."
             ),
+            _curl(payload.text),
             _("Copy"),
+            _("Copy as a curl line"),
         )
+
+
+def _curl(text: str) -> str:
+    """Return the command that delivers ``text``; the address and the token are variables of the shell."""
+    headers = """-H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json'"""
+    return f'curl "$WEBHOOK" {headers} --data-binary {shlex.quote(text)}'

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST
 from rest_framework.exceptions import APIException
 
 from ..models import RejectedDelivery
@@ -126,6 +131,7 @@ class ErrorTypeFilter(FaultFilter):
 class RejectedDeliveryAdmin(RecordAdmin):
     """Rejected deliveries."""
 
+    change_form_template = "admin/sartiq_tasks/rejected_page.html"
     list_display = ("received", "source", "status", "faults", "not_kept", "accepted")
     list_filter = (SourceFilter, AnswerFilter, FieldFilter, ErrorTypeFilter, OutcomeFilter, ReceivedFilter)
     ordering = ("-received_at", "-id")
@@ -135,7 +141,7 @@ class RejectedDeliveryAdmin(RecordAdmin):
         "received_at", "source", "status", "errors", "headers", "body", "is_whole", "not_kept", "accepted_at",
     )  # fmt: skip
     fields = (
-        "received", "source", "status", "accepted", "not_kept", "what_was_wrong", "what_was_sent",
+        "received", "source", "task", "status", "accepted", "not_kept", "what_was_wrong", "what_was_sent",
         "sent_headers",
     )  # fmt: skip
 
@@ -161,6 +167,32 @@ class RejectedDeliveryAdmin(RecordAdmin):
         """Return when it was tried again and accepted."""
         return display.time_tag(rejected.accepted_at)
 
+    def get_urls(self) -> list[URLPattern]:
+        """Add the button of a page."""
+        view = self.admin_site.admin_view(require_POST(self.try_again_view))
+        name = "sartiq_tasks_rejecteddelivery_try_again"
+        return [path("<int:pk>/try-again/", view, name=name), *super().get_urls()]
+
+    def try_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Try one delivery again, and show its page."""
+        if not (self.has_view_permission(request) and self.has_retry_permission(request)):
+            raise PermissionDenied
+        rejected = self.get_queryset(request).filter(pk=pk)
+        if not rejected:
+            raise Http404
+        self.try_again(request, rejected)
+        site = self.admin_site.name
+        return redirect(reverse("admin:sartiq_tasks_rejecteddelivery_change", args=[pk], current_app=site))
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        """Say whether it can be tried again."""
+        rejected = context["original"]
+        context["may_retry"] = self.has_retry_permission(request)
+        context["is_broken"] = not rejected.is_whole or any(
+            error["type"] == "json_invalid" for error in rejected.errors
+        )
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
         """Run an action on what was selected, if these are ids."""
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
@@ -168,11 +200,24 @@ class RejectedDeliveryAdmin(RecordAdmin):
             raise BadRequest("What was selected is not a list of ids.")
         return super().response_action(request, queryset, *args, **kwargs)
 
+    @admin.display(description=_("task"))
+    def task(self, rejected: RejectedDelivery) -> str:
+        """Return the task that it names, as a link to what is known of it."""
+        with suppress(ValueError, RecursionError):
+            sent = json.loads(bytes(rejected.body))
+            task_id = sent.get("task_id") if isinstance(sent, dict) else None
+            if isinstance(task_id, str) and task_id.isprintable():
+                url = reverse("admin:sartiq_tasks_task_changelist", current_app=self.admin_site.name)
+                return format_html(
+                    '<a href="{}?q={}">{}</a>', url, display.query(task_id), display.shown(task_id)
+                )
+        return display.EMPTY
+
     @admin.display(description=_("what was wrong"))
     def what_was_wrong(self, rejected: RejectedDelivery) -> SafeString:
-        """Return a line for each error."""
-        lines = ((field_of(error), error["msg"], error["type"]) for error in rejected.errors)
-        return format_html("<ul>{}</ul>", format_html_join("", "<li><b>{}</b>: {} ({})</li>", lines))
+        """Return a line for each error: the parser's words and the place, if it is about the JSON itself."""
+        lines = ((field_of(error), error["msg"], _parser(error), error["type"]) for error in rejected.errors)
+        return format_html("<ul>{}</ul>", format_html_join("", "<li><b>{}</b>: {}{} ({})</li>", lines))
 
     @admin.display(description=_("what was sent"))
     def what_was_sent(self, rejected: RejectedDelivery) -> SafeString:
@@ -206,3 +251,11 @@ class RejectedDeliveryAdmin(RecordAdmin):
                 still_rejected,
             )
             self.message_user(request, text % still_rejected, messages.WARNING)
+
+
+def _parser(error: Mapping[str, Any]) -> str:
+    """Return the parser's words and where the JSON breaks off, if that is the error."""
+    if error["type"] != "json_invalid":
+        return ""
+    told = {"words": error.get("ctx", {}).get("error", ""), "position": error["loc"][1] + 1}
+    return str(_(": %(words)s, at character %(position)s") % told)

@@ -176,6 +176,7 @@ class TaskAdmin(RecordAdmin):
             "subtitle": None,
             "badge": display.task_badge(task, now),
             "progress_bar": display.progress_bar(task.progress, meaning),
+            "headline": headline(task.error_message),
             "facts": self.facts(task, now),
             "phases": [
                 (display.badge(phase.status, phase.meaning), display.duration(phase.length))
@@ -192,6 +193,15 @@ class TaskAdmin(RecordAdmin):
             "events_url": f"{list_url}?task_id={display.query(task.task_id)}",
             "live_seconds": None if meaning.is_terminal else REFRESH_SECONDS,
         }
+
+    def leading(self, parameter: str, value: str | None) -> str:
+        """Return a value as a link to the tasks that have it."""
+        if value is None or "\0" in value:
+            return display.shown(value)
+        site = self.admin_site.name
+        url = reverse("admin:sartiq_tasks_task_changelist", current_app=site)
+        address = f"{url}?{parameter}={display.query(value)}"
+        return format_html('<a href="{}">{}</a>', address, display.shown(value))
 
     def phase(self, task: Task) -> list[tuple[Any, Any]]:
         """Return since when the task has been queued, running or ended, as far as its row tells."""
@@ -210,11 +220,12 @@ class TaskAdmin(RecordAdmin):
     def facts(self, task: Task, now: Any) -> list[tuple[Any, Any]]:
         """Return the state, as names and values."""
         return [
-            (_("Type"), display.shown(task.task_type)),
-            (_("Entity"), display.shown(task.entity_id)),
-            (_("Zone"), display.shown(task.origin_zone)),
-            (_("Instance"), display.shown(task.origin_instance)),
-            (_("Version"), display.shown(task.origin_version)),
+            (_("Type"), self.leading("task_type", task.task_type)),
+            (_("Entity"), self.leading("entity_id", task.entity_id)),
+            (_("Zone"), self.leading("origin_zone", task.origin_zone)),
+            (_("Instance"), self.leading("origin_instance", task.origin_instance)),
+            (_("Version"), self.leading("origin_version", task.origin_version)),
+            (_("Error category"), self.leading("error_category", task.error_category)),
             (_("Duration"), display.duration(task.duration(now))),
             (_("Started"), display.time_tag(task.started_at)),
             (_("Completed"), display.time_tag(task.completed_at)),

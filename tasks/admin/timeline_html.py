@@ -13,12 +13,13 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from . import display
+from .headline import headline
 from .timeline import Entry
 
 
 def rows(entries: Sequence[Entry], event_url: Callable[[int], str] | None) -> SafeString:
-    """Return a table's row for each entry, with a link to its event where ``event_url`` tells addresses."""
-    return mark_safe("\n".join(_row(entry, event_url) for entry in entries))  # noqa: S308 (escaped below)
+    """Return a table's row for each entry, the newest first, linked where ``event_url`` tells addresses."""
+    return mark_safe("\n".join(_row(entry, event_url) for entry in reversed(entries)))  # noqa: S308 (escaped below)
 
 
 def _row(entry: Entry, event_url: Callable[[int], str] | None) -> str:
@@ -39,7 +40,7 @@ def _what_changed(entry: Entry) -> list[str]:
         parts.append(f"<ul>{''.join(f'<li>{escape(change)}</li>' for change in entry.changes)}</ul>")
     parts += [f'<span class="st-mark">{escape(mark)}</span> ' for mark in _marks(entry)]
     if entry.event.error_message is not None:
-        parts.append(f'<pre class="st-text">{escape(entry.event.error_message)}</pre>')
+        parts.append(f'<p class="st-headline">{escape(headline(entry.event.error_message))}</p>')
     return parts
 
 

@@ -24,9 +24,9 @@ def errors_of(sent: bytes) -> list[dict[str, Any]]:
 
 
 def marks(sent: bytes) -> list[str]:
-    return [
-        unescape(one) for one in re.findall("<mark>(.*?)</mark>", marked(sent, errors_of(sent)), re.DOTALL)
-    ]
+    """Return what is marked, without the line breaks that are added to a body on one line."""
+    found = re.findall("<mark>(.*?)</mark>", marked(sent, errors_of(sent)), re.DOTALL)
+    return [re.sub("\n *", "", unescape(one)) if b"\n" not in sent else unescape(one) for one in found]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,8 @@ def marks(sent: bytes) -> list[str]:
         (b" [1] ", [" [1] "]),
         (b'{"a": nope}', ["n"]),
         (b'{"a": NaN}', ["N"]),
+        (b'{"a": 5', ["[it ends here]"]),
+        (b'{"a": 5,\n"b"', ["[it ends here]"]),
         ('{"é": "'.encode() + b'a\xffb"}', ["\N{REPLACEMENT CHARACTER}"]),
         (b'{"status": "\xed\xa0\x80", "progress": 101}', ["101"]),
     ],
@@ -60,7 +62,9 @@ def test_markup_is_text() -> None:
 
     assert "<script>" not in shown
     assert shown.count("</pre>") == 1
-    assert unescape(re.sub("</?(mark|pre)>", "", shown)) == sent.decode()
+    text = unescape(re.sub("</?mark>|<pre [^>]*>|</pre><p.*", "", shown))
+    assert json.loads(text) == json.loads(sent)
+    assert re.sub("\n *", "", text) == sent.decode()
 
 
 def test_a_long_body_is_shortened_around_its_faults() -> None:
@@ -74,3 +78,15 @@ def test_a_long_body_is_shortened_around_its_faults() -> None:
 
 def test_what_cannot_be_shown_is_replaced() -> None:
     assert "a\N{REPLACEMENT CHARACTER}b" in marked(b"a\x00b", [])
+
+
+def test_a_body_on_one_line_is_broken_into_lines() -> None:
+    shown = unescape(marked(b'{"a": {"b": [1, 2]}, "c": "x, {y}"}', []))
+
+    assert '{\n  "a": {\n    "b": [\n      1, \n      2\n    ]\n  }, \n  "c": "x, {y}"\n}' in shown
+    assert "line breaks are added" in shown
+
+
+@pytest.mark.parametrize("sent", [b'{\n"a": 1}', b"plain", b'"' + b"\\" * 50_000, b"[" * 100_000])
+def test_any_other_body_is_shown(sent: bytes) -> None:
+    assert "<pre" in marked(sent, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 from typing import Any
 
 import pytest
@@ -54,8 +55,8 @@ def test_an_event_page_holds_every_field(admin_client: Client, django_assert_num
     event = record(**full_body())
     url = event_url(event.event_id)
     page(admin_client, url)
-    # Session, user, event.
-    with django_assert_num_queries(3):
+    # Session, user, event, the one before it, the one after it.
+    with django_assert_num_queries(5):
         text = html.unescape(page(admin_client, url))
 
     for part in (
@@ -130,3 +131,23 @@ def test_not_even_a_superuser_alters(client: Client) -> None:
     assert client.post(url.replace("change", "delete"), {"post": "yes"}).status_code == 403
     client.post(LIST, {"action": "delete_selected", "_selected_action": "1", "post": "yes"})
     assert TaskStatusEvent.objects.get().status == "running"
+
+
+def test_an_event_leads_to_the_one_before_and_the_one_after(admin_client: Client) -> None:
+    first, other, last = record(progress=1), record(task_id="other"), record(progress=2)
+
+    assert f'<a href="{event_url(last.event_id)}">next →</a>' in page(admin_client, event_url(first.event_id))
+    text = page(admin_client, event_url(last.event_id))
+    assert f'<a href="{event_url(first.event_id)}">← previous</a>' in text
+    assert "next →" not in text
+    assert "previous" not in page(admin_client, event_url(other.event_id))
+
+
+def test_a_delivery_can_be_copied_as_a_command(admin_client: Client) -> None:
+    event = record(task_id="it's <b> $(x)")
+    text = page(admin_client, event_url(event.event_id))
+    (command,) = re.findall(r'<span id="curl" hidden>(.*?)</span>', text)
+    arguments = shlex.split(html.unescape(command))
+
+    assert arguments[:2] == ["curl", "$WEBHOOK"]
+    assert json.loads(arguments[-1])["task_id"] == "it's <b> $(x)"

@@ -125,3 +125,73 @@ def test_the_index_page_tells_only_who_may_see_them() -> None:
     client.force_login(user("view_task", is_staff=True))
 
     assert "rejected in" not in client.get(reverse("admin:index")).content.decode()
+
+
+def change_page(kept: RejectedDelivery) -> str:
+    return reverse("admin:sartiq_tasks_rejecteddelivery_change", args=[kept.pk])
+
+
+def test_try_again_on_the_page(staff: Client) -> None:
+    kept = rejected(GOOD)
+    page = change_page(kept)
+    assert 'action="../try-again/"' in staff.get(page).content.decode()
+    again = page.replace("change", "try-again")
+
+    assert staff.get(again).status_code == 405
+    answer: Any = staff.post(again, follow=True)
+    assert answer.redirect_chain == [(page, 302)]
+    assert [str(message) for message in answer.context["messages"]] == [ACCEPTED]
+    assert TaskStatusEvent.objects.count() == 1
+    assert "try-again" not in answer.content.decode(), "it has been accepted"
+    assert staff.post(again.replace(str(kept.pk), "999999")).status_code == 404
+
+
+@pytest.mark.parametrize("permissions", [("view_rejecteddelivery",), ("retry_rejecteddelivery",)])
+def test_the_page_takes_both_permissions_to_try_again(permissions: tuple[str, ...]) -> None:
+    client = Client()
+    client.force_login(user(*permissions, is_staff=True))
+    kept = rejected(GOOD)
+
+    assert client.post(change_page(kept).replace("change", "try-again")).status_code == 403
+    assert not TaskStatusEvent.objects.exists()
+
+
+def test_what_only_the_sender_can_mend_is_said(staff: Client) -> None:
+    broken = rejected(b'{"status": 5')
+    error = {
+        "type": "json_invalid",
+        "loc": ["body", 12],
+        "msg": "JSON decode error",
+        "ctx": {"error": "Expecting"},
+    }
+    RejectedDelivery.objects.filter(pk=broken.pk).update(errors=[error])
+    for kept in (broken, rejected(GOOD, is_whole=False)):
+        page = staff.get(change_page(kept)).content.decode()
+        assert "Only the sender can mend this" in page
+        assert "try-again" not in page
+    told = "JSON decode error: Expecting, at character 13 (json_invalid)"
+    assert told in staff.get(change_page(broken)).content.decode()
+
+
+@pytest.mark.parametrize("content", [b'{"task_id": "a b"}', b"[1]", b'{"task_id": 5}'])
+def test_the_task_that_it_names(staff: Client, content: bytes) -> None:
+    page = staff.get(change_page(rejected(content))).content.decode()
+
+    assert ('/task/?q=a+b">a b</a>' in page) == (content == b'{"task_id": "a b"}')
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 50_000, b"\xff", b""])
+def test_a_body_that_names_none(staff: Client, content: bytes) -> None:
+    kept = rejected()
+    RejectedDelivery.objects.filter(pk=kept.pk).update(body=content, errors=[])
+
+    assert "/task/?q=" not in staff.get(change_page(kept)).content.decode()
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_an_export_has_what_was_sent(staff: Client, ending: str) -> None:
+    kept = rejected()
+    RejectedDelivery.objects.filter(pk=kept.pk).update(body=b'{"status": "\xff"}')
+    answer: Any = staff.get(f"{LIST}export.{ending}")
+
+    assert b"xff" in b"".join(answer.streaming_content)

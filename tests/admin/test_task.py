@@ -244,6 +244,43 @@ def test_of_more_events_the_plot_is_a_sample_of_all_and_no_phase_is_told(
     assert "st-phases" not in html
 
 
+def test_an_error_stands_first_and_once(admin_client: Client) -> None:
+    error = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\nValueError: bad'
+    record(status="failed", error_message=error)
+    html = page(admin_client, task_url("task-1"))
+
+    assert html.index('<p class="st-headline">ValueError: bad</p>') < html.index("st-facts")
+    assert html.count("Traceback (most recent call last)") == 1
+
+
+def test_the_newest_event_stands_first(admin_client: Client) -> None:
+    for number in range(3):
+        record(NOON + minutes(number), progress=number)
+    html = page(admin_client, task_url("task-1"))
+
+    assert re.findall(r"progress: \d %", html) == ["progress: 1 %", "progress: 0 %"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("entity_id", "e & 1"), ("origin_zone", "z=1"), ("origin_instance", "gpu-7"),
+        ("origin_version", "1.2+3"),
+        ("task_type", "t?"), ("error_category", EVIL),
+    ],
+)  # fmt: skip
+def test_what_a_page_tells_leads_to_the_tasks_that_have_it(
+    admin_client: Client, column: str, value: str
+) -> None:
+    record(task_id="one", **{column: value})
+    record(task_id="same", **{column: value})
+    record(task_id="other", **{column: "another"})
+    html = page(admin_client, task_url("one"))
+    (link,) = re.findall(rf'<a href="({LIST}\?{column}=[^"]*)"', html)
+
+    assert set(listed(page(admin_client, link))) == {"one", "same"}
+
+
 def test_no_such_task(admin_client: Client) -> None:
     assert admin_client.get(task_url("none")).status_code == 302
 

@@ -82,7 +82,7 @@ def test_from_the_login_to_what_failed(open_page: OpenPage) -> None:
     expect(page.locator("#st-plot circle")).to_have_count(3)  # one where the status changes
     assert page.locator("#st-plot polyline").bounding_box()["height"] > 20  # type: ignore[index]
 
-    page.click("#st-timeline tbody tr:last-child a")
+    page.click("#st-timeline tbody tr:first-child a")
     assert page.url.split("?")[0].endswith("/change/")
     expect(page.locator("#content")).to_contain_text("out_of_memory")
     page.click("a:has-text('train-failed') >> visible=true")

@@ -1,12 +1,11 @@
-/* Buttons with data-copy="ID" copy the text of the element with that id; without it there are none. */
+/* Buttons with data-copy="ID" copy the text of the element with that id; without a clipboard they are not shown. */
 "use strict";
-document.addEventListener("DOMContentLoaded", () => {
-    if (!navigator.clipboard) return;
-    for (const button of document.querySelectorAll("[data-copy]")) {
-        button.hidden = false;
-        button.addEventListener("click", async () => {
-            await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-            button.textContent += " ✓";
-        }, { once: true });
-    }
-});
+if (navigator.clipboard) {
+    document.documentElement.classList.add("st-can-copy");
+    document.addEventListener("click", async (event) => {
+        const button = event.target.closest("[data-copy]");
+        if (!button) return;
+        await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+        if (!button.textContent.endsWith("✓")) button.textContent += " ✓";
+    });
+}
