@@ -47,6 +47,10 @@ def _duration(value: Any) -> str | None:
     )
 
 
+def _some_duration(value: Any) -> str | None:
+    return None if isinstance(value, timedelta) and value > timedelta() else "a timedelta of more than zero"
+
+
 def _duration_or_none(value: Any) -> str | None:
     wanted = None if value is None else _duration(value)
     return wanted and f"{wanted}, or None"
@@ -146,6 +150,10 @@ _JUDGEMENTS: Mapping[str, tuple[str, _Judgement]] = {
     "METRICS_TOKEN": ("sartiq_tasks.E025", _secret),
     "REJECTED_RETENTION": ("sartiq_tasks.E013", _duration),
     "REJECTED_PER_MINUTE": ("sartiq_tasks.E014", _whole_number(0)),
+    "HANDLER_ATTEMPTS": ("sartiq_tasks.E015", _whole_number(1)),
+    "HANDLER_LEASE": ("sartiq_tasks.E016", _some_duration),
+    "HANDLER_POLL": ("sartiq_tasks.E017", _some_duration),
+    "HANDLER_RETENTION": ("sartiq_tasks.E018", _duration),
 }
 
 

@@ -76,6 +76,14 @@ class AppSettings:
     throttle_token_requests: str | None = None
     #: The alias of the cache that the throttles count in.
     throttle_cache: str = "default"
+    #: How often a handler is tried before its reaction is dead.
+    handler_attempts: int = 10
+    #: How long a worker that has died keeps what it had claimed.
+    handler_lease: timedelta = timedelta(minutes=1)
+    #: How often a worker looks for something to do.
+    handler_poll: timedelta = timedelta(milliseconds=200)
+    #: How long reactions are kept that are done; ``prune_task_events`` deletes older ones.
+    handler_retention: timedelta = timedelta(days=30)
     #: What Prometheus must send as its bearer token; None neither counts nor serves metrics.
     metrics_token: str | None = field(default=None, repr=False)
 

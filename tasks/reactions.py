@@ -70,6 +70,9 @@ class Reaction(models.Model):
         permissions = [("decide_reaction", "Can try reactions again and give them up")]
         indexes = [
             models.Index(fields=["due_at"], name="sartiq_reaction_due", condition=Q(state="pending")),
+            models.Index(
+                fields=["task", "handler", "seq"], name="sartiq_reaction_head", condition=Q(state="pending")
+            ),
             models.Index(fields=["handler", "id"], name="sartiq_reaction_dead", condition=Q(state="dead")),
         ]
         constraints = [

@@ -109,10 +109,10 @@ class _Watchdog:
                 for ticket, (connection, until) in list(self._watched.items()):
                     if until < now:
                         del self._watched[ticket]
-                        _cut(connection)
+                        cut(connection)
 
 
-def _cut(connection: Any) -> None:
+def cut(connection: Any) -> None:
     """Shut the connection's socket down: who waits for it sees it closed by the server."""
     if connection.connection is None:
         return  # not connected yet, which connect_timeout bounds

@@ -121,6 +121,11 @@ class Migration(migrations.Migration):
                         name="sartiq_reaction_due",
                     ),
                     models.Index(
+                        condition=models.Q(("state", "pending")),
+                        fields=["task", "handler", "seq"],
+                        name="sartiq_reaction_head",
+                    ),
+                    models.Index(
                         condition=models.Q(("state", "dead")),
                         fields=["handler", "id"],
                         name="sartiq_reaction_dead",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from random import Random
@@ -13,19 +12,12 @@ from django.db import connection, transaction
 
 from tasks.exceptions import IdempotencyConflict
 from tasks.handlers import on_change, on_event
-from tasks.handlers.registry import declaring
 from tasks.ledger.rebuilding import rebuild_task
 from tasks.lifecycle import TERMINAL, Meaning
 from tasks.models import Reaction, Task, TaskStatusEvent
 from tests.factories import NOON, minutes, record
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def no_others() -> Iterator[None]:
-    with declaring():
-        yield
 
 
 def nothing(change: Any) -> None:

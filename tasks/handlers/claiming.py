@@ -1,0 +1,133 @@
+"""Which reactions a worker takes: a claim counts the attempt, leases the row and commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+from ..models import Handler, Reaction
+
+_TABLE = Reaction._meta.db_table
+_COLUMNS = tuple(str(field.column) for field in Reaction._meta.concrete_fields)
+
+
+def database() -> str:
+    """Return the alias of the database that reactions are written to."""
+    return router.db_for_write(Reaction)
+
+
+def claim(
+    names: Sequence[str],
+    *,
+    limit: int,
+    lease: timedelta,
+    suspects: bool = False,
+    as_of: datetime | None = None,
+) -> list[Reaction]:
+    """Take up to ``limit`` reactions of the handlers ``names`` that are due, the longest due first.
+
+    Of one task and handler only the earliest is taken, and none while another is being run. A
+    *suspect* is a reaction whose last attempt ended without an outcome: its worker may have died of
+    it. With ``suspects`` only those are taken, otherwise only others.
+    """
+    connection = connections[database()]
+    now, parameters = _now(connection, as_of)
+    started, started_parameters = _now(connection, None)
+    until, until_parameters = _now(connection, None, plus=lease)
+    picked = f"""
+        SELECT r.id FROM {_TABLE} r
+        WHERE r.state = 'pending' AND r.due_at <= {now} AND r.handler IN ({_marks(names)})
+        AND r.started_at IS {"NOT NULL" if suspects else "NULL"}
+        AND NOT EXISTS (
+            SELECT 1 FROM {Handler._meta.db_table} h WHERE h.name = r.handler AND h.paused_at IS NOT NULL
+        )
+        AND NOT EXISTS (
+            SELECT 1 FROM {_TABLE} o
+            WHERE o.task_id = r.task_id AND o.handler = r.handler AND o.state = 'pending'
+            AND (
+                o.seq < r.seq OR (o.seq = r.seq AND o.id < r.id)
+                OR (o.id <> r.id AND o.started_at IS NOT NULL AND o.due_at > {now})
+            )
+        )
+        ORDER BY r.due_at, r.id LIMIT {int(limit)}
+    """
+    # An array is made once; the planner might run a subquery that locks and limits for each row.
+    within = (
+        f"= ANY(ARRAY({picked} FOR UPDATE SKIP LOCKED))" if _is_postgresql(connection) else f"IN ({picked})"
+    )
+    statement = f"""
+        UPDATE {_TABLE} SET attempts = attempts + 1, started_at = {started}, due_at = {until}
+        WHERE id {within} RETURNING {",".join(_COLUMNS)}
+    """
+    return _fetch(
+        connection, statement, [*started_parameters, *until_parameters, *parameters, *names, *parameters]
+    )
+
+
+def has_suspect(names: Sequence[str]) -> bool:
+    """Return whether a reaction is due whose last attempt ended without an outcome."""
+    due = Reaction.objects.using(database()).pending().filter(due_at__lte=timezone.now())
+    return due.filter(started_at__isnull=False, handler__in=names).exists()
+
+
+def extend(reactions: Iterable[Reaction], *, lease: timedelta) -> None:
+    """Lease what is being run for longer; what was taken over meanwhile is left alone."""
+    connection = connections[database()]
+    until, parameters = _now(connection, None, plus=lease)
+    statement = f"UPDATE {_TABLE} SET due_at = {until} WHERE id = %s AND attempts = %s AND state = 'pending'"
+    with connection.cursor() as cursor:
+        for reaction in reactions:
+            cursor.execute(statement, [*parameters, reaction.pk, reaction.attempts])
+
+
+def give_back(reactions: Iterable[Reaction]) -> None:
+    """Return reactions that were claimed and not begun; the attempt does not count."""
+    for one in reactions:
+        mine = Reaction.objects.using(database()).filter(task_id=one.task_id, pk=one.pk)
+        mine.filter(attempts=one.attempts, state=Reaction.State.PENDING).update(
+            excused=one.excused + 1, started_at=None, due_at=timezone.now()
+        )
+
+
+def put_off_blocked() -> int:
+    """Put what waits for an earlier reaction off until that is due, so that no claim has to look at it."""
+    connection = connections[database()]
+    now, parameters = _now(connection, None)
+    statement = f"""
+        UPDATE {_TABLE} AS r SET due_at = h.due_at FROM {_TABLE} AS h
+        WHERE r.state = 'pending' AND r.due_at <= {now} AND r.started_at IS NULL
+        AND h.task_id = r.task_id AND h.handler = r.handler AND h.state = 'pending'
+        AND h.seq < r.seq AND h.due_at > {now} AND h.started_at IS NULL
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*parameters, *parameters])
+        return int(cursor.rowcount)
+
+
+def _now(
+    connection: BaseDatabaseWrapper, as_of: datetime | None, *, plus: timedelta = timedelta()
+) -> tuple[str, list[Any]]:
+    """Return SQL for a moment and its parameters: by the server's clock, which all workers share."""
+    if _is_postgresql(connection) and as_of is None:
+        return f"statement_timestamp() + interval '{plus.total_seconds()} seconds'", []
+    moment = (as_of or timezone.now()) + plus
+    return "%s", [connection.ops.adapt_datetimefield_value(moment)]
+
+
+def _is_postgresql(connection: BaseDatabaseWrapper) -> bool:
+    return connection.vendor == "postgresql"
+
+
+def _fetch(connection: BaseDatabaseWrapper, statement: str, parameters: list[Any]) -> list[Reaction]:
+    # RawQuerySet converts the columns as the ORM does.
+    rows = Reaction.objects.using(connection.alias).raw(statement, parameters)
+    return sorted(rows, key=lambda one: (one.created_at, one.seq, one.pk))
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ",".join("%s" for _ in values)

@@ -1,0 +1,184 @@
+"""One attempt at a reaction: the effect and its mark in one transaction, fenced by the attempt."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from ..conf import app_settings
+from ..models import Reaction
+from .change import Change
+from .exceptions import GiveUp, RetryLater
+from .points import reach
+from .registry import Declared
+
+logger = logging.getLogger("sartiq_tasks.handlers")
+
+BACKOFF = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800, 3600, 10800, 21600, 43200))
+MAX_ERROR_BYTES = 8192
+
+
+class Outcome(StrEnum):
+    """What became of an attempt."""
+
+    DONE = "done"
+    FAILED = "failed"
+    POSTPONED = "postponed"
+    DEAD = "dead"
+    #: Another worker has the reaction by now, or a person decided: nothing was changed.
+    FENCED = "fenced"
+
+
+class TimedOut(Exception):
+    """The handler ran for longer than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of an attempt, for the log and the metrics."""
+
+    handler: str
+    task: str
+    outcome: Outcome
+    attempt: int
+    seconds: float
+    #: From the event to the beginning of the attempt.
+    lag: float
+
+
+def attempt(reaction: Reaction, handler: Declared, using: str) -> Report:
+    """Call ``handler`` for a claimed reaction, and write down the outcome."""
+    reach("claimed")
+    started = time.monotonic()
+    lag = (timezone.now() - reaction.created_at).total_seconds()
+    error: BaseException | None = None
+    try:
+        if is_worn_out(reaction, handler):
+            raise GiveUp("Every attempt ended without an outcome: the worker died, or lost its database.")
+        run = _run_atomic if handler.atomic else _run_plain
+        outcome = run(reaction, handler, Change(reaction, using), using)
+    except (Exception, SystemExit) as caught:  # noqa: BLE001 (whatever a handler raises is its failure)
+        error = caught
+        outcome = fail(reaction, handler, caught, using)
+    report = Report(
+        reaction.handler, reaction.task_id, outcome, reaction.attempt, time.monotonic() - started, lag
+    )
+    tell(report, error)
+    return report
+
+
+def is_worn_out(reaction: Reaction, handler: Declared) -> bool:
+    """Return whether more attempts were counted than there may be, the last ones without an outcome."""
+    return reaction.attempt > max_attempts(handler)
+
+
+def max_attempts(handler: Declared) -> int:
+    """Return how often ``handler`` is tried."""
+    return handler.attempts or app_settings().handler_attempts
+
+
+def tell(report: Report, error: BaseException | None) -> None:
+    """Write a line to the log."""
+    is_trouble = report.outcome in (Outcome.FAILED, Outcome.DEAD)
+    logger.log(
+        logging.ERROR if report.outcome is Outcome.DEAD else logging.WARNING if is_trouble else logging.INFO,
+        "reaction %s",
+        report.outcome.value,
+        exc_info=error if is_trouble and not isinstance(error, GiveUp) else None,
+        extra={
+            "handler": report.handler,
+            "task": report.task,
+            "outcome": report.outcome.value,
+            "attempt": report.attempt,
+            "milliseconds": round(report.seconds * 1000, 2),
+            "lag_milliseconds": round(report.lag * 1000, 2),
+        },
+    )
+
+
+def _mine(reaction: Reaction, using: str) -> Any:
+    """Return the row if it is still this attempt's."""
+    return Reaction.objects.using(using).filter(
+        task_id=reaction.task_id, pk=reaction.pk, attempts=reaction.attempts, state=Reaction.State.PENDING
+    )
+
+
+def _run_atomic(reaction: Reaction, handler: Declared, change: Change, using: str) -> Outcome:
+    with transaction.atomic(using=using):
+        if not _lock(reaction, using):
+            return Outcome.FENCED
+        handler.function(change)
+        reach("effect")
+        _mine(reaction, using).update(state=Reaction.State.DONE, ended_at=timezone.now(), error=None)
+        reach("marked")
+    reach("committed")
+    return Outcome.DONE
+
+
+def _lock(reaction: Reaction, using: str) -> bool:
+    """Lock the row until the end of the transaction; no other worker takes it meanwhile."""
+    if connections[using].vendor != "postgresql":
+        # A write takes SQLite's lock at once, whatever transaction mode the host has.
+        return bool(_mine(reaction, using).update(attempts=reaction.attempts))
+    return bool(_mine(reaction, using).select_for_update(skip_locked=True).values_list("pk"))
+
+
+def _run_plain(reaction: Reaction, handler: Declared, change: Change, using: str) -> Outcome:
+    if not _mine(reaction, using).exists():
+        return Outcome.FENCED
+    handler.function(change)
+    reach("effect")
+    done = _mine(reaction, using).update(state=Reaction.State.DONE, ended_at=timezone.now(), error=None)
+    reach("committed")
+    return Outcome.DONE if done else Outcome.FENCED
+
+
+def fail(reaction: Reaction, handler: Declared, error: BaseException, using: str) -> Outcome:
+    """Write down a failed attempt: put the reaction off with all later ones of its task, or end it."""
+    connection = connections[using]
+    if not connection.in_atomic_block and connection.connection is not None and not connection.is_usable():
+        connection.close()
+    outcome, changes = _after(reaction, handler, error)
+    with transaction.atomic(using=using):
+        if not _mine(reaction, using).update(**changes):
+            return Outcome.FENCED
+        reach("failing")
+        if outcome is not Outcome.DEAD:
+            later = (
+                Reaction.objects.using(using)
+                .pending()
+                .filter(task_id=reaction.task_id, handler=reaction.handler, seq__gt=reaction.seq)
+            )
+            later.filter(due_at__lt=changes["due_at"]).update(due_at=changes["due_at"])
+    return outcome
+
+
+def _after(reaction: Reaction, handler: Declared, error: BaseException) -> tuple[Outcome, Mapping[str, Any]]:
+    now = timezone.now()
+    if isinstance(error, RetryLater):
+        changes = {"due_at": now + error.delay, "started_at": None, "excused": F("excused") + 1}
+        return Outcome.POSTPONED, {**changes, "error": str(error)}
+    if isinstance(error, GiveUp) or reaction.attempt >= max_attempts(handler):
+        return Outcome.DEAD, {"state": Reaction.State.DEAD, "ended_at": now, "error": text_of(error)}
+    pause = BACKOFF[min(reaction.attempt, len(BACKOFF)) - 1] * random.uniform(0.9, 1.1)  # noqa: S311 (jitter)
+    return Outcome.FAILED, {"due_at": now + pause, "started_at": None, "error": text_of(error)}
+
+
+def text_of(error: BaseException) -> str:
+    """Return the traceback, its end if it is long, as text that every database stores."""
+    lines = traceback.format_exception(error) if error.__traceback__ else [f"{error}"]
+    if isinstance(error, GiveUp):
+        lines = [f"Given up by the handler: {error}"]
+    encoded = "".join(lines).replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace")
+    return encoded[-MAX_ERROR_BYTES:].decode("utf-8", "ignore")

@@ -1,0 +1,47 @@
+"""``manage.py run_handlers``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ...handlers.registry import by_name
+from ...handlers.worker import Worker
+
+
+class Command(BaseCommand):
+    """Run the host's handlers for what happened to tasks."""
+
+    help = (
+        "Call the handlers of every app's task_handlers.py for what happened to tasks, until told to stop. "
+        "Any number may run, on any number of machines. On SIGTERM it finishes what it has begun."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare how many threads, which handlers, and when to end."""
+        parser.add_argument("--threads", type=int, default=4, help="handlers that run at once (4)")
+        parser.add_argument(
+            "--handler", action="append", metavar="NAME", help="only this one (can be given more than once)"
+        )
+        parser.add_argument("--once", action="store_true", help="end as soon as nothing is due, as for cron")
+
+    def handle(self, *, threads: int, handler: list[str] | None, once: bool, **options: Any) -> None:
+        """Work until told to stop."""
+        if threads < 1:
+            raise CommandError("--threads must be at least 1.")
+        known = by_name()
+        if unknown := set(handler or ()) - set(known):
+            raise CommandError(
+                f"No such handler: {', '.join(sorted(unknown))}. There are: {', '.join(known)}."
+            )
+        worker = Worker(handler or list(known), threads=threads)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: worker.stop())
+        if not worker.run(once=once):
+            self.stderr.write("A handler did not return in time. Whatever supervises this starts it again.")
+            sys.exit(1)

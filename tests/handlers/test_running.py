@@ -1,0 +1,289 @@
+"""What becomes of an attempt."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import TestCase, TransactionTestCase
+from django.utils import timezone
+
+from tasks.handlers import Change, GiveUp, RetryLater, claiming, on_change, on_event
+from tasks.handlers.registry import by_name
+from tasks.handlers.running import MAX_ERROR_BYTES, Outcome, attempt
+from tasks.lifecycle import Meaning
+from tasks.models import Reaction, Task
+from tasks.testing import CRASH_POINTS, Handlers
+from tests.factories import record
+
+pytestmark = pytest.mark.django_db
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def effects() -> list[str]:
+    """Return what handlers have written to the database, in order."""
+    from django.contrib.auth.models import Group
+
+    return list(Group.objects.order_by("pk").values_list("name", flat=True))
+
+
+def effect(change: Change) -> None:
+    from django.contrib.auth.models import Group
+
+    Group.objects.create(name=f"{change.task_id}-{change.seq}-{timezone.now().timestamp()}")
+
+
+def claim_one(**options: Any) -> Reaction:
+    (one,) = claiming.claim(list(by_name()), limit=1, lease=HOUR, **options)
+    return one
+
+
+def test_what_a_handler_is_told(handlers: Handlers) -> None:
+    seen: list[dict[str, Any]] = []
+
+    @on_change(to={Meaning.FAILED}, name="tell")
+    def tell(change: Change) -> None:
+        assert change.event is not None
+        names = ("task_id", "seq", "previous", "status", "previous_meaning", "meaning", "attempt", "key")
+        told = {name: getattr(change, name) for name in names}
+        seen.append(
+            told
+            | {"flags": (change.is_replay, change.is_superseded)}
+            | {"event": change.event.status, "task": change.task.status}
+        )
+
+    record(status="running", timestamp="2026-05-01T12:00:00Z")
+    record(status="error", timestamp="2026-05-01T12:01:00Z")
+    handlers.run()
+    record(status="failed", timestamp="2026-05-01T12:03:00Z", task_id="task-2")
+    record(status="running", timestamp="2026-05-01T12:04:00Z", task_id="task-2")
+    handlers.run()
+
+    assert seen[0] == {
+        "task_id": "task-1",
+        "seq": 2,
+        "previous": "running",
+        "status": "error",
+        "previous_meaning": Meaning.RUNNING,
+        "meaning": Meaning.FAILED,
+        "attempt": 1,
+        "key": "tell:task-1:2",
+        "flags": (False, False),
+        "event": "error",
+        "task": "error",
+    }
+    assert (seen[1]["previous_meaning"], seen[1]["flags"], seen[1]["task"]) == (
+        None,
+        (False, True),
+        "running",
+    )
+    handlers.assert_done("tell", task_id="task-1")
+    handlers.assert_nothing_pending()
+
+
+def test_one_that_raises_is_tried_again_in_order_and_delays_no_other_task(handlers: Handlers) -> None:
+    calls: list[tuple[str, int]] = []
+
+    @on_event(name="strict", attempts=3)
+    def strict(change: Change) -> None:
+        calls.append((change.task_id, change.seq))
+        if change.task_id == "bad" and change.seq == 1:
+            raise ValueError("no\0t today")
+
+    for number in range(3):
+        record(task_id="bad", progress=number)
+        record(task_id="good", progress=number)
+    handlers.run()
+
+    assert sorted(calls) == [("bad", 1), ("good", 1), ("good", 2), ("good", 3)]
+    waiting = list(Reaction.objects.filter(task="bad").order_by("seq"))
+    assert waiting[0].error.endswith("ValueError: no�t today\n")
+    assert {one.due_at for one in waiting} == {waiting[0].due_at}, "the later ones wait with it"
+    assert 4 < (waiting[0].due_at - timezone.now()).total_seconds() < 6
+    handlers.run(after=DAY)
+    handlers.run(after=DAY)
+    assert calls.count(("bad", 1)) == 3
+    handlers.run(after=DAY)
+    assert calls[-2:] == [("bad", 2), ("bad", 3)]
+    assert [one.state for one in Reaction.objects.filter(task="bad").order_by("seq")] == [
+        "dead",
+        "done",
+        "done",
+    ]
+
+
+def test_a_long_traceback_keeps_its_end(handlers: Handlers) -> None:
+    @on_change(name="long")
+    def long(change: Change) -> None:
+        raise ValueError("é" * MAX_ERROR_BYTES + "end\ud800")
+
+    record()
+    handlers.run()
+
+    error = Reaction.objects.get().error
+    assert len(error.encode()) <= MAX_ERROR_BYTES
+    assert error.endswith("end?\n")
+
+
+def test_retry_later_costs_no_attempt_and_give_up_ends_it(handlers: Handlers) -> None:
+    answers: list[Exception] = [RetryLater(seconds=50)] * 12 + [GiveUp("the channel is gone")]
+
+    @on_change(name="ask", atomic=False, attempts=2)
+    def ask(change: Change) -> None:
+        assert change.attempt == 1
+        raise answers.pop(0)
+
+    record()
+    assert [one.outcome for one in handlers.run()] == [Outcome.POSTPONED]
+    assert 49 < (Reaction.objects.get().due_at - timezone.now()).total_seconds() <= 50
+    assert handlers.run() == []
+    while answers:
+        handlers.run(after=HOUR)
+
+    dead = Reaction.objects.get()
+    assert (dead.state, dead.attempt, dead.error) == (
+        "dead",
+        1,
+        "Given up by the handler: the channel is gone",
+    )
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), RecursionError(), ExceptionGroup("some", [OSError()])])
+def test_whatever_it_raises_is_a_failure(handlers: Handlers, error: BaseException) -> None:
+    @on_change(name="odd")
+    def odd(change: Change) -> None:
+        effect(change)
+        raise error
+
+    record()
+
+    assert [one.outcome for one in handlers.run()] == [Outcome.FAILED]
+    assert effects() == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_killed_at_any_point(handlers: Handlers, point: str, atomic: bool) -> None:
+    @on_change(name="refund", atomic=atomic)
+    def refund(change: Change) -> None:
+        if point == "failing" and change.attempt == 1:
+            raise ValueError("and the worker dies as it is written down")
+        effect(change)
+
+    record(status="failed")
+    handlers.run(kill_at=point)
+    assert handlers.run() == [], "it is leased"
+    handlers.run(after=HOUR)
+
+    handlers.assert_done("refund", task_id="task-1")
+    handlers.assert_nothing_pending()
+    again = not atomic and point == "effect"
+    assert len(effects()) == (2 if again else 1), "without a transaction: at least once"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_was_fenced_off_changes_nothing(handlers: Handlers) -> None:
+    @on_change(name="refund")
+    def refund(change: Change) -> None:
+        effect(change)
+
+    record()
+    first = claim_one()
+    second = claim_one(suspects=True, as_of=timezone.now() + 2 * HOUR)
+    assert (first.pk, first.attempts, second.attempts) == (second.pk, 1, 2)
+
+    assert attempt(first, by_name()["refund"], claiming.database()).outcome is Outcome.FENCED
+    assert effects() == []
+    assert attempt(second, by_name()["refund"], claiming.database()).outcome is Outcome.DONE
+    assert attempt(second, by_name()["refund"], claiming.database()).outcome is Outcome.FENCED
+    assert len(effects()) == 1
+
+
+def test_attempts_without_an_outcome_end_too(handlers: Handlers) -> None:
+    @on_change(name="poison", attempts=2)
+    def poison(change: Change) -> None:
+        raise AssertionError("not called any more")
+
+    record()
+    Reaction.objects.update(attempts=2, started_at=timezone.now())
+
+    assert [one.outcome for one in handlers.run()] == [Outcome.DEAD]
+    assert "without an outcome" in Reaction.objects.get().error
+
+
+def test_only_the_earliest_of_a_task_and_handler_is_claimed_and_none_beside_one_that_runs() -> None:
+    on_event(name="a")(effect)
+    on_event(name="b")(effect)
+    for number in range(3):
+        record(task_id="one", progress=number)
+        record(task_id="two", progress=number)
+
+    claimed = claiming.claim(["a", "b"], limit=100, lease=HOUR)
+
+    assert sorted((one.task_id, one.handler, one.seq) for one in claimed) == [
+        ("one", "a", 1),
+        ("one", "b", 1),
+        ("two", "a", 1),
+        ("two", "b", 1),
+    ]
+    assert claiming.claim(["a", "b"], limit=100, lease=HOUR) == []
+    # A person has an earlier one tried again while a later one is being run.
+    Reaction.objects.filter(seq=1).update(state="done")
+    (second,) = claiming.claim(["a"], limit=1, lease=HOUR)
+    Reaction.objects.filter(task=second.task_id, handler="a", seq=1).update(state="pending", started_at=None)
+    assert [one.task_id for one in claiming.claim(["a"], limit=9, lease=HOUR)] != [second.task_id]
+
+
+def test_what_is_blocked_is_put_off_with_what_blocks_it() -> None:
+    on_event(name="a")(effect)
+    for number in range(3):
+        record(progress=number)
+    later = timezone.now() + HOUR
+    Reaction.objects.filter(seq=1).update(due_at=later)
+
+    assert claiming.put_off_blocked() == 2
+    assert set(Reaction.objects.values_list("due_at", flat=True)) == {later}
+    assert claiming.put_off_blocked() == 0
+
+
+class Same:
+    """The same calls come whatever kind of test it is."""
+
+    def test_calls(self) -> None:
+        calls: list[int] = []
+
+        @on_event(name=f"same-{id(self)}")
+        def same(change: Change) -> None:
+            effect(change)
+            calls.append(change.seq)
+            if len(calls) == 2:
+                raise ValueError
+
+        for number in range(3):
+            record(progress=number)
+        Handlers().run()
+        Handlers().run(after=DAY)
+
+        assert calls == [1, 2, 2, 3]
+        assert len(effects()) == 3
+        Handlers().assert_nothing_pending()
+
+
+class InTestCase(Same, TestCase):
+    """In the transaction of a test."""
+
+
+class InTransactionTestCase(Same, TransactionTestCase):
+    """Without one."""
+
+
+def test_removing_the_events_leaves_the_reaction(handlers: Handlers) -> None:
+    seen: list[Any] = []
+    on_change(name="late")(lambda change: seen.append((change.event, change.task.task_id)))
+    record()
+    Task.objects.get().events.all().delete()
+    handlers.run()
+
+    assert seen == [(None, "task-1")]
