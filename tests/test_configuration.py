@@ -88,7 +88,9 @@ def test_every_key_is_documented_with_its_default_and_its_check() -> None:
 
 
 def test_every_code_is_documented() -> None:
-    source = "".join((ROOT / "tasks" / name).read_text() for name in ("checks.py", "host_checks.py"))
+    source = "".join(
+        (ROOT / "tasks" / name).read_text() for name in ("checks.py", "handler_checks.py", "host_checks.py")
+    )
     page = (ROOT / "docs" / "configuration.md").read_text()
 
     assert set(re.findall(r'"sartiq_tasks\.([EW]\d+)"', source)) == set(re.findall(r"\b([EW]\d{3})\b", page))

@@ -11,14 +11,19 @@ from django.db import router, transaction
 from django.db.models import Count, Exists, Min, OuterRef
 from django.utils import timezone
 
+from ..conf import app_settings
 from ..lifecycle import TERMINAL
-from ..models import RejectedDelivery, Task, TaskStatusEvent
+from ..models import Reaction, RejectedDelivery, Task, TaskStatusEvent
 
 
 def old_events(before: datetime) -> Any:
-    """Return the events that were received before ``before``; the BRIN index finds them on PostgreSQL."""
+    """Return the events that were received before ``before``; the BRIN index finds them on PostgreSQL.
+
+    What a handler has yet to react to stays.
+    """
     using = router.db_for_write(TaskStatusEvent)
-    return TaskStatusEvent.objects.using(using).filter(received_at__lt=before)
+    awaited = Reaction.objects.pending().filter(task_id=OuterRef("task_id"), event_id=OuterRef("pk"))
+    return TaskStatusEvent.objects.using(using).filter(~Exists(awaited), received_at__lt=before)
 
 
 def prune_events(*, before: datetime, batch: int = 1000) -> Iterator[int]:
@@ -55,18 +60,23 @@ def ended_tasks(before: datetime) -> Any:
     """Return the tasks that ended, were last heard of before ``before``, and have no event left."""
     using = router.db_for_write(Task)
     events = TaskStatusEvent.objects.filter(task_id=OuterRef("pk"))
+    awaited = Reaction.objects.pending().filter(task_id=OuterRef("pk"))
     return Task.objects.using(using).filter(
-        ~Exists(events), meaning__in=list(TERMINAL), last_received_at__lt=before
+        ~Exists(events), ~Exists(awaited), meaning__in=list(TERMINAL), last_received_at__lt=before
     )
 
 
 def prune_tasks(*, before: datetime, batch: int = 1000) -> Iterator[int]:
     """Delete the ``ended_tasks()``; yield how many each transaction deleted.
 
-    A task of which an event arrives meanwhile stays.
+    A task of which an event arrives meanwhile stays. Its reactions go with it.
     """
     while found := list(ended_tasks(before).values_list("pk", flat=True)[:batch]):
-        deleted = ended_tasks(before).filter(pk__in=found).delete()[0]
+        tasks = ended_tasks(before).filter(pk__in=found)
+        with transaction.atomic(using=tasks.db):
+            deleted = tasks.delete()[0]
+            left = set(Task.objects.using(tasks.db).filter(pk__in=found).values_list("pk", flat=True))
+            Reaction.objects.using(tasks.db).filter(task_id__in=set(found) - left).delete()
         if not deleted:
             return
         yield deleted
@@ -81,5 +91,18 @@ def old_rejections(before: datetime) -> Any:
 def prune_rejections(*, before: datetime, batch: int = 1000) -> Iterator[int]:
     """Delete the ``old_rejections()``; yield how many each transaction deleted."""
     old = old_rejections(before)
+    while found := list(old.values_list("pk", flat=True)[:batch]):
+        yield old.filter(pk__in=found).delete()[0]
+
+
+def old_reactions(now: datetime) -> Any:
+    """Return the reactions that are done, or given up by a person, for longer than ``HANDLER_RETENTION``."""
+    using = router.db_for_write(Reaction)
+    return Reaction.objects.using(using).ended_before(now - app_settings().handler_retention)
+
+
+def prune_reactions(*, now: datetime, batch: int = 1000) -> Iterator[int]:
+    """Delete the ``old_reactions()``; yield how many at a time. Dead ones stay: a person decides."""
+    old = old_reactions(now)
     while found := list(old.values_list("pk", flat=True)[:batch]):
         yield old.filter(pk__in=found).delete()[0]

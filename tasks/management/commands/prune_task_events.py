@@ -14,8 +14,10 @@ from ...conf import app_settings
 from ...ledger.pruning import (
     ended_tasks,
     old_events,
+    old_reactions,
     old_rejections,
     prune_events,
+    prune_reactions,
     prune_rejections,
     prune_tasks,
 )
@@ -37,7 +39,8 @@ class Command(BaseCommand):
 
     help = (
         "Delete the events that were received longer ago than an age. Every task keeps its current state. "
-        "Rejected deliveries older than the setting REJECTED_RETENTION go too. "
+        "Rejected deliveries older than the setting REJECTED_RETENTION go too, and reactions that were done "
+        "longer than HANDLER_RETENTION ago. "
         "It works in small transactions, so that events may be posted meanwhile; stopped half-way, the "
         "next run goes on where this one was."
     )
@@ -78,6 +81,10 @@ class Command(BaseCommand):
             self.stdout.write(f"{deleted} tasks deleted.")
         deleted = self._count(prune_rejections(before=rejected_before, batch=batch), rejected, "delivery")
         self.stdout.write(f"{deleted} rejected deliveries deleted, kept long enough.")
+        reactions = old_reactions(now).count()
+        if reactions:
+            deleted = self._count(prune_reactions(now=now, batch=batch), reactions, "reaction")
+            self.stdout.write(f"{deleted} reactions deleted that were done, kept long enough.")
 
     def _count(self, steps: Iterator[int], total: int, unit: str) -> int:
         deleted = 0

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...handlers.registry import by_name
 from ...handlers.worker import Worker
+from ...ledger.catching_up import catch_up
 
 
 class Command(BaseCommand):
@@ -38,7 +39,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"No such handler: {', '.join(sorted(unknown))}. There are: {', '.join(known)}."
             )
-        worker = Worker(handler or list(known), threads=threads)
+        worker = Worker(handler or list(known), threads=threads, sweep=catch_up)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: worker.stop())

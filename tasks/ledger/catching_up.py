@@ -1,0 +1,141 @@
+"""Reactions to what is in the ledger already, for a handler that is new or that a process did not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import router, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from ..conf import app_settings
+from ..handlers.registry import Declared, by_name
+from ..lifecycle import State, fold, meaning_of, state_of, tie_of
+from ..models import Handler, Reaction, Task, TaskStatusEvent
+
+#: A handler that was registered longer ago is known to every process.
+DEPLOYED_WITHIN = timedelta(hours=24)
+# Claims that have begun do not see what becomes due only after them.
+_MARGIN = timedelta(seconds=1)
+
+
+def catch_up(names: Sequence[str], *, now: datetime | None = None) -> int:
+    """Store what processes of before did not know of handlers deployed lately; return how many reactions."""
+    now = now or timezone.now()
+    using = router.db_for_write(Reaction)
+    fresh = Handler.objects.using(using).filter(name__in=names, registered_at__gt=now - DEPLOYED_WITHIN)
+    made = 0
+    for name, since in fresh.values_list("name", "registered_at"):
+        if handler := by_name().get(name):
+            made += sum(made for _, made in react_to_ledger(handler, since=since))
+    return made
+
+
+def react_to_ledger(
+    handler: Declared, *, since: datetime, task_ids: Iterable[str] | None = None, dry_run: bool = False
+) -> Iterator[tuple[str, int]]:
+    """Store the reactions that ``handler`` would have had to what was received from ``since`` on.
+
+    Yield each task with how many. What has its reaction already gets no other. Of changes only the
+    last is known, the one that made the task what it is: one reaction a task. Of events each is.
+    """
+    using = router.db_for_write(Task)
+    tasks = Task.objects.using(using).filter(last_received_at__gte=since)
+    if task_ids is not None:
+        tasks = tasks.filter(pk__in=list(task_ids))
+    if handler.kind == Reaction.Kind.CHANGE and handler.to is not None:
+        tasks = tasks.filter(meaning__in=handler.to)
+    for task_id in tasks.values_list("pk", flat=True).iterator(chunk_size=2000):
+        with transaction.atomic(using=using):
+            # Writing first takes the lock on both databases: no event of the task comes in between.
+            Task.objects.using(using).filter(pk=task_id).update(event_count=F("event_count"))
+            task = Task.objects.using(using).filter(pk=task_id).first()
+            missing = [] if task is None else list(_missing(handler, task, since, using))
+            if missing and not dry_run:
+                Reaction.objects.using(using).bulk_create(missing, ignore_conflicts=True)
+        if missing:
+            yield task_id, len(missing)
+
+
+def _missing(handler: Declared, task: Task, since: datetime, using: str) -> Iterator[Reaction]:
+    events = list(TaskStatusEvent.objects.using(using).filter(task_id=task.pk).order_by("pk"))
+    theirs = list(
+        Reaction.objects.using(using).filter(task_id=task.pk, handler=handler.name, kind=handler.kind)
+    )
+    if handler.kind == Reaction.Kind.EVENT:
+        yield from _missing_events(handler, task, since, events, theirs)
+    else:
+        yield from _missing_change(handler, task, since, events, theirs)
+
+
+def _missing_events(
+    handler: Declared, task: Task, since: datetime, events: list[TaskStatusEvent], theirs: list[Reaction]
+) -> Iterator[Reaction]:
+    known, taken = {one.event_id for one in theirs}, {one.seq for one in theirs}
+    # Which number an event had in its task is not stored: the free ones go by the ids, which are nearly that.
+    first = task.event_count - len(events) + 1
+    free = (seq for seq in range(first, task.event_count + 1) if seq not in taken)
+    for event in events:
+        if event.pk in known:
+            continue
+        seq = next(free, None)
+        is_asked = handler.asks_for(event_type=event.event_type, task_type=event.task_type, meaning=None)
+        if seq is not None and is_asked and event.received_at >= since:
+            yield _reaction(handler, task, seq=seq, event_id=event.pk, previous=None, status=event.status)
+
+
+def _missing_change(
+    handler: Declared, task: Task, since: datetime, events: list[TaskStatusEvent], theirs: list[Reaction]
+) -> Iterator[Reaction]:
+    before, after = (
+        _state([event for event in events if event.received_at < since]),
+        _state(events),
+    )
+    if after is None or (before and before["meaning"] == after["meaning"]):
+        return
+    settings = app_settings()
+    standing = next((event for event in events if event.pk == after["status_event_id"]), None)
+    if standing is None or not handler.asks_for(
+        event_type=standing.event_type, task_type=standing.task_type, meaning=after["meaning"]
+    ):
+        return
+    last = max(theirs, key=lambda one: one.seq, default=None)
+    if last is not None and meaning_of(last.status, settings).value == after["meaning"]:
+        return
+    previous = before["status"] if before else None
+    yield _reaction(
+        handler, task, seq=task.event_count, event_id=standing.pk, previous=previous, status=task.status
+    )
+
+
+def _state(events: list[TaskStatusEvent]) -> State | None:
+    """Return the fold of events, with the id of the one whose status stands."""
+    states = [
+        state_of(
+            vars(event),
+            event_id=event.pk,
+            received_at=event.received_at,
+            tie=tie_of(bytes(event.payload_digest), bytes(event.idempotency_key)),
+            settings=app_settings(),
+        )
+        for event in events
+    ]
+    if not states:
+        return None
+    folded = fold(states)
+    standing = max(states, key=lambda state: state["status_order"])
+    return {**folded, "status_event_id": standing["last_event_id"]}
+
+
+def _reaction(handler: Declared, task: Task, **columns: Any) -> Reaction:
+    now = timezone.now()
+    return Reaction(
+        task_id=task.pk,
+        handler=handler.name,
+        kind=handler.kind,
+        due_at=now + _MARGIN,
+        created_at=now,
+        **columns,
+    )

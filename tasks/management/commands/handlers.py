@@ -1,0 +1,62 @@
+"""``manage.py handlers``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from ...handlers.control import Standing, pause, resume, standings
+
+
+class Command(BaseCommand):
+    """Show how the handlers stand; pause and resume them."""
+
+    help = "Show each handler with what is pending and dead, or pause and resume one."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare what to do."""
+        parser.add_argument("action", nargs="?", choices=("list", "pause", "resume"), default="list")
+        parser.add_argument("name", nargs="?", help="the handler to pause or resume")
+        parser.add_argument(
+            "--check", action="store_true", help="exit 1 if something is dead, paused or unserved"
+        )
+
+    def handle(self, *, action: str, name: str | None, check: bool, **options: Any) -> None:
+        """Do it, and show how they stand."""
+        found = standings()
+        if action != "list":
+            if name not in {one.name for one in found}:
+                known = ", ".join(one.name for one in found) or "none"
+                raise CommandError(f"No such handler: {name}. There are: {known}.")
+            (pause if action == "pause" else resume)(name)
+            found = standings()
+        self._show(found)
+        if check and any(one.troubles(timezone.now()) for one in found):
+            sys.exit(1)
+
+    def _show(self, found: list[Standing]) -> None:
+        now = timezone.now()
+        rows = [("handler", "pending", "oldest", "dead", "last worker", "")]
+        rows += [
+            (
+                one.name,
+                str(one.pending),
+                _age(now, one.oldest),
+                str(one.dead),
+                _age(now, one.seen_at),
+                ", ".join(one.troubles(now)),
+            )
+            for one in found
+        ]
+        widths = [max(len(row[place]) for row in rows) for place in range(6)]
+        for row in rows:
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.stdout.write(line.rstrip())
+
+
+def _age(now: datetime, since: datetime | None) -> str:
+    return "-" if since is None else f"{(now - since).total_seconds():.0f} s"

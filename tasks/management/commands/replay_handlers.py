@@ -1,0 +1,58 @@
+"""``manage.py replay_handlers``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from ...handlers.claiming import database
+from ...handlers.control import try_again
+from ...handlers.registry import by_name
+from ...ledger.catching_up import react_to_ledger
+from ...models import Reaction
+from .prune_task_events import age
+
+
+class Command(BaseCommand):
+    """Call a handler again, or for what happened before it was there."""
+
+    help = (
+        "Have a handler called once more for its reactions that have ended, or with --new for what is in the "
+        "ledger and it has had no reaction to. The handler is told: change.is_replay."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare which handler, and what to replay."""
+        parser.add_argument("name", help="the handler")
+        parser.add_argument(
+            "--since", type=age, default=timedelta(days=30), metavar="AGE", help="how far back (30d)"
+        )
+        parser.add_argument("--task", action="append", help="only this task (can be given more than once)")
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument("--dead", action="store_true", help="only what is dead")
+        which.add_argument("--new", action="store_true", help="only what it has had no reaction to")
+        parser.add_argument("--dry-run", action="store_true", help="say how many, and change nothing")
+
+    def handle(
+        self, *, name: str, since: timedelta, task: list[str] | None, dead: bool, new: bool, **options: Any
+    ) -> None:
+        """Replay and report."""
+        handler = by_name().get(name)
+        if handler is None:
+            raise CommandError(f"No such handler: {name}. There are: {', '.join(by_name()) or 'none'}.")
+        begin, dry_run = timezone.now() - since, options["dry_run"]
+        if new:
+            number = sum(
+                made for _, made in react_to_ledger(handler, since=begin, task_ids=task, dry_run=dry_run)
+            )
+        else:
+            states = ["dead"] if dead else ["done", "dead", "skipped"]
+            found = Reaction.objects.using(database()).filter(
+                handler=name, created_at__gte=begin, state__in=states
+            )
+            found = found.filter(task_id__in=task) if task else found
+            number = found.count() if dry_run else try_again(found)
+        self.stdout.write(f"{number} reactions {'would be' if dry_run else 'are to be'} made.")

@@ -1,0 +1,199 @@
+"""What a person decides, and what is caught up on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from tasks.handlers import Change, claiming, on_change, on_event
+from tasks.handlers.control import give_up, standings, try_again
+from tasks.handlers.registry import declaring
+from tasks.handlers.worker import see
+from tasks.ledger.catching_up import catch_up
+from tasks.ledger.pruning import ended_tasks, old_events, prune_reactions, prune_tasks
+from tasks.models import Handler, Reaction, Task, TaskStatusEvent
+from tasks.testing import Handlers
+from tests.factories import record
+
+pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
+
+
+def declare(name: str = "refund", **options: Any) -> list[tuple[int, bool]]:
+    """Declare a handler that remembers its calls."""
+    calls: list[tuple[int, bool]] = []
+
+    @on_change(name=name, **options)
+    def remember(change: Change) -> None:
+        calls.append((change.seq, change.is_replay))
+
+    return calls
+
+
+def test_pausing_loses_nothing(handlers: Handlers, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = declare()
+    call_command("handlers", "pause", "refund")
+    record(status="failed")
+    assert handlers.run(after=DAY) == []
+    with pytest.raises(SystemExit):
+        call_command("handlers", "--check")
+    assert "paused, no worker" in capsys.readouterr().out
+
+    call_command("handlers", "resume", "refund")
+    see(["refund"], claiming.database())
+    call_command("handlers", "--check")
+    handlers.run()
+    assert calls == [(1, False)]
+
+
+def test_an_unknown_handler_is_named_with_the_known(handlers: Handlers) -> None:
+    declare()
+    for command in (["handlers", "pause", "x"], ["replay_handlers", "x"], ["run_handlers", "--handler", "x"]):
+        with pytest.raises(CommandError, match=r"No such handler: x\. There are: refund"):
+            call_command(*command)
+
+
+def test_a_replay_runs_once_more_and_says_so(handlers: Handlers) -> None:
+    calls = declare()
+    record(status="failed")
+    handlers.run()
+
+    call_command("replay_handlers", "refund", "--dry-run")
+    assert handlers.run(after=DAY) == []
+    call_command("replay_handlers", "refund")
+    handlers.run(after=DAY)
+    handlers.run(after=DAY)
+
+    assert calls == [(1, False), (1, True)]
+    assert Reaction.objects.get().attempt == 1
+
+
+def test_only_the_dead(handlers: Handlers) -> None:
+    calls = declare()
+    record(task_id="a", status="failed")
+    record(task_id="b", status="failed")
+    handlers.run()
+    Reaction.objects.filter(task="a").update(state="dead", error="boom")
+    assert [one.dead for one in standings()] == [1]
+
+    call_command("replay_handlers", "refund", "--dead")
+    handlers.run(after=DAY)
+
+    assert calls == [(1, False), (1, False), (1, True)]
+
+
+def test_what_runs_is_left_alone(handlers: Handlers) -> None:
+    declare()
+    record(status="failed")
+    claiming.claim(["refund"], limit=1, lease=DAY)
+
+    assert try_again(Reaction.objects.all()) == give_up(Reaction.objects.all()) == 0
+
+
+def test_giving_up_lets_the_later_ones_go_on(handlers: Handlers) -> None:
+    calls: list[int] = []
+
+    @on_event(name="strict")
+    def strict(change: Change) -> None:
+        calls.append(change.seq)
+        if change.seq == 1:
+            raise ValueError
+
+    record(progress=1)
+    record(progress=2)
+    handlers.run()
+    assert give_up(Reaction.objects.filter(seq=1)) == 1
+    handlers.run()
+
+    assert calls == [1, 2]
+    assert Reaction.objects.get(seq=1).state == "skipped"
+
+
+@pytest.mark.parametrize("kind", ["change", "event"])
+def test_a_new_handler_over_old_events_runs_each_once_beside_live_ones(handlers: Handlers, kind: str) -> None:
+    with declaring():
+        record(task_id="old", status="running", timestamp="2026-05-01T12:00:00Z")
+        record(task_id="old", status="failed", timestamp="2026-05-01T12:01:00Z")
+        record(task_id="both", status="failed", timestamp="2026-05-01T12:01:00Z")
+    calls: list[tuple[str, str]] = []
+
+    def remember(change: Change) -> None:
+        assert change.event is not None
+        calls.append((change.task_id, change.event.status or ""))
+
+    (on_change(to="failed", name="new") if kind == "change" else on_event(name="new"))(remember)
+    record(task_id="both", status="running", timestamp="2026-05-01T12:02:00Z")
+    record(task_id="both", status="failed", timestamp="2026-05-01T12:03:00Z")
+
+    for _ in range(2):
+        call_command("replay_handlers", "new", "--new")
+        handlers.run(after=DAY)
+
+    if kind == "change":
+        assert sorted(calls) == [("both", "failed"), ("old", "failed")]
+    else:
+        assert sorted(calls) == [
+            ("both", "failed"),
+            ("both", "failed"),
+            ("both", "running"),
+            ("old", "failed"),
+            ("old", "running"),
+        ]
+    handlers.assert_nothing_pending()
+
+
+def test_a_rolling_deploy_misses_no_ending(handlers: Handlers) -> None:
+    record(task_id="before", status="failed", timestamp="2026-05-01T12:00:00Z")
+    calls = declare(to="failed")
+    see(["refund"], claiming.database())
+    with declaring():  # a process of before, which does not know the handler
+        record(task_id="missed", status="failed")
+        record(task_id="before", status="error", timestamp="2026-05-01T12:01:00Z")
+        record(task_id="runs", status="running")
+    record(task_id="known", status="failed")
+
+    assert catch_up(["refund"]) == 1
+    assert catch_up(["refund"]) == 0
+    handlers.run(after=DAY)
+
+    assert len(calls) == 2
+    handlers.assert_done("refund", task_id="missed")
+    handlers.assert_done("refund", task_id="known")
+    Handler.objects.update(registered_at=timezone.now() - 2 * DAY)
+    with declaring():
+        record(task_id="much later", status="failed")
+    assert catch_up(["refund"]) == 0
+
+
+def test_pruning_keeps_events_of_pending_reactions_and_removes_reactions_with_their_task(
+    handlers: Handlers,
+) -> None:
+    declare()
+    record(status="failed")
+    later = timezone.now() + DAY
+    assert old_events(later).count() == 0
+
+    handlers.run()
+    assert old_events(later).count() == 1
+    TaskStatusEvent.objects.all().delete()
+    Reaction.objects.update(state="pending")
+    assert list(ended_tasks(later)) == []
+    Reaction.objects.update(state="dead")
+    assert list(prune_tasks(before=later)) == [1]
+    assert not Task.objects.exists()
+    assert not Reaction.objects.exists()
+
+
+def test_done_reactions_are_kept_for_so_long_and_dead_ones_until_a_person_decides(handlers: Handlers) -> None:
+    declare()
+    for state in ("done", "skipped", "dead", "pending"):
+        record(task_id=state, status="failed")
+        Reaction.objects.filter(task=state).update(state=state, ended_at=timezone.now())
+
+    assert list(prune_reactions(now=timezone.now() + 29 * DAY)) == []
+    assert list(prune_reactions(now=timezone.now() + 31 * DAY)) == [2]
+    assert set(Reaction.objects.values_list("state", flat=True)) == {"dead", "pending"}
