@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
+from ..models import Task, TaskStatusEvent
 from .addresses import event_url, task_url
 from .display import EMPTY
 from .filters import Filter, KnownValuesFilter
@@ -53,9 +54,12 @@ class RecordList(ChangeList):
 
     def url_for_result(self, result: Any) -> str:
         """Return the address of the row's page."""
-        if isinstance(result.pk, str):
-            return task_url(result.pk, self.model_admin.admin_site.name)
-        return event_url(result.pk, self.model_admin.admin_site.name)
+        site = self.model_admin.admin_site.name
+        if isinstance(result, Task):
+            return task_url(result.pk, site)
+        if isinstance(result, TaskStatusEvent):
+            return event_url(result.pk, site)
+        return str(super().url_for_result(result))
 
     def rows(self) -> Iterator[SafeString]:
         """Yield the cells of each row as Django's list has them, the first one a link to the row's page.

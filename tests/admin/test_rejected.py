@@ -195,3 +195,9 @@ def test_an_export_has_what_was_sent(staff: Client, ending: str) -> None:
     answer: Any = staff.get(f"{LIST}export.{ending}")
 
     assert b"xff" in b"".join(answer.streaming_content)
+
+
+def test_a_row_leads_to_its_page(staff: Client) -> None:
+    kept = rejected()
+
+    assert f'<a href="{change_page(kept)}">' in staff.get(LIST).content.decode()
