@@ -31,6 +31,7 @@ SLOW = (
     "tests/test_how_to_backup.py",
     "tests/test_kills.py",
     "tests/test_monitoring.py",
+    "tests/test_odd_requests.py",
     "tests/test_readme.py",
     "tests/test_run.py",
     "tests/test_server.py",

@@ -41,6 +41,10 @@ class AccessTokenView(TokenView):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Issue a token (RFC 6749, sections 4.3 and 4.4)."""
+        # oauthlib forbids a query as well, but an odd one such as "%" is an error of its own there.
+        if request.META.get("QUERY_STRING"):
+            detail = "URL query parameters are not allowed"
+            return JsonResponse({"error": "invalid_request", "error_description": detail}, status=400)
         try:
             count_token_request(request)
         except exceptions.Throttled as throttled:

@@ -56,3 +56,10 @@ def test_the_validator_of_the_project_has_its_say(settings: Any) -> None:
     }
 
     assert (log_in(), log_in(username="bob")) == (200, 400)
+
+
+@pytest.mark.parametrize("query", ["%", "&&&", "x=%zz", "grant_type=password"])
+def test_a_query_is_rejected_whatever_it_is(query: str) -> None:
+    answer = Client().post(f"/api/v1/login/access-token?{query}", {"username": "a", "password": "b"})
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
