@@ -1,0 +1,103 @@
+"""docs/how-to-read.md, followed in a host: every block of it is run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.hosts.environments import Host, deliver, logged_in
+from tests.hosts.pages import text_of, write_files
+from tests.hosts.test_wheel import plugged_in
+
+PAGE = text_of("docs/how-to-read.md")
+TRAININGS = """
+from django.contrib.auth.models import User
+from trainings.models import Incident, Training
+ada = User.objects.get()
+for task in ("a.b/c", "plain", "not heard of"):
+    Training.objects.create(owner=ada, task_id=task)
+Training.objects.create(owner=User.objects.create(username="eve"), task_id="hers")
+Training.objects.create(owner=ada)
+"""
+READS = """
+from io import StringIO
+from datetime import timedelta
+from django.utils import timezone
+from django.core.management import call_command
+from sartiq.tasks.models import Task
+from trainings.models import Incident, Training
+for tasks in (%s):
+    print([task.pk for task in tasks])
+trainings = Training.objects.select_related("task").order_by("pk")
+print([training.task and training.task.pk for training in trainings])
+print(trainings.filter(task__meaning="failed").get().task_id, Task.objects.get(pk="plain").trainings.get().pk)
+try:
+    Training.objects.get(task_id="not heard of").task
+except Task.DoesNotExist:
+    print("no row yet")
+last = Task.objects.get(pk="plain").last_event
+incident = Incident.objects.create(task_id="plain", event_id=last.pk, error_message=last.error_message)
+assert Incident.objects.get().event == last
+Task.objects.update(last_received_at=timezone.now() - timedelta(days=2))
+Task.objects.get(pk="plain").events.update(received_at=timezone.now() - timedelta(days=2))
+call_command("prune_task_events", "--older-than", "1d", "--remove-tasks", stdout=StringIO())
+print(Task.objects.filter(pk="plain").exists(), Training.objects.count(), Incident.objects.get().event)
+"""
+
+
+def plugged_in_as_the_page_says(directory: Path, database: dict[str, Any]) -> Host:
+    host = plugged_in(directory, database)
+    host.manage("startapp", "trainings")
+    host.write("backend/settings.py", "\nINSTALLED_APPS += ['trainings']\n", append=True)
+    write_files(host, PAGE)
+    host.manage("makemigrations", "trainings")
+    host.manage("migrate")
+    assert "no issues" in host.manage("check", options=("-W", "error"))
+    return host
+
+
+def test_the_recipes(tmp_path: Path, host_database: dict[str, Any]) -> None:
+    host = plugged_in_as_the_page_says(tmp_path, host_database)
+    token = host.create_client()["access_token"]
+    host.create_superuser()
+    host.shell(TRAININGS)
+    with host.serving() as url:
+        for task_id, status in (("a.b/c", "running"), ("plain", "failed"), ("hers", "running")):
+            deliver(url, token, task_id=task_id, status=status, entity_id="dataset-7")
+        api = f"{url}/api/tasks/"
+        assert requests.get(api, timeout=60).status_code == 403
+        staff = logged_in(url)
+        shown = staff.get(api, timeout=60).json()
+        assert [task["task_id"] for task in shown] == ["plain", "a.b/c"]
+        newest = shown[0]["last_received_at"]
+        assert [task["task_id"] for task in staff.get(api, params={"since": newest}, timeout=60).json()] == [
+            "plain"
+        ]
+        assert staff.get(api, params={"since": "yesterday"}, timeout=60).status_code == 400
+        assert staff.get(f"{api}hers/", timeout=60).status_code == 404
+        assert staff.post(api, json={}, timeout=60).status_code in (403, 405)
+        task = staff.get(f"{api}a.b/c/", timeout=60)
+        assert task.json()["meaning"] == "running"
+        same = {"If-None-Match": task.headers["ETag"]}
+        deliver(url, token, task_id="a.b/c", status="running", entity_id="dataset-7")  # a duplicate
+        unchanged = staff.get(f"{api}a.b/c/", headers=same, timeout=60)
+        assert (unchanged.status_code, unchanged.content) == (304, b"")
+        assert unchanged.headers["ETag"] == task.headers["ETag"]
+        deliver(url, token, task_id="a.b/c", status="running", entity_id="dataset-7", progress=6)
+        changed = staff.get(f"{api}a.b/c/", headers=same, timeout=60)
+        assert (changed.status_code, changed.json()["progress"]) == (200, 6)
+    usual = re.findall(r"^Task\.objects.*$", PAGE, flags=re.MULTILINE)
+
+    assert host.shell(READS % ", ".join(usual)).splitlines() == [
+        "['a.b/c', 'hers']",
+        "[]",
+        "['plain']",
+        "['a.b/c', 'hers', 'plain']",
+        "['a.b/c', 'plain', None, 'hers', None]",
+        "plain 2",
+        "no row yet",
+        "False 5 None",
+    ]

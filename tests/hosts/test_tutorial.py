@@ -1,0 +1,60 @@
+"""docs/tutorial.md and docs/how-to-test.md, followed in a new project: every command and block is run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from tests.hosts.environments import database_extras, new_project, python_with, run, wheel
+from tests.hosts.pages import commands, text_of, write_files
+
+TUTORIAL, HOW_TO_TEST = text_of("docs/tutorial.md"), text_of("docs/how-to-test.md")
+STEPS = re.split(r"^## ", TUTORIAL, flags=re.MULTILINE)[1:]
+
+
+def arguments(command: str) -> list[str]:
+    python, manage, *rest = shlex.split(command)
+    assert (python, manage) == ("python", "manage.py")
+    return rest
+
+
+def test_the_tutorial(tmp_path: Path, host_database: dict[str, Any]) -> None:
+    project, client, first_event, reaction, _ = STEPS
+    *_venv, install, startproject, enter = commands(project)
+    assert install == f"pip install {wheel().name}"
+    assert (startproject, enter) == ("django-admin startproject backend", "cd backend")
+    host = new_project(tmp_path, python_with(extras=database_extras()), database=host_database)
+    write_files(host, project)
+
+    check, migrate, create = map(arguments, commands(client))
+    assert "no issues" in host.manage(*check, options=("-W", "error"))
+    host.manage(*migrate)
+    token = host.manage(*create).split()[-1]
+
+    def post(url: str, command: str) -> dict[str, Any]:
+        line = command.replace("TOKEN", token).replace("http://127.0.0.1:8000", url)
+        answer: dict[str, Any] = json.loads(run("sh", "-c", line, cwd=tmp_path))
+        return answer
+
+    runserver, curl, shell = commands(first_event)
+    assert arguments(runserver) == ["runserver"]
+    with host.serving() as url:
+        assert post(url, curl) == {"id": 1, "task_id": "task-1", "duplicate": False}
+        assert post(url, curl) == {"id": 1, "task_id": "task-1", "duplicate": True}
+    assert host.manage(*arguments(shell)).splitlines()[-1] == "42.0"
+
+    startapp, failing = commands(reaction)
+    host.manage(*arguments(startapp))
+    write_files(host, reaction)
+    log = tmp_path / "server.log"
+    with host.serving(log=log) as url:
+        assert [post(url, failing)["duplicate"] for _ in range(2)] == [False, True]
+    assert log.read_text().count("Subject: task-1 failed\n") == 1
+    assert "out of memory" in log.read_text()
+
+    write_files(host, HOW_TO_TEST)
+    (test,) = commands(HOW_TO_TEST)
+    assert "Ran 5 tests" in host.manage(*arguments(test), options=("-W", "error"))
