@@ -3,30 +3,17 @@
 The source directory is the repository's root: a relative link works on the site and in the repository.
 """
 
+import os
 import sys
 import tomllib
-import types
 from pathlib import Path
 
 import django
-from django.conf import settings
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
-# The app under the name that the wheel installs it by, for the pages to name it so.
-sartiq = types.ModuleType("sartiq")
-sartiq.__path__ = [str(ROOT)]
-sys.modules["sartiq"] = sartiq
-apps = ["auth", "contenttypes", "admin", "sessions", "messages"]
-settings.configure(
-    INSTALLED_APPS=[
-        *(f"django.contrib.{app}" for app in apps),
-        "rest_framework",
-        "oauth2_provider",
-        "sartiq.tasks",
-    ],
-    USE_TZ=True,
-)
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 django.setup()
 
 project = "sartiq-tasks"
