@@ -33,7 +33,7 @@ exclude_patterns = [
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # a page's parts may begin at any level
 autodoc_member_order = "bysource"
-add_module_names = False  # here it is tasks, in a host sartiq.tasks: the headings of the reference say so
+add_module_names = False  # the headings of the reference name the modules
 autodoc_typehints = "description"
 
 html_theme = "furo"
