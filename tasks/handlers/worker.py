@@ -82,6 +82,9 @@ class Worker:
         """Do what is due; return whether anything was claimed."""
         try:
             close_old_connections()
+            self._end_overdue(time.monotonic())
+            if self._hangs or self._is_locked():
+                return False  # SQLite's lock is held: to wait for it would keep this thread from its watch
             self._mind()
             return self._claim()
         except (DatabaseError, InterfaceError):
@@ -93,7 +96,6 @@ class Worker:
     def _mind(self) -> None:
         """Extend leases, end what takes too long, look for suspects, sweep; each in its own time."""
         now, lease = time.monotonic(), app_settings().handler_lease
-        self._end_overdue(now)
         if now - self._extended >= lease.total_seconds() / _SHARE:
             self._extended = now
             claiming.extend([one.reaction for one in self._to_extend()], lease=lease)
@@ -105,6 +107,12 @@ class Worker:
         if now - self._looked >= _LOOK:
             self._looked = now
             self._alone = self._alone or claiming.has_suspect(self._names)
+
+    def _is_locked(self) -> bool:
+        """Return whether an atomic run holds SQLite's only lock."""
+        return connections[self._using].vendor != "postgresql" and any(
+            one.began is not None and one.handler.atomic for one in list(self._held.values())
+        )
 
     def _to_extend(self) -> list[_Held]:
         # An atomic run has locked its row, which protects it better than a lease and would keep this waiting.
@@ -184,6 +192,13 @@ class Worker:
     def _finish(self) -> None:
         """Give back what has not begun, and wait for what has."""
         while (running := self._running()) or self._held:
+            if self._is_locked():
+                self._end_overdue(time.monotonic())
+                if self._hangs or not running:
+                    break  # the others wait for the lock, and nothing of theirs is written
+                self._woken.wait(0.05)
+                self._woken.clear()
+                continue
             waiting = [one for one in list(self._held.values()) if one.began is None]
             for one in waiting:
                 self._held.pop(one.reaction.pk, None)
