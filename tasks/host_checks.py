@@ -1,4 +1,4 @@
-"""System checks of the host: its database, its URLs, and how django-oauth-toolkit stores tokens."""
+"""System checks of the host: its database, URLs and static files, and how tokens are stored."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.db import connections, router
@@ -110,3 +111,24 @@ def _redirecting_setting(paths: Sequence[str]) -> str | None:
     if settings.PREPEND_WWW and "django.middleware.common.CommonMiddleware" in middleware:
         return "PREPEND_WWW"
     return None
+
+
+@checks.register("sartiq_tasks")
+def check_docs_page(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that the interactive page, if it is among the URLs, has the files that it shows."""
+    try:
+        path = _path_of("docs") if getattr(settings, "ROOT_URLCONF", None) else None
+    except NoReverseMatch:
+        path = None
+    needed = ("drf_spectacular_sidecar", "django.contrib.staticfiles")
+    missing = [app for app in needed if not apps.is_installed(app)]
+    if path is None or not missing:
+        return []
+    return [
+        checks.Warning(
+            f"The page /{path} cannot be shown without {' and '.join(missing)}.",
+            hint=f"Add {' and '.join(map(repr, missing))} to INSTALLED_APPS, or silence this check "
+            "if nobody needs the page.",
+            id="sartiq_tasks.W045",
+        )
+    ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import Error, connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.templatetags.static import static
@@ -260,17 +260,22 @@ class DocsView(View):
             detail = "This page needs drf_spectacular_sidecar in INSTALLED_APPS."
             return JsonResponse({"detail": detail}, status=404)
         swagger = "drf_spectacular_sidecar/swagger-ui-dist"
-        page = format_html(
-            _DOCS,
-            title=TITLE,
-            icon=static(f"{swagger}/favicon-32x32.png"),
-            swagger_css=static(f"{swagger}/swagger-ui.css"),
-            css=static("sartiq_tasks/docs.css"),
-            document=_sibling_path(request, "openapi"),
-            swagger_js=static(f"{swagger}/swagger-ui-bundle.js"),
-            js=static("sartiq_tasks/docs.js"),
+        files = {
+            "icon": f"{swagger}/favicon-32x32.png",
+            "swagger_css": f"{swagger}/swagger-ui.css",
+            "css": "sartiq_tasks/docs.css",
+            "swagger_js": f"{swagger}/swagger-ui-bundle.js",
+            "js": "sartiq_tasks/docs.js",
+        }
+        try:
+            urls = {name: static(file) for name, file in files.items()}
+        except (ImproperlyConfigured, ValueError):  # no STATIC_URL; not in the storage's manifest
+            logger.exception("The static files of the page cannot be found")
+            detail = "This page needs its static files: set STATIC_URL and run manage.py collectstatic."
+            return JsonResponse({"detail": detail}, status=404)
+        return HttpResponse(
+            format_html(_DOCS, title=TITLE, document=_sibling_path(request, "openapi"), **urls)
         )
-        return HttpResponse(page)
 
 
 _DOCS = """<!DOCTYPE html>

@@ -13,7 +13,13 @@ from django.db import connections
 from django.http import HttpResponse
 from django.urls import include, path, re_path
 
-from tasks.host_checks import check_database, check_migrated_database, check_token_storage, check_urls
+from tasks.host_checks import (
+    check_database,
+    check_docs_page,
+    check_migrated_database,
+    check_token_storage,
+    check_urls,
+)
 from tasks.views import TaskWebhookView
 
 EXEMPT = [r"^api/v1/tasks/webhook/?$", r"^api/v1/login/access-token/?$"]
@@ -178,3 +184,26 @@ def test_the_hint_sets_it_right(settings: Any, urlconf: Any) -> None:
     settings.SECURE_REDIRECT_EXEMPT = names["SECURE_REDIRECT_EXEMPT"]
 
     assert check_urls() == []
+
+
+class TestTheDocsPage:
+    """What it lacks is told, if it can be opened at all."""
+
+    @pytest.mark.parametrize("missing", ["drf_spectacular_sidecar", "django.contrib.staticfiles"])
+    def test_it_lacks_an_app(self, settings: Any, missing: str) -> None:
+        settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != missing]
+
+        (message,) = check_docs_page()
+
+        assert message.id == "sartiq_tasks.W045"
+        assert missing in message.msg
+        assert missing in str(message.hint)
+
+    def test_it_lacks_nothing(self) -> None:
+        assert check_docs_page() == []
+
+    def test_it_is_not_among_the_urls(self, settings: Any, urlconf: Any) -> None:
+        urlconf(path("webhook", TaskWebhookView.as_view()))
+        settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "drf_spectacular_sidecar"]
+
+        assert check_docs_page() == []

@@ -203,3 +203,27 @@ def test_the_pages_need_no_templates(settings: Any) -> None:
     settings.TEMPLATES = []
 
     assert Client().get("/api/v1/docs").status_code == 200
+
+
+MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"STATIC_URL": None},
+        {"STORAGES": {"staticfiles": {"BACKEND": MANIFEST}}},
+    ],
+    ids=["no STATIC_URL", "not collected"],
+)
+def test_the_docs_page_without_static_files_says_what_to_do(
+    settings: Any, changes: dict[str, Any], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    settings.STATIC_ROOT = str(tmp_path)
+    for name, value in changes.items():
+        setattr(settings, name, value)
+
+    answer = Client().get("/api/v1/docs")
+
+    assert (answer.status_code, "collectstatic" in answer.json()["detail"]) == (404, True)
+    assert "static files" in caplog.text
