@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import environ
@@ -20,7 +21,8 @@ def database(variable: str, default: str | environ.NoValue = environ.Env.NOTSET)
     What the URL says goes before what is said here.
     """
     try:
-        settings: dict[str, Any] = env.db_url(variable, default=default)
+        with warnings.catch_warnings(action="ignore"):  # which would show a password
+            settings: dict[str, Any] = env.db_url(variable, default=default)
     except (ValueError, TypeError, AttributeError, ImproperlyConfigured):
         settings = {}
     if settings.get("ENGINE") not in BACKENDS or not settings.get("NAME"):

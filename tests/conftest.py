@@ -24,6 +24,7 @@ SLOW = (
     "tests/database/test_live_connection.py",
     "tests/ledger/test_pruning.py::test_while_8_writers_post",
     "tests/ops/test_metrics.py::test_any_process_answers_for_all",
+    "tests/project/test_manage.py",
     "tests/test_coming_from_fastapi.py",
     "tests/test_databases.py",
     "tests/test_deploy.py",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -25,24 +26,34 @@ def on_live_connection(operation: Callable[[], _Result]) -> _Result:
     A server that was restarted leaves dead connections behind, one that was demoted read-only ones.
     To ask each before its use would cost every request a round trip; this costs none. What is
     tried twice must be idempotent. Within a transaction of the host's nothing is tried again.
+    It may use any database, such as another for tokens.
     """
     connection: Any = connections[router.db_for_write(TaskStatusEvent)]
     connection.health_check_done = True  # Django's own check, where CONN_HEALTH_CHECKS asks for it
     try:
-        return _in_time(operation, connection)
+        return _in_time(operation)
     except Error as error:
-        if connection.connection is None or connection.in_atomic_block or not connection.autocommit:
+        at_fault = [one for one in connections.all(initialized_only=True) if _is_at_fault(one, error)]
+        if not at_fault:
             raise
-        if not _is_of_the_session(error, connection):
-            raise
-        _end_session(connection)
-    return _in_time(operation, connection)
+        for one in at_fault:
+            _end_session(one)
+    return _in_time(operation)
 
 
 #: Classes of SQLSTATE, and single ones, which a new session meets too: the data (22, 23), conflicts
 #: between transactions (40), exhausted resources (53), limits (54), and the two timeouts.
 #: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _NOT_OF_THE_SESSION = ("22", "23", "40", "53", "54", "55P03", "57014")
+
+
+def _is_at_fault(connection: Any, error: Error) -> bool:
+    """Return whether ``error`` may come from this connection, and a new session may cure it."""
+    if not connection.errors_occurred or connection.connection is None:
+        return False
+    if connection.in_atomic_block or not connection.autocommit:
+        return False
+    return _is_of_the_session(error, connection)
 
 
 def _is_of_the_session(error: Error, connection: Any) -> bool:
@@ -52,6 +63,9 @@ def _is_of_the_session(error: Error, connection: Any) -> bool:
     sqlstate = getattr(error.__cause__, "sqlstate", None)
     if sqlstate is not None:
         return not sqlstate.startswith(_NOT_OF_THE_SESSION)
+    # SQLite: a file that was read-only when it was opened stays so for that session.
+    if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+        return True
     return not connection.is_usable()
 
 
@@ -64,16 +78,17 @@ def _end_session(connection: Any) -> None:
     connection.close()
 
 
-def _in_time(operation: Callable[[], _Result], connection: BaseDatabaseWrapper) -> _Result:
+def _in_time(operation: Callable[[], _Result]) -> _Result:
     """Return what ``operation`` returns; it fails after the setting ``DATABASE_TIMEOUT``.
 
     The server's own timeouts (``statement_timeout``, ``lock_timeout``) bound what it works on. One
     that is stopped or has lost its disk answers nothing at all, and psycopg waits for ever.
     """
     timeout = app_settings().database_timeout
-    if timeout is None or connection.vendor != "postgresql":
+    watched = [one for one in connections.all() if one.vendor == "postgresql"] if timeout else []
+    if timeout is None or not watched:
         return operation()
-    ticket = _watchdog.watch(connection, time.monotonic() + timeout.total_seconds())
+    ticket = _watchdog.watch(watched, time.monotonic() + timeout.total_seconds())
     try:
         return operation()
     finally:
@@ -85,13 +100,13 @@ class _Watchdog:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watched: dict[object, tuple[BaseDatabaseWrapper, float]] = {}
+        self._watched: dict[object, tuple[Sequence[BaseDatabaseWrapper], float]] = {}
         self._thread: threading.Thread | None = None
 
-    def watch(self, connection: BaseDatabaseWrapper, until: float) -> object:
+    def watch(self, watched: Sequence[BaseDatabaseWrapper], until: float) -> object:
         ticket = object()
         with self._lock:
-            self._watched[ticket] = (connection, until)
+            self._watched[ticket] = (watched, until)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="database-deadlines", daemon=True)
                 self._thread.start()
@@ -106,19 +121,29 @@ class _Watchdog:
             time.sleep(0.25)
             with self._lock:
                 now = time.monotonic()
-                for ticket, (connection, until) in list(self._watched.items()):
+                for ticket, (watched, until) in list(self._watched.items()):
                     if until < now:
                         del self._watched[ticket]
-                        cut(connection)
+                        for connection in watched:
+                            if _waits(connection):
+                                cut(connection)
+
+
+def _waits(connection: Any) -> bool:
+    """Return whether a statement runs on it: others of the thread are well, and may be in a transaction."""
+    session = connection.connection
+    active = connection.Database.pq.TransactionStatus.ACTIVE
+    return session is not None and session.pgconn.transaction_status == active
 
 
 def cut(connection: Any) -> None:
     """Shut the connection's socket down: who waits for it sees it closed by the server."""
-    if connection.connection is None:
+    session = connection.connection
+    if session is None:
         return  # not connected yet, which connect_timeout bounds
     with (
         suppress(OSError, connection.Database.Error),  # closed in the meantime
-        socket.socket(fileno=os.dup(connection.connection.pgconn.socket)) as duplicate,
+        socket.socket(fileno=os.dup(session.pgconn.socket)) as duplicate,
     ):
         duplicate.shutdown(socket.SHUT_RDWR)
 

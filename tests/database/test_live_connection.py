@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import InternalError, OperationalError, connection, transaction
+from django.db import InternalError, OperationalError, connection, connections, transaction
 
 from tasks.database.live_connection import on_live_connection
 from tasks.models import Task
@@ -266,6 +267,113 @@ def test_what_a_new_session_cures_is_cured(spoil: str) -> None:
     finally:
         connection.close()
         run("DROP TABLE spoilt")
+
+
+@on_sqlite
+@pytest.mark.django_db(transaction=True)
+def test_a_read_only_session_of_sqlite_is_cured() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = ON")
+    assert on_live_connection(lambda: Task.objects.filter(pk=0).update(event_count=1)) == 0
+
+
+@pytest.fixture
+def any_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Let the test use an alias that it makes itself, which a TestCase would forbid; it writes nothing."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@contextmanager
+def second_database(**options: Any) -> Iterator[Any]:
+    """Another alias for the database of the test, with connections of its own."""
+    database = connection.settings_dict
+    connections.databases["second"] = database | {"OPTIONS": database["OPTIONS"] | options, "CONN_MAX_AGE": 0}
+    second: Any = connections["second"]
+    try:
+        yield second
+    finally:
+        second.close()
+        if getattr(second, "pool", None):
+            second.close_pool()
+        del connections["second"], connections.databases["second"]
+
+
+def ask(one: Any) -> Any:
+    with one.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return cursor.fetchone()
+
+
+def update(one: Any) -> int:
+    return Task.objects.using(one.alias).filter(pk=0).update(event_count=1)
+
+
+def terminate_sessions_of(name: str) -> None:
+    with connection.cursor() as cursor:
+        for _ in range(50):  # until none is left
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [name]
+            )
+            if not cursor.fetchall():
+                return
+            time.sleep(0.1)
+    raise AssertionError("a session does not end")
+
+
+@pytest.mark.usefixtures("any_database")
+def test_a_dead_connection_to_another_database_is_cured() -> None:
+    """Such as to the one that holds the tokens."""
+    with second_database() as second:
+        ask(connection)
+        ask(second)
+        live, dead = connection.connection, second.connection
+        if connection.vendor == "sqlite":
+            dead.execute("PRAGMA query_only = ON")
+        else:
+            dead.close()
+        assert on_live_connection(lambda: update(second)) == 0
+        assert connection.connection is live, "the other is left as it is"
+        assert second.connection is not dead
+
+
+@on_postgresql
+@pytest.mark.usefixtures("any_database")
+def test_a_session_of_another_database_that_is_shut_down_is_cured() -> None:
+    """57P01, as pgbouncer or an administrator ends it."""
+    with second_database(application_name="terminated") as second:
+        ask(second)
+        terminate_sessions_of("terminated")
+        assert on_live_connection(lambda: ask(second)) == (1,)
+
+
+@on_postgresql
+@pytest.mark.usefixtures("any_database")
+def test_a_pool_of_dead_connections_is_cured_at_once() -> None:
+    pytest.importorskip("psycopg_pool", reason="psycopg-pool is not installed: no pool can be tried")
+    with second_database(application_name="pooled", pool={"min_size": 4, "max_size": 4}) as second:
+        ask(second)
+        second.close()
+        second.pool.wait()
+        for _ in range(2):
+            terminate_sessions_of("pooled")
+            assert [on_live_connection(lambda: ask(second)) for _ in range(8)] == [(1,)] * 8
+            second.close()
+
+
+@on_postgresql
+@pytest.mark.usefixtures("any_database")
+def test_another_database_that_answers_nothing_is_given_up(settings: Any) -> None:
+    settings.SARTIQ_TASKS = settings.SARTIQ_TASKS | {"DATABASE_TIMEOUT": timedelta(seconds=1)}
+
+    def sleep() -> None:
+        with second.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(12)")
+
+    with second_database(application_name="asleep") as second:
+        with pytest.raises(OperationalError):
+            on_live_connection(sleep)
+        terminate_sessions_of("asleep")
 
 
 @on_postgresql
