@@ -7,7 +7,7 @@ from django.utils.module_loading import autodiscover_modules
 class TasksConfig(AppConfig):
     """The app under the label ``sartiq_tasks``, because many backends have a ``tasks`` already."""
 
-    # ``tasks`` in the repository, ``sartiq.tasks`` where the wheel is installed.
+    # ``tasks`` in the repository, ``sartiq.tasks`` if the wheel is installed.
     name = __name__.rpartition(".")[0]
     label = "sartiq_tasks"
     verbose_name = "Compute tasks"

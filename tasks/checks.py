@@ -25,7 +25,7 @@ _Judgement = Callable[[Any], str | None]
 #: Characters of ``METRICS_TOKEN``, so that it cannot be guessed.
 MIN_TOKEN_LENGTH = 16
 _RATE = re.compile("[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)")
-#: Values of these are never shown, not even where they are wrong.
+#: Values of these are never shown, not even if they are invalid.
 _SECRETS = {"METRICS_TOKEN", "SIGNING_SECRETS"}
 
 
@@ -194,7 +194,7 @@ def _given(key: str, default: Any) -> Any:
 
 @checks.register("sartiq_tasks")
 def check_scope(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check that django-oauth-toolkit knows the scope, else no token could be asked for it."""
+    """Check that django-oauth-toolkit knows the scope: otherwise no client can get a token for it."""
     scope = _given("SCOPE", AppSettings.scope)
     provider = getattr(django_settings, "OAUTH2_PROVIDER", None) or {}
     if _text(scope) or "SCOPES_BACKEND_CLASS" in provider or scope in (provider.get("SCOPES") or {}):
@@ -210,7 +210,7 @@ def check_scope(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register("sartiq_tasks")
 def check_signatures(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check that signatures and secrets come together: either alone lets nobody in by a signature."""
+    """Check that signatures and secrets come together: with only one of them no signature is accepted."""
     classes = _given("AUTHENTICATION_CLASSES", AppSettings.authentication_classes)
     if not isinstance(classes, (list, tuple)):
         return []

@@ -43,7 +43,7 @@ class AppSettings:
     statuses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: A ``timestamp`` further ahead of the time of receipt than this counts as the time of receipt.
     clock_tolerance: timedelta = timedelta(minutes=5)
-    #: A running task of which nothing was heard for longer is silent.
+    #: A running task is silent if no event of it came for longer.
     silent_after: timedelta = timedelta(minutes=15)
     #: Bytes of a body; a longer one is answered 413 before it is read whole.
     max_body_bytes: int = 1024 * 1024
@@ -57,7 +57,7 @@ class AppSettings:
     )
     #: Dotted paths of DRF permission classes, all of which must allow.
     permission_classes: tuple[str, ...] = (f"{__package__}.auth.permissions.MayPostEvents",)
-    #: How long a delivery waits for a PostgreSQL that answers nothing, or None for as long as it takes.
+    #: How long a delivery waits for a PostgreSQL that does not answer; None sets no limit.
     database_timeout: timedelta | None = timedelta(seconds=20)
     #: How long rejected deliveries are kept; ``prune_task_events`` deletes older ones.
     rejected_retention: timedelta = timedelta(days=30)
@@ -68,11 +68,11 @@ class AppSettings:
     #: Who may sign deliveries, by the name their events carry as source, and with which secrets
     #: (``whsec_...``); several at once while one takes another's place.
     signing_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    #: Deliveries of one token or signer, such as ``"600/min"``; None is no limit, and costs nothing.
+    #: Deliveries of one token or signer, such as ``"600/min"``; None sets no limit, and costs nothing.
     throttle_deliveries: str | None = None
-    #: Deliveries with credentials that are no good, of one address.
+    #: Deliveries with invalid credentials from one address.
     throttle_failures: str | None = None
-    #: Requests of one address to the token endpoint.
+    #: Requests from one address to the token endpoint.
     throttle_token_requests: str | None = None
     #: The alias of the cache that the throttles count in.
     throttle_cache: str = "default"
@@ -82,7 +82,7 @@ class AppSettings:
     handler_lease: timedelta = timedelta(minutes=1)
     #: How often a worker looks for something to do.
     handler_poll: timedelta = timedelta(milliseconds=200)
-    #: How long reactions are kept that are done; ``prune_task_events`` deletes older ones.
+    #: How long finished reactions are kept; ``prune_task_events`` deletes older ones.
     handler_retention: timedelta = timedelta(days=30)
     #: What Prometheus must send as its bearer token; None neither counts nor serves metrics.
     metrics_token: str | None = field(default=None, repr=False)

@@ -1,4 +1,4 @@
-"""What can be wrong with a delivery, as exceptions that carry their answer."""
+"""The faults of a delivery, as exceptions that carry their answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = (
     "Unconfirmed",
 )
 
-#: The key of one ``detail`` item's ``input`` is left out where its JSON is longer than this, in bytes.
+#: The key of one ``detail`` item's ``input`` is left out if its JSON is longer than this, in bytes.
 MAX_INPUT_BYTES = 1000
 
 

@@ -1,4 +1,4 @@
-"""What a status means, and which of two events wins: pure functions, no database.
+"""The meaning of a status, and the rule by which one of two events wins: pure functions, no database.
 
 A task's state is a set of *registers*: groups of columns that change together, such as the status
 or the origin. An event claims the registers it has something to say on, each under an *order key*;
@@ -39,7 +39,7 @@ class Phase(StrEnum):
 
 
 class Meaning(TextChoices):
-    """What a status says about a task, whatever word the sender has for it."""
+    """What a status says about a task, whatever the sender calls it."""
 
     QUEUED = "queued", _("Queued")
     RUNNING = "running", _("Running")

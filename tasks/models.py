@@ -182,12 +182,12 @@ class Task(models.Model):
 
     @property
     def waited(self) -> timedelta | None:
-        """How long it was queued before it first ran; None if it was not, or has not run."""
+        """How long it was queued before it first ran; None if it never was, or has not run yet."""
         return _between(self.first_queued_at, self.first_running_at)
 
     @property
     def first_run(self) -> timedelta | None:
-        """How long it ran before it first ended; None if it did not, or has not ended."""
+        """How long it ran before it first ended; None if it never did, or has not ended yet."""
         return _between(self.first_running_at, self.first_ended_at)
 
     def _last_in_others(self) -> list[tuple[Phase, datetime]]:

@@ -1,4 +1,4 @@
-"""How the ledger and the tasks are read, by the admin and by whoever else reads: fast at any size.
+"""Reads of the ledger and of the tasks, for the admin and for hosts: fast at any size.
 
 Nothing here sorts, counts or compares the whole of a table: each method is served by an index, or
 stops after so many rows.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ("ReactionQuerySet", "TaskQuerySet", "TaskStatusEventQuerySet")
 
-#: So many characters of an error message hold its first line, and so many the last of a traceback.
+#: The characters of an error message that hold its first line, and those that hold a traceback's last.
 ERROR_START = 200
 ERROR_END = 2000
 #: More tasks than these about one entity are not searched for its events.
@@ -120,9 +120,9 @@ class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
     def with_value(self, column: str, value: str) -> TaskStatusEventQuerySet:
         """Return the events whose ``column`` is ``value``, fast if ordered by the column and then by id.
 
-        To PostgreSQL a column that equals a constant is no order, so that it walks the ids from
-        the last one back until it has met enough such events: through all of the ledger, where
-        only old ones are. Of a range it takes the index on the column and the id.
+        PostgreSQL ignores a column that equals a constant when it sorts, and walks the ids from
+        the last one back until it has met enough such events: through all of the ledger if
+        only old ones have the value. Of a range it takes the index on the column and the id.
         """
         return self.filter(**{f"{column}__gte": value, f"{column}__lte": value})
 
@@ -194,7 +194,7 @@ class ReactionQuerySet(QuerySet["Reaction"]):
 def begins_with(field: str, prefix: str) -> Q:
     """Return the condition that ``field`` begins with ``prefix``, as a range that an index serves.
 
-    Both databases compare the ids of tasks by code points (collation "C", BINARY), where a LIKE
+    Both databases compare the ids of tasks by code points (collation "C", BINARY), while a LIKE
     would miss the index on SQLite, and on PostgreSQL with the term as a bound parameter.
     """
     condition = Q(**{f"{field}__gte": prefix})
@@ -203,19 +203,19 @@ def begins_with(field: str, prefix: str) -> Q:
 
 
 def _after_all_with(prefix: str) -> str:
-    """Return the least text greater than all that begin with ``prefix``, or "" where there is none."""
+    """Return the least text greater than all that begin with ``prefix``, or "" if there is none."""
     prefix = prefix.rstrip("\U0010ffff")
     if not prefix:
         return ""
     following = ord(prefix[-1]) + 1
-    # Surrogates are no characters.
+    # Surrogates are not characters.
     return prefix[:-1] + chr(0xE000 if following == 0xD800 else following)
 
 
 def known_values(model: type[models.Model], column: str, *, using: str, most: int = 100) -> list[str]:
     """Return the distinct values of an indexed text column, sorted, at most ``most``.
 
-    It jumps from each value to the next one in the index (a loose index scan), where a SELECT
+    It jumps from each value to the next one in the index (a loose index scan), while a SELECT
     DISTINCT reads the whole table. IS NOT NULL is what lets a partial index serve.
     """
     quote = connections[using].ops.quote_name

@@ -24,7 +24,7 @@ __all__ = ("try_again",)
 
 logger = logging.getLogger("sartiq_tasks.rejections")
 
-#: What is wrong with a delivery itself, whoever sends it and however the database is.
+#: Faults of the delivery itself, whatever the sender and the state of the database.
 REJECTIONS = (ContractViolation, BodyTooLarge, UnsupportedMediaType)
 #: The headers that help to find out what went wrong; none that could hold a credential.
 HEADERS = (
@@ -104,7 +104,7 @@ def _findings(rejection: APIException) -> dict[str, Any]:
 
 
 def field_of(error: Mapping[str, Any]) -> str:
-    """Return the field that an item of a 422 is about, or ``body`` where it is about the whole."""
+    """Return the field that an item of a 422 is about, or ``body`` if it is about the whole."""
     place = error["loc"][1] if len(error["loc"]) > 1 else "body"
     return place if isinstance(place, str) else "body"
 
@@ -117,7 +117,7 @@ def _text(value: str) -> str:
 def try_again(rejected: RejectedDelivery) -> Recorded:
     """Validate and record a rejected delivery again, as of the time it was received.
 
-    It is marked as accepted, and may be tried as often as one likes: an event is stored once.
+    It is marked as accepted. Trying it again is harmless, because an event is stored once.
     Raises what rejects it now, one of ``REJECTIONS`` (the row then says so) or
     ``IdempotencyConflict``, and ``django.db.Error``.
     """

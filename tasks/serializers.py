@@ -70,7 +70,7 @@ class TaskStatusEventSerializer(serializers.Serializer[Any]):
 
     @cached_property
     def _wire_fields(self) -> list[tuple[str, WireField]]:
-        # DRF's mapping of fields looks each one up anew.
+        # DRF's mapping of fields looks each one up again.
         return cast("list[tuple[str, WireField]]", list(self.fields.items()))
 
     @staticmethod
@@ -89,7 +89,7 @@ class TaskStatusEventSerializer(serializers.Serializer[Any]):
 
 
 def _as_the_original(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out what only this endpoint minds, where the original had reasons of its own to reject.
+    """Leave out what only this endpoint rejects if the original rejected the body too.
 
     It took numbers for epochs. A body that it rejected gets the answer it always got; one whose only
     fault is such a number gets ours.
@@ -104,7 +104,7 @@ def _is_epoch(item: dict[str, Any]) -> bool:
     return bool(item["type"] == "datetime_type" and is_number)
 
 
-#: The one instance that validates every delivery: building the fields anew costs more than using them.
+#: The one instance that validates every delivery: building the fields costs more than using them.
 task_status_event = TaskStatusEventSerializer()
 
 

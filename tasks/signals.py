@@ -1,4 +1,4 @@
-"""What other code may react to."""
+"""The signal for other code to react to."""
 
 from django.dispatch import Signal
 

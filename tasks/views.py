@@ -51,7 +51,7 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class AlwaysJSON(BaseContentNegotiation):
-    """Answer with JSON whatever ``Accept`` says: an odd header is no reason to lose an event."""
+    """Answer with JSON whatever ``Accept`` says: an odd header must not lose an event."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         """Return the first parser."""
@@ -109,7 +109,7 @@ class TaskWebhookView(APIView):
     permission_classes: Any = None
     #: DRF's defaults: nothing in the host's ``REST_FRAMEWORK`` changes how a delivery is answered.
     settings = APISettings({"EXCEPTION_HANDLER": answer_error}, DEFAULTS, IMPORT_STRINGS)
-    #: Who sends, which task, and what was recorded, as far as the delivery got: for the report on it.
+    #: The sender, the task and the stored event, as far as the delivery got, for its report.
     source = ""
     task_id: str | None = None
     recorded: Recorded | None = None
@@ -123,7 +123,7 @@ class TaskWebhookView(APIView):
         return view
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer the delivery, and report what became of it."""
+        """Answer the delivery, and report its outcome."""
         started, response = time.perf_counter(), None
         try:
             response = super().dispatch(request, *args, **kwargs)
@@ -177,7 +177,7 @@ class TaskWebhookView(APIView):
         super().check_throttles(request)
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Return the answer to ``exc``, with the body read to its end where it is not too long."""
+        """Return the answer to ``exc``, with the body read to its end unless it is too long."""
         discard_body(self.request._request, app_settings().max_body_bytes)
         return super().handle_exception(exc)
 
@@ -223,7 +223,7 @@ def idempotency_key(headers: Mapping[str, str]) -> bytes | None:
     """Return the sender's own key of the event: ``Idempotency-Key``, or Standard Webhooks' ``webhook-id``.
 
     ``headers`` is the request's META. Of a signed delivery it is ``webhook-id`` alone, which the
-    signature covers: else who replays it under another ``Idempotency-Key`` would have it stored again.
+    signature covers: otherwise a replay under another ``Idempotency-Key`` would be stored again.
     """
     key = headers.get("HTTP_WEBHOOK_ID")
     if "HTTP_WEBHOOK_SIGNATURE" not in headers:

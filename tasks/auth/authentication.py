@@ -20,8 +20,8 @@ class BearerTokenAuthentication(BaseAuthentication):
     """``Authorization: Bearer TOKEN`` (RFC 6750), by one query on its checksum, or none if it is cached.
 
     It checks what django-oauth-toolkit's own class checks of a token (expiry, audience by RFC 8707,
-    application usable) and that its user is active. Every invalid token gets the same answer, so that nobody
-    learns which exist. The permission ``MayPostEvents`` judges the scope.
+    application usable) and that its user is active. Every invalid token gets the same answer, so that no
+    sender learns which exist. The permission ``MayPostEvents`` judges the scope.
     """
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
@@ -59,7 +59,7 @@ class BearerTokenAuthentication(BaseAuthentication):
 
 
 def source_of(request: Request) -> str:
-    """Return the name of who sends: the signer's, else the token's user, else its application."""
+    """Return the sender's name: the signer's, otherwise that of the token's user or of its application."""
     application = getattr(request.auth, "application", None)
     user: Any = request.user
     if getattr(user, "is_authenticated", False):

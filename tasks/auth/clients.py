@@ -21,7 +21,7 @@ PASSWORD_CLIENT_ID = "sartiq-password-form"  # noqa: S105 (an id, no password)
 
 
 class ComputeClient(Protocol):
-    """What a client is to its callers: the project's OAuth 2 application model decides on the class."""
+    """A client as its callers see it: the project's OAuth 2 application model is the class."""
 
     pk: Any
     client_id: str
@@ -32,7 +32,7 @@ def create_compute_client(name: str) -> tuple[ComputeClient, str]:
     """Create a confidential client for ``client_credentials``; return it and its secret.
 
     The secret is stored hashed, so this is the only time that it can be seen. Raises
-    ``ValueError`` where a client of that name exists: the name is an event's ``source``.
+    ``ValueError`` if a client of that name exists: the name is an event's ``source``.
     """
     applications = get_application_model().objects
     with transaction.atomic():
@@ -63,7 +63,7 @@ def issue_token(client: Any) -> str:
     access_token = get_access_token_model()(
         application=client, scope=app_settings().scope, expires=timezone.now() + lifetime
     )
-    # Stored as its checksum alone where django-oauth-toolkit is set to (RFC 9700, section 4).
+    # Stored as its checksum alone if django-oauth-toolkit is set to (RFC 9700, section 4).
     set_token_value(access_token, token)
     access_token.save()
     return token

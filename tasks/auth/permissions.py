@@ -1,4 +1,4 @@
-"""What a sender may do."""
+"""The permission to post events."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ADD_EVENTS = "sartiq_tasks.add_taskstatusevent"
 
 
 class MayPostEvents(BasePermission):
-    """The token has the scope, and its user, where it belongs to one, may add events.
+    """The token has the scope, and its user, if it belongs to one, may add events.
 
-    A signature is made for nothing else, so that one that is good suffices.
+    A valid signature suffices: it is made for nothing else.
     """
 
     message = "Not enough permissions"

@@ -1,4 +1,4 @@
-"""Who sends, told by a signature over the delivery: Standard Webhooks, version 1 (standardwebhooks.com).
+"""Authenticate senders by a signature over the delivery: Standard Webhooks 1 (standardwebhooks.com).
 
 Optional: it needs ``sartiq-tasks[signatures]``, a class of this module among the setting
 ``AUTHENTICATION_CLASSES``, and ``SIGNING_SECRETS``.
@@ -25,7 +25,7 @@ HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What ``request.auth`` is where a signature alone let the delivery in."""
+    """The value of ``request.auth`` if a signature alone authenticated the sender."""
 
     #: The name under which ``SIGNING_SECRETS`` has the secret.
     source: str
@@ -39,7 +39,7 @@ class SignatureAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
-        """Return no user and the ``Signature``; None where the delivery is not signed."""
+        """Return no user and the ``Signature``; None if the delivery is not signed."""
         headers = {name: request.headers.get(name, "") for name in HEADERS}
         if not all(headers.values()):
             return None
@@ -56,10 +56,10 @@ class SignatureAuthentication(BaseAuthentication):
 
 
 class SignedTokenAuthentication(BearerTokenAuthentication):
-    """A bearer token and a signature, both good; who sends is told by the token."""
+    """A valid bearer token and a valid signature; the token names the sender."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
-        """Return the token's user and the token; None where either is missing."""
+        """Return the token's user and the token; None if either is missing."""
         credentials = super().authenticate(request)
         if credentials is None or SignatureAuthentication().authenticate(request) is None:
             return None
@@ -67,7 +67,7 @@ class SignedTokenAuthentication(BearerTokenAuthentication):
 
 
 def signer_of(body: bytes, headers: Mapping[str, str], secrets: Mapping[str, tuple[str, ...]]) -> str | None:
-    """Return the name in ``secrets`` whose secret signed ``body``, or None where no one's did."""
+    """Return the name in ``secrets`` whose secret signed ``body``, or None if none did."""
     from standardwebhooks import Webhook, WebhookVerificationError
 
     for source, keys in secrets.items():
@@ -75,7 +75,7 @@ def signer_of(body: bytes, headers: Mapping[str, str], secrets: Mapping[str, tup
             try:
                 Webhook(key).verify(body, dict(headers), json_parse=False)
             except (WebhookVerificationError, ValueError):
-                # A ValueError: a signature that is no base64, or text that is no UTF-8.
+                # A ValueError: a signature that is not base64, or text that is not UTF-8.
                 continue
             return source
     return None

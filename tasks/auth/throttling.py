@@ -1,4 +1,4 @@
-"""How often: limits by the settings ``THROTTLE_...``, counted by DRF's throttle in one of Django's caches.
+"""Limit requests by the settings ``THROTTLE_...``, counted by DRF's throttle in one of Django's caches.
 
 The cache is not locked between reading and writing, so that concurrent requests may slip through a
 limit; and Django's local-memory cache is each process's own. Both make a limit more generous,
@@ -34,9 +34,9 @@ def count_delivery(request: Request) -> None:
 
 
 def count_failure(request: Request) -> None:
-    """Count credentials that are no good against their address; raise ``Throttled`` beyond the limit.
+    """Count a failed authentication against the client's address; raise ``Throttled`` beyond the limit.
 
-    Good ones are never counted nor rejected: one worker's stale token does not stop those behind
+    Valid ones are never counted or rejected: one worker's stale token does not stop those behind
     the same address.
     """
     if rate := app_settings().throttle_failures:

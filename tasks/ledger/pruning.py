@@ -1,4 +1,4 @@
-"""How the ledger is kept short: old events go, in small steps that no writer has to wait for."""
+"""Keep the ledger short: delete old events, in small steps that no writer has to wait for."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def rebuild_task(task_id: str, *, dry_run: bool = False) -> dict[str, tuple[Any,
     """Recompute a task's row from the ledger; return what differed, as column: (was, is).
 
     The row is locked meanwhile: events that arrive are merged after it. With ``dry_run`` nothing
-    is written. A task without events is left as it is. Where events were pruned, the row knows
+    is written. A task without events is left as it is. If events were pruned, the row knows
     more than the ledger: what is left is merged into it, which undoes nothing.
     """
     using = router.db_for_write(Task)

@@ -31,7 +31,7 @@ logger = logging.getLogger("sartiq_tasks.recording")
 #: A longer key is stored as its SHA-256, as HMAC does it (RFC 2104): any key fits the column.
 MAX_KEY_BYTES = 64
 
-# What of a task's row is read back: all of it only where somebody listens to event_recorded.
+# What of a task's row is read back: all of it only if event_recorded has a receiver.
 _STATUSES = ("status", "previous_status")
 _ALL = ("*",)
 _OF_EVENT = ("id", "deliveries")
@@ -39,7 +39,7 @@ _OF_EVENT = ("id", "deliveries")
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of one delivery."""
+    """The outcome of one delivery."""
 
     event_id: int
     task_id: str
@@ -113,7 +113,7 @@ def _write(
     confirming: Sequence[tuple[str, Sequence[Any]]],
     match: Match | None,
 ) -> Mapping[str, Any] | None:
-    """Return id, deliveries and the ``returning`` columns of the task, or None where nothing is stored."""
+    """Return id, deliveries and the ``returning`` columns of the task, or None if nothing is stored."""
     state = {**state, "task_id": row["task_id"]}
     condition = " AND ".join(sql for sql, _ in confirming) or "true"
     event_values = _encoded(row, upsert.EVENT_COLUMNS, connection)
@@ -168,10 +168,10 @@ def _reactions(stored: Mapping[str, Any], match: Match) -> Iterator[dict[str, An
 def _execute(
     cursor: CursorWrapper, statement: str, values: Sequence[Any], columns: Sequence[str]
 ) -> dict[str, Any] | None:
-    """Return the one row of ``statement`` by its columns' names, or None where it has none."""
+    """Return the one row of ``statement`` by its columns' names, or None if it has none."""
     cursor.execute(statement, values)
     row = cursor.fetchone()
-    if "*" in columns:  # else the names are known, and to have them described takes time
+    if "*" in columns:  # otherwise the names are known, and to have them described takes time
         columns = [column[0] for column in cursor.description]
     return row and dict(zip(columns, row, strict=True))
 

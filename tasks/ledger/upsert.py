@@ -49,7 +49,7 @@ def insert_event(returning: str = "id, deliveries", condition: str = "true") -> 
     """Return the statement that stores an event or counts one more delivery of it.
 
     Parameters: ``EVENT_COLUMNS``, and those of ``condition``. It returns id and deliveries (1: the
-    event is new), and no row where the key is taken by an event with another payload, or where
+    event is new), and no row if the key is taken by an event with another payload, or if
     ``condition`` does not hold.
     """
     return f"""
@@ -68,7 +68,7 @@ def merge_task(returning: str, *, reacting: bool = False) -> str:
     Parameters: ``TASK_COLUMNS``. It returns the columns ``returning`` of the task's row. With
     ``reacting`` it also writes the meaning that the task had before.
     """
-    # Unlike PostgreSQL's, SQLite's functions are null where one of their values is.
+    # Unlike PostgreSQL's, SQLite's functions are null if one of their values is.
     least, greatest = (
         f"coalesce({function}({{new}},{{old}}),{{new}},{{old}})" for function in ("min", "max")
     )
@@ -102,7 +102,7 @@ def record_in_one(returning: str, condition: str = "true", *, reacting: bool = F
     ``insert_event()`` and then that of ``merge_task()``, null for a duplicate.
 
     It is kept under the 4,096 bytes up to which psycopg remembers how it converted a statement: to
-    convert this one anew takes 70 microseconds, a tenth of what a whole request does.
+    convert this one each time takes 70 microseconds, a tenth of what a whole request does.
 
     With ``reacting`` a third part inserts the reactions of handlers. Two more parameters: arrays of
     their names and kinds. ``returning`` must then be ``REACTING`` or all.

@@ -1,4 +1,4 @@
-"""What became of each delivery, told to the log and to the metrics, and to nobody where neither is on.
+"""Report the outcome of each delivery to the log and to the metrics; with both off, nothing is made.
 
 The log is the logger ``sartiq_tasks.deliveries`` at level INFO. Its records carry the fields of
 ``Delivery`` as attributes, for whatever formatter the project has; none is ever a body or a token.
@@ -33,24 +33,24 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of one delivery."""
+    """The outcome of one delivery."""
 
     #: stored, duplicate, or why not: conflict, error, forbidden, rejected, throttled,
     #: unauthenticated, unavailable.
     outcome: str
     #: The HTTP status of the answer.
     status: int
-    #: The name of who sent it, empty where that is not known.
+    #: The sender's name, empty if it is not known.
     client: str
-    #: The task's id, where it got as far as being read.
+    #: The task's id, if the delivery got as far as being read.
     task: str | None
-    #: The event's id, where it is stored.
+    #: The event's id, if it is stored.
     event: int | None
     duplicate: bool | None
     #: The types of what was wrong, as the answer gives them.
     errors: list[str]
     milliseconds: float
-    #: ``X-Request-ID`` as the proxy or sender gave it, else one made here.
+    #: ``X-Request-ID`` as the proxy or the sender gave it, otherwise one made here.
     request_id: str
 
 
@@ -108,7 +108,7 @@ def _report(
 
 
 def request_id(request: HttpRequest) -> str:
-    """Return the request's ``X-Request-ID`` where it is fit for a log, else a new one."""
+    """Return the request's ``X-Request-ID`` if it is fit for a log, otherwise a new one."""
     given = request.META.get("HTTP_X_REQUEST_ID", "")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
@@ -120,7 +120,7 @@ def _outcome(status: int, recorded: Recorded | None) -> str:
 
 
 def _errors(data: Any, outcome: str) -> list[str]:
-    """Return the types of a 422's items, or the code of whatever else is the answer's ``detail``."""
+    """Return the types of a 422's items, or the code of any other ``detail``."""
     detail = data.get("detail")
     if isinstance(detail, list):
         return sorted({item["type"] for item in detail})

@@ -1,4 +1,4 @@
-"""What a load balancer and an orchestrator ask; the answers tell nobody anything secret."""
+"""Views for a load balancer and an orchestrator; their answers hold no secrets."""
 
 from __future__ import annotations
 

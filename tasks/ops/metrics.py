@@ -1,4 +1,4 @@
-"""What Prometheus asks: deliveries by outcome, how long they took, why they were rejected, the newest event.
+"""Metrics for Prometheus: deliveries by outcome, their duration, the faults, and the age of the newest event.
 
 Optional: it needs ``sartiq-tasks[metrics]`` and the setting ``METRICS_TOKEN``; until then
 prometheus-client is not even imported. Where the environment names ``PROMETHEUS_MULTIPROC_DIR``,
@@ -93,7 +93,7 @@ def _newest_event() -> CollectorRegistry:
 class _NewestEvent:
     # No Gauge: that would leave its value in a file of PROMETHEUS_MULTIPROC_DIR, to be read when it is old.
     def collect(self) -> Iterator[Metric]:
-        """Yield the age of the newest event, or nothing where there is none or the database is away."""
+        """Yield the age of the newest event, or nothing if there is none or the database is away."""
         from prometheus_client.core import GaugeMetricFamily
 
         try:
@@ -110,10 +110,10 @@ class _NewestEvent:
 
 @method_decorator(login_not_required, name="dispatch")
 class MetricsView(View):
-    """What Prometheus asks; not there unless the setting ``METRICS_TOKEN`` says who may ask."""
+    """The metrics for Prometheus; a 404 unless the setting ``METRICS_TOKEN`` is there."""
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Return the metrics to who sends the token."""
+        """Return the metrics if the request has the token."""
         token = app_settings().metrics_token
         if token is None:
             raise Http404

@@ -27,8 +27,8 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
     """Return the body, chunked or not.
 
     It is kept as Django keeps it, so that a signature and the event are read from the same bytes.
-    Raises ``BodyTooLarge`` without having read more than ``limit`` bytes of it, ``BodyIncomplete`` where
-    less came than was announced, and ``LengthRequired`` where it is framed in a way that cannot be read.
+    Raises ``BodyTooLarge`` without having read more than ``limit`` bytes of it, ``BodyIncomplete`` if
+    less came than was announced, and ``LengthRequired`` if it is framed in a way that cannot be read.
     """
     length = request.META.get("CONTENT_LENGTH") or ""
     declared = int(length) if length.isdecimal() and len(length) < 20 else 0

@@ -168,7 +168,7 @@ def parse_time(text: str) -> datetime:
 
 
 def _fault(text: str) -> str:
-    """Return what Pydantic would say is wrong with ``text``, which is no date-time."""
+    """Return what Pydantic would say is wrong with ``text``, which is not a date-time."""
     if len(text.encode()) < 10:
         return "input is too short"
     date = _DATE.match(text)

@@ -29,7 +29,7 @@ def parse_json(body: bytes, settings: AppSettings) -> Any:
     if not body:
         raise ContractViolation([error_item("missing", "Field required")])
     try:
-        # As json.loads() does it: a surrogate that was encoded by itself is no reason to lose an event.
+        # As json.loads() does it: a surrogate that was encoded by itself must not lose an event.
         text = body.decode("utf-8", "surrogatepass").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         _reject("The body is not UTF-8", error.start)
@@ -82,7 +82,7 @@ def _tokens(text: str) -> Iterator[re.Match[str]]:
 
 
 def _check_nesting(text: str, limit: int) -> None:
-    depth = -1  # the body's own object is no level
+    depth = -1  # the body's own object does not count
     for token in _tokens(text):
         if token["open"]:
             depth += 1
@@ -93,7 +93,7 @@ def _check_nesting(text: str, limit: int) -> None:
 
 
 def _reject_number(text: str) -> NoReturn:
-    """Reject the first number that Python cannot hold, or that is no JSON at all (NaN, Infinity)."""
+    """Reject the first number that Python cannot hold, or that is not JSON at all (NaN, Infinity)."""
     faults = (
         (fault, token.start())
         for token in _tokens(text)
