@@ -1,0 +1,30 @@
+"""Addresses that somebody types: the root leads to the admin, a mistyped path of the API is JSON."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+
+def test_the_root_leads_to_the_admin() -> None:
+    answer = Client().get("/")
+
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api", "/api/", "/api/v1/", "/api/v1/task/webhook", "/api/v2/tasks/webhook"]
+)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_typo_under_the_api_is_json(method: str, path: str) -> None:
+    answer = Client(enforce_csrf_checks=True).generic(method.upper(), path)
+
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/json")
+    assert answer.json() == {"detail": "Not Found"}
+
+
+@pytest.mark.parametrize("path", ["/apis", "/nowhere"])
+def test_other_paths_are_not_the_apis(path: str) -> None:
+    answer = Client().get(path)
+
+    assert (answer.status_code, answer["Content-Type"]) == (404, "text/html; charset=utf-8")
