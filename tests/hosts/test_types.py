@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.hosts.environments import python_with, run
+from tests.test_reference import public
 
 CODE = """
 from datetime import datetime
@@ -51,6 +53,135 @@ def reads(task: Task) -> None:
     assert_type(Task.objects.get(pk="a"), Task)
     assert_type(task.events.filter(status="failed").last(), TaskStatusEvent | None)
 """
+#: Each public name at least once, in the way that a host uses it.
+USES = """
+from datetime import timedelta
+from typing import Any
+
+from django.dispatch import receiver
+from django.urls import include, path
+from sartiq.tasks.auth.authentication import BearerTokenAuthentication
+from sartiq.tasks.auth.clients import ComputeClient, compute_client, issue_token
+from sartiq.tasks.auth.permissions import MayPostEvents
+from sartiq.tasks.auth.signatures import Signature, SignatureAuthentication, SignedTokenAuthentication
+from sartiq.tasks.auth.views import AccessTokenView
+from sartiq.tasks.exceptions import (
+    BodyIncomplete, BodyTooLarge, ContractViolation, DatabaseUnavailable, IdempotencyConflict, LengthRequired,
+    Unconfirmed,
+)
+from sartiq.tasks.handlers import Change, GiveUp, RetryLater, on_change, on_event
+from sartiq.tasks.ledger.rebuilding import rebuild_task
+from sartiq.tasks.ledger.recording import Recorded, record_event
+from sartiq.tasks.lifecycle import Meaning, Phase
+from sartiq.tasks.middleware import deliveries_first
+from sartiq.tasks.models import Handler, Reaction, RejectedDelivery
+from sartiq.tasks.ops.health import healthz, readyz
+from sartiq.tasks.ops.metrics import MetricsView
+from sartiq.tasks.querysets import ReactionQuerySet, TaskQuerySet, TaskStatusEventQuerySet
+from sartiq.tasks.rejections import try_again
+from sartiq.tasks.serializers import TaskSerializer, read_event
+from sartiq.tasks.signals import event_recorded
+from sartiq.tasks.testing import CRASH_POINTS, Handlers, WorkerKilled, event_body, full_event_body
+from sartiq.tasks.views import DocsView, DocumentView, TaskWebhookView
+
+MIDDLEWARE = [f"{deliveries_first.__module__}.{deliveries_first.__name__}"]
+
+
+class Posters(MayPostEvents):
+    message = "Not one of ours"
+
+
+class OurView(TaskWebhookView):
+    authentication_classes = [
+        BearerTokenAuthentication, SignatureAuthentication, SignedTokenAuthentication,
+    ]
+    permission_classes = [Posters]
+
+
+urlpatterns = [
+    path("api/v1/", include("sartiq.tasks.urls")),
+    path("healthz", healthz),
+    path("readyz", readyz),
+    path("metrics", MetricsView.as_view()),
+    path("events", OurView.as_view()),
+    path("token", AccessTokenView.as_view()),
+    path("docs", DocsView.as_view()),
+    path("openapi.json", DocumentView.as_view()),
+]
+
+
+def token(name: str) -> str:
+    client: ComputeClient = compute_client(name)
+    return issue_token(client)
+
+
+def signer(signature: Signature) -> str:
+    return signature.source
+
+
+@receiver(event_recorded)
+def told(sender: object, event: TaskStatusEvent, task: Task, status_changed: bool, **kwargs: object) -> None:
+    if status_changed and task.has_failed:
+        assert_type(task.phase, Phase | None)
+
+
+def store(raw: bytes) -> Recorded | None:
+    try:
+        event, digest = read_event(raw, "application/json")
+        recorded = record_event(event=event, digest=digest, source="us")
+    except ContractViolation as violation:
+        print(violation.items)
+    except (BodyIncomplete, BodyTooLarge, DatabaseUnavailable, IdempotencyConflict, LengthRequired) as error:
+        print(error.detail)
+    except Unconfirmed:
+        raise
+    else:
+        assert_type(recorded.event_id, int)
+        assert_type(recorded.duplicate, bool)
+        return recorded
+    return None
+
+
+def mend(task: Task, rejected: RejectedDelivery) -> Recorded:
+    print(sorted(rebuild_task(task.task_id, dry_run=True)))
+    return try_again(rejected)
+
+
+def tasks(entity: str, since: datetime) -> TaskQuerySet:
+    events: TaskStatusEventQuerySet = TaskStatusEvent.objects.search("a")
+    print(events.count(), Task.objects.meaning(Meaning.CANCELLED), Task.objects.succeeded().exists())
+    print(Task.objects.silent(), Task.objects.ended(), Task.objects.failed().changed_since(since))
+    for task in Task.objects.running():
+        assert_type(task, Task)
+        print(TaskSerializer(task).data)
+    return Task.objects.of_entity(entity)
+
+
+def reactions(found: ReactionQuerySet, handler: Handler) -> list[Reaction]:
+    return list(found.dead().filter(handler=handler.pk))
+
+
+@on_change(to=Meaning.FAILED, task_type="training", attempts=5)
+def failed(change: Change) -> None:
+    assert_type(change.task, Task)
+    if change.is_superseded:
+        raise GiveUp("It runs again")
+    raise RetryLater(seconds=5)
+
+
+@on_event(event_type="training_status_update", atomic=False)
+def each(change: Change) -> None:
+    assert_type(change.event, TaskStatusEvent | None)
+    assert_type(change.previous, str | None)
+
+
+def try_them() -> None:
+    assert_type(event_body(status="failed") | full_event_body(), dict[str, Any])
+    for point in CRASH_POINTS:
+        Handlers().run(kill_at=point, after=timedelta(hours=1))
+    Handlers().assert_done("shop.refund", task_id="t1")
+    assert issubclass(WorkerKilled, BaseException)
+"""
 WRONG = """
 
 def wrong(task: Task) -> None:
@@ -78,10 +209,16 @@ STUBS = (*BARE, "django-stubs", "djangorestframework-stubs")
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    (tmp_path / "host.py").write_text(CODE + READS)
+    (tmp_path / "host.py").write_text(CODE + READS + USES)
     (tmp_path / "wrong.py").write_text(CODE + WRONG)
     (tmp_path / "settings.py").write_text(SETTINGS)
     return tmp_path
+
+
+def test_the_host_uses_each_public_name() -> None:
+    used = set(re.findall(r"\w+", CODE + READS + USES))
+
+    assert {name for name in public() if name.rpartition(".")[2] not in used} == set()
 
 
 @pytest.mark.parametrize(
