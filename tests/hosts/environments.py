@@ -151,9 +151,9 @@ class Host:
             yield url
 
 
-def deliver(url: str, token: str, **changes: Any) -> requests.Response:
+def deliver(url: str, token: str, authorization: str = "", **changes: Any) -> requests.Response:
     """Post an event, changed by ``changes``, to the host at ``url``."""
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": authorization or f"Bearer {token}"}
     webhook = f"{url}/api/v1/tasks/webhook"
     return requests.post(webhook, json=full_body() | changes, headers=headers, timeout=60)
 

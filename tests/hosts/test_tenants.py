@@ -20,7 +20,7 @@ TENANT_LIMIT_SET_CALLS = {limit}
 TENANT_MODEL, TENANT_DOMAIN_MODEL = "customers.Client", "customers.Domain"
 THEIRS = ["django.contrib.contenttypes", "django.contrib.auth", "oauth2_provider", "sartiq.tasks"]
 SHARED_APPS = ["django_tenants", "customers", *THEIRS]
-TENANT_APPS = THEIRS
+TENANT_APPS = {tenant_apps}
 INSTALLED_APPS = [*SHARED_APPS, "django.contrib.sessions", "django.contrib.messages", "django.contrib.admin",
     "django.contrib.staticfiles", "rest_framework", "drf_spectacular", "drf_spectacular_sidecar"]
 MIDDLEWARE.insert(0, "django_tenants.middleware.main.TenantMainMiddleware")
@@ -41,8 +41,8 @@ class Client(TenantMixin):
 class Domain(DomainMixin):
     pass
 """
-#: Deliveries in one process and over one connection, in turn; it prints what each schema has in the end.
-DELIVERIES = """
+#: Deliveries in one process and over one connection, in turn.
+PREPARATION = """
 import json, warnings
 from django.db import connection
 from django.contrib.auth.models import Permission, User
@@ -68,15 +68,6 @@ SCHEMAS = ["public", "alpha", "beta"]
 for schema in SCHEMAS:
     tenant = Client.objects.create(schema_name=schema)
     Domain.objects.create(domain=f"{schema}.test", tenant=tenant, is_primary=True)
-    with schema_context(schema):
-        client, _ = create_compute_client(f"{schema}-cluster")
-        user = User.objects.create_user(f"{schema}-user")
-        if schema != "beta":
-            user.user_permissions.add(Permission.objects.get(codename="add_taskstatusevent"))
-    make_token(schema, f"own-{schema}", application=client)
-    make_token(schema, f"user-{schema}", user=user)
-    make_token(schema, "of-the-same-name", application=client)
-
 numbers = iter(range(1000))
 
 def post(schema, token, **changes):
@@ -87,6 +78,18 @@ def post(schema, token, **changes):
         headers={"Authorization": f"Bearer {token}", "Host": f"{schema}.test"},
     )
     return answer.status_code
+"""
+#: Each tenant has tokens of its own; it prints what each schema has in the end.
+OWN_TOKENS = """
+for schema in SCHEMAS:
+    with schema_context(schema):
+        client, _ = create_compute_client(f"{schema}-cluster")
+        user = User.objects.create_user(f"{schema}-user")
+        if schema != "beta":
+            user.user_permissions.add(Permission.objects.get(codename="add_taskstatusevent"))
+    make_token(schema, f"own-{schema}", application=client)
+    make_token(schema, f"user-{schema}", user=user)
+    make_token(schema, "of-the-same-name", application=client)
 
 answers = {}
 for _ in range(8):
@@ -109,13 +112,34 @@ for schema in SCHEMAS:
         kept[schema] = [sorted(set(map(tuple, events))), events.count(), RejectedDelivery.objects.count()]
 print(json.dumps([answers, revoked, kept]))
 """
+#: The tokens, users and permissions are in the schema public alone.
+SHARED_TOKENS = """
+client, _ = create_compute_client("my-cluster")
+users = {name: User.objects.create_user(name) for name in ("ada", "bob")}
+users["ada"].user_permissions.add(Permission.objects.get(codename="add_taskstatusevent"))
+make_token("public", "of-client", application=client)
+for name, user in users.items():
+    make_token("public", f"of-{name}", user=user)
+answers = {}
+for number in range(8):
+    for schema in SCHEMAS:
+        for token in ("of-client", "of-ada", "of-bob", "unknown"):
+            answers.setdefault(token, []).append(post(schema, token))
+get_access_token_model().objects.filter(application=client).delete()
+answers["revoked"] = [post(schema, "of-client") for schema in SCHEMAS]
+kept = {}
+for schema in SCHEMAS:
+    with schema_context(schema):
+        kept[schema] = sorted(TaskStatusEvent.objects.values_list("task_id", "source"))
+print(json.dumps([answers, kept]))
+"""
 
 
 @pytest.fixture
-def host(tmp_path: Path, host_database: dict[str, Any], limit: bool) -> Host:
+def host(tmp_path: Path, host_database: dict[str, Any], limit: bool, tenant_apps: str) -> Host:
     python = python_with("django-tenants", extras=database_extras())
     host = new_project(tmp_path, python, database=host_database)
-    host.write("backend/settings.py", SETTINGS.format(limit=limit), append=True)
+    host.write("backend/settings.py", SETTINGS.format(limit=limit, tenant_apps=tenant_apps), append=True)
     host.write("customers/__init__.py", "")
     host.write("customers/models.py", MODELS)
     host.write(
@@ -128,9 +152,13 @@ def host(tmp_path: Path, host_database: dict[str, Any], limit: bool) -> Host:
     return host
 
 
-@pytest.mark.parametrize("limit", [False, True], ids=["set always", "set when it changes"])
+limits = pytest.mark.parametrize("limit", [False, True], ids=["set always", "set when it changes"])
+
+
+@limits
+@pytest.mark.parametrize("tenant_apps", ["THEIRS"], ids=["all of theirs"])
 def test_each_tenant_has_its_own_ledger_and_tokens(host: Host) -> None:
-    answers, revoked, kept = json.loads(host.shell(DELIVERIES).splitlines()[-1])
+    answers, revoked, kept = json.loads(host.shell(PREPARATION + OWN_TOKENS).splitlines()[-1])
 
     for token_of in ("public", "alpha", "beta"):
         for schema in ("public", "alpha", "beta"):
@@ -147,3 +175,15 @@ def test_each_tenant_has_its_own_ledger_and_tokens(host: Host) -> None:
         assert dict(events) == {f"{schema}-{token}": source for token, source in wanted.items()}
         assert count == 8 * len(wanted) + (0 if schema == "alpha" else 2)
         assert rejected == 8
+
+
+@limits
+@pytest.mark.parametrize("tenant_apps", ["['sartiq.tasks']"], ids=["the ledger alone"])
+def test_a_shared_token_posts_to_the_ledger_of_the_tenant_whose_host_it_posts_to(host: Host) -> None:
+    answers, kept = json.loads(host.shell(PREPARATION + SHARED_TOKENS).splitlines()[-1])
+
+    wanted = {"of-client": 200, "of-ada": 200, "of-bob": 403, "unknown": 401}
+    assert answers == {token: [status] * 24 for token, status in wanted.items()} | {"revoked": [401] * 3}
+    for schema, rows in kept.items():
+        mine = [[f"{schema}-of-ada", "ada"]] * 8 + [[f"{schema}-of-client", "my-cluster"]] * 8
+        assert rows == mine
