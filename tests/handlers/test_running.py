@@ -113,6 +113,20 @@ def test_one_that_raises_is_tried_again_in_order_and_delays_no_other_task(handle
     ]
 
 
+def test_each_pause_is_longer_until_the_attempts_end(handlers: Handlers) -> None:
+    @on_change(name="down")
+    def down(change: Change) -> None:
+        raise OSError
+
+    record()
+    for pause in (5, 30, 120, 600, 1800, 3600, 10800, 21600, 43200):
+        assert [one.outcome for one in handlers.run()] == [Outcome.FAILED]
+        waits = (Reaction.objects.get().due_at - timezone.now()).total_seconds()
+        assert 0.9 * pause - 1 < waits < 1.1 * pause
+        Reaction.objects.update(due_at=timezone.now())
+    assert [one.outcome for one in handlers.run()] == [Outcome.DEAD]
+
+
 def test_a_long_traceback_keeps_its_end(handlers: Handlers) -> None:
     @on_change(name="long")
     def long(change: Change) -> None:
