@@ -9,6 +9,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+import requests
 
 from tests.hosts.environments import (
     ROOT,
@@ -174,6 +175,20 @@ def test_two_databases(tmp_path: Path, host_database: dict[str, Any]) -> None:
         assert (default, ledger.split()[1]) == ("0 True", "False")
         assert int(ledger.split()[0]) >= 3
         manage(host, "python manage.py check --database events --database default")
+
+
+def test_asgi(tmp_path: Path, host_database: dict[str, Any]) -> None:
+    host = new_host(tmp_path, host_database, "uvicorn")
+    token = plug_in(host)
+    host.create_superuser()
+    (line,) = commands("ASGI")
+    with host.serving("-m", *line.replace("8000", "{port}").split()) as url:
+        answers = [deliver(url, token) for _ in range(2)]
+        assert deliver(url, "bad").status_code == 401
+        staff = logged_in(url)
+        assert "task-1" in staff.get(f"{url}/admin/sartiq_tasks/task/", timeout=60).text
+        assert requests.get(f"{url}/api/v1/docs", timeout=60).status_code == 200
+    assert [answer.json()["duplicate"] for answer in answers] == [False, True]
 
 
 def test_an_admin_site_of_its_own(tmp_path: Path, host_database: dict[str, Any]) -> None:
