@@ -9,6 +9,7 @@ import shlex
 import shutil
 import stat
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,19 @@ def printed(checkout: Path) -> str:
     with serving_command(
         *command, cwd=checkout, env=environment, url=f"http://127.0.0.1:{port}/healthz", log=log
     ):
-        text = log.read_text()
+        text = banner(log)
         post_as_told(text)
         log_in_as_told(text)
     return text
+
+
+def banner(log: Path) -> str:
+    """Return what is printed once the server listens, which its first answer may precede."""
+    for _ in range(100):
+        if "\ncurl " in (text := log.read_text()):
+            return text
+        time.sleep(0.1)
+    raise AssertionError(text)
 
 
 def post_as_told(text: str) -> None:
