@@ -35,7 +35,7 @@ run: .venv/run ## Serve on 127.0.0.1:8000 (PORT, DATABASE_URL), with an admin an
 demo: .venv/run ## Play a cluster against the server of `make run` (PORT; ARGS goes to simulate_compute)
 	$(BIN)/python scripts/demo.py $(ARGS)
 
-test: .venv/dev ## Run the whole suite on SQLite and PostgreSQL, and fail below full coverage (ARGS runs a part, uncovered)
+test: .venv/dev ## Run the whole suite on SQLite and PostgreSQL, and fail below the coverage it must have (ARGS runs a part, uncovered)
 ifdef ARGS
 	scripts/test -n 2 $(ARGS)
 else
