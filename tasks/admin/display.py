@@ -52,7 +52,7 @@ def task_badge(task: Task, now: datetime) -> SafeString:
     return badge(task.status, meaning)
 
 
-# A page shows the same few statuses over and over, and to make the markup anew is most of a row's cost.
+# A page shows the same few statuses over and over, and making the markup each time is most of a row's cost.
 @lru_cache(maxsize=1024)
 def _badge(status: str | None, look: str, language: str | None) -> SafeString:
     is_silent = look == SILENT

@@ -1,4 +1,4 @@
-"""Who gets in: every token that is no good gets the same answer, by the same way."""
+"""Who gets in: every unusable token gets the same answer, by the same way."""
 
 from __future__ import annotations
 
