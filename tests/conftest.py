@@ -17,6 +17,7 @@ from tests.servers import private_postgresql, temporary_directory
 #: What starts servers, browsers or other programs, or waits: left out by ``-m "not slow"``.
 SLOW = (
     "tests/browser/",
+    "tests/handlers/test_worker.py",
     "tests/hostile/",
     "tests/hosts/",
     "tests/auth/test_known_tokens.py::test_a_token_that_is_revoked_is_rejected_by_every_worker_at_once",

@@ -69,8 +69,9 @@ class Worker:
         for _ in range(self._threads):
             threading.Thread(target=self._serve, daemon=True, name="handlers").start()
         while not (self._stopping.is_set() or self._hangs):
+            held = bool(self._held)  # before the step: what it could not claim for that may be due
             took = self._step()
-            if once and not took and not self._held:
+            if once and not took and not held:
                 break
             if not took:
                 self._woken.wait(app_settings().handler_poll.total_seconds())
@@ -91,7 +92,7 @@ class Worker:
             logger.warning("The worker cannot use its database; it tries again", exc_info=True)
             connections[self._using].close()
             self._stopping.wait(1)
-            return False
+            return True  # nobody knows what is due
 
     def _mind(self) -> None:
         """Extend leases, end what takes too long, look for suspects, sweep; each in its own time."""
@@ -130,7 +131,7 @@ class Worker:
                 return False
             claimed = claiming.claim(self._names, limit=1, lease=lease, suspects=True)
             self._alone = bool(claimed)
-        else:
+        if not self._alone:
             free = 2 * self._threads - len(self._held)
             claimed = claiming.claim(self._names, limit=free, lease=lease) if free > 0 else []
         for reaction in claimed:
@@ -154,9 +155,9 @@ class Worker:
                     "An outcome could not be written; the reaction is tried again after its lease"
                 )
             finally:
-                if not held.abandoned:
+                if not held.abandoned and self._held.get(held.reaction.pk) is held:
                     self._held.pop(held.reaction.pk, None)
-                    self._woken.set()
+                self._woken.set()
 
     def _end_overdue(self, now: float) -> None:
         for held in list(self._held.values()):

@@ -1,0 +1,13 @@
+"""The project with a small host beside it, whose handlers a test may slow down."""
+
+import os
+from datetime import timedelta
+
+from sartiq_tasks.settings import *  # noqa: F403
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.handlers.shop"]  # noqa: F405
+SARTIQ_TASKS = {
+    **SARTIQ_TASKS,  # noqa: F405
+    "HANDLER_LEASE": timedelta(seconds=float(os.environ.get("LEASE", "60"))),
+    "HANDLER_POLL": timedelta(milliseconds=50),
+}

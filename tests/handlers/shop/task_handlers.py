@@ -1,0 +1,43 @@
+"""What the host does about events, as a stranger would write it."""
+
+import os
+import time
+from datetime import timedelta
+
+from django.contrib.auth.models import Group
+from django.db import connection
+
+from tasks.handlers import Change, on_event
+
+
+@on_event(task_type="training", name="shop.effect")
+def effect(change: Change) -> None:
+    if change.task_id.startswith("task-"):
+        Group.objects.create(name=f"{change.task_id}:{change.seq}")
+        time.sleep(float(os.environ.get("SLOW", "0")))
+
+
+@on_event(event_type="poison", name="shop.poison", attempts=2)
+def poison(change: Change) -> None:
+    os._exit(9)
+
+
+@on_event(event_type="broken", name="shop.closes", attempts=1)
+def close(change: Change) -> None:
+    Group.objects.create(name="broken-effect")
+    connection.connection.close()
+
+
+@on_event(event_type="broken", name="shop.cut-off", attempts=1)
+def cut_off(change: Change) -> None:
+    Group.objects.create(name="broken-effect")
+    if connection.vendor != "postgresql":
+        raise OSError("SQLite has no server to cut it off")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+@on_event(event_type="hang", name="shop.hang", timeout=timedelta(seconds=3))
+def hang(change: Change) -> None:
+    Group.objects.create(name="hang-effect")
+    time.sleep(3600)
