@@ -1,0 +1,83 @@
+"""What a host declares wrongly has an error of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+
+from tasks.handlers import Change, on_change, on_event
+from tasks.handlers.registry import declaring
+from tasks.models import Reaction
+
+
+@pytest.fixture(autouse=True)
+def no_others() -> Iterator[None]:
+    """Know no handler but those that the test declares."""
+    with declaring():
+        yield
+
+
+def react(change: Change) -> None:
+    """React to nothing."""
+
+
+async def react_later(change: Change) -> None:
+    """React to nothing, asynchronously."""
+
+
+def codes() -> list[str]:
+    found = [str(message.id) for message in run_checks(tags=["sartiq_tasks"])]
+    return [code for code in found if code.startswith("sartiq_tasks.E05")]
+
+
+def test_what_is_declared_well() -> None:
+    on_change(to={"failed", "cancelled"}, name="shop:refund-credits_2.0")(react)
+    on_event(event_type="whatever", name="x" * 100)(react)
+    on_change()(react)
+
+    assert codes() == []
+
+
+@pytest.mark.parametrize(
+    ("declare", "code"),
+    [
+        (lambda: on_change(name="")(react), None),  # the name is then that of the function
+        (lambda: on_change(name="two words")(react), "E051"),
+        (lambda: on_event(name='a"b')(react), "E051"),
+        (lambda: on_event(name="x" * 101)(react), "E051"),
+        (lambda: on_event(name="é")(react), "E051"),
+        (lambda: on_change(name="x\n")(react), "E051"),
+        (lambda: on_change()(react_later), "E052"),  # type: ignore[arg-type]
+        (lambda: on_event()(react_later), "E052"),  # type: ignore[arg-type]
+        (lambda: on_change(to="done")(react), "E053"),
+        (lambda: on_change(to=["failed", "Failed"])(react), "E053"),
+    ],
+)
+def test_each_fault_has_its_code(declare: Callable[[], Any], code: str | None) -> None:
+    declare()
+
+    assert codes() == ([f"sartiq_tasks.{code}"] if code else [])
+
+
+def test_two_of_one_name_are_both_named() -> None:
+    on_change(name="refund")(react)
+    on_event(name="refund")(react)
+    on_event(name="other")(react)
+
+    assert codes() == ["sartiq_tasks.E050"] * 2
+
+
+class Apart:
+    """Routes reactions to a database of their own."""
+
+    def db_for_write(self, model: type, **hints: Any) -> str | None:
+        return "elsewhere" if model is Reaction else None
+
+
+def test_reactions_on_another_database_than_events(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [f"{__name__}.Apart"]
+
+    assert codes() == ["sartiq_tasks.E054"]
