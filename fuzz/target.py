@@ -35,6 +35,8 @@ def is_accepted(body: bytes) -> bool:
     except ContractViolation as violation:
         _check_rejection(violation.items, len(body))
         return False
+    except UnicodeEncodeError as error:
+        raise Finding(f"no U+0000 and no surrogate is left: {error}") from error
     _check_event(parse_json(body, app_settings()), event, digest)
     return True
 

@@ -1,10 +1,11 @@
 """The project's URLs."""
 
 from django.contrib import admin
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponseRedirect, JsonResponse
+from django.shortcuts import redirect
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
-from django.views.generic import RedirectView
+from django.views.decorators.http import require_safe
 
 from tasks.ops.health import healthz, readyz
 from tasks.ops.metrics import MetricsView
@@ -14,13 +15,20 @@ admin.site.index_template = "admin/sartiq_tasks/index.html"
 
 
 @csrf_exempt
+@require_safe
+def home(request: HttpRequest) -> HttpResponseRedirect:
+    """Lead to the admin."""
+    return redirect("admin:index")
+
+
+@csrf_exempt
 def not_found(request: HttpRequest) -> JsonResponse:
     """Answer a mistyped path of the API as the API answers."""
     return JsonResponse({"detail": "Not Found"}, status=404)
 
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", home),
     path("api/v1/", include("tasks.urls")),
     path("admin/", admin.site.urls),
     path("healthz", healthz),

@@ -82,7 +82,7 @@ REJECTED = {
     "method_HEAD": (replace(POST, method=b"HEAD", body=b""), 405, 405),
     "method_TRACE": (replace(POST, method=b"TRACE", body=b"", length=None), 405, 405),
     "method_CONNECT": (
-        replace(POST, method=b"CONNECT", path=b"localhost:443", body=b"", length=None), 404, 400
+        replace(POST, method=b"CONNECT", path=b"localhost:443", body=b"", length=None), 405, 400
     ),
     "no_host": (replace(POST, host=b""), 400, 400),
     "two_hosts": (replace(POST, headers=b"Host: evil.example\r\n"), 400, 400),
