@@ -181,6 +181,20 @@ def test_one_that_kills_its_worker_takes_no_innocent_with_it(database: str) -> N
     assert_in_order_and_once(found, 8, 2)
 
 
+def test_a_slow_one_is_not_called_again_when_its_lease_passes(database: str) -> None:
+    """It takes longer than the lease, and than a worker waits between two looks for suspects."""
+    record(database, {"task_id": "slow", "event_type": "slow"})
+    with working(database, LEASE="1"), working(database, LEASE="1"):
+        found = wait_until(database, lambda found: found["states"] == {"done": 3}, 120)
+
+    assert {row[0]: row[4] for row in found["rows"]} == {
+        "shop.effect": 1,
+        "shop.slow": 1,
+        "shop.slow-plain": 1,
+    }
+    assert sorted(found["effects"]) == ["shop.slow-plain:1", "shop.slow:1"]
+
+
 def test_one_that_breaks_its_connection_fails_alone(database: str) -> None:
     record(database, {"task_id": "broken", "event_type": "broken"}, *story("task-0"), *story("task-1"))
 
@@ -215,6 +229,15 @@ def test_one_that_hangs_is_ended_and_the_worker_ends_to_be_started_again(databas
     assert max(row[4] for row in found["rows"] if row[0] == "shop.effect") <= 2
     assert hanging(found)[3:5] == hung[3:5] == ["pending", 1]
     assert not any(effect.startswith("hang-effect") for effect in found["effects"])
+
+
+def test_on_sqlite_one_is_ended_before_deliveries_give_up_waiting_for_the_lock(database: str) -> None:
+    if POSTGRESQL:
+        pytest.skip("on PostgreSQL no delivery waits for a handler")
+    record(database, {"task_id": "hang", "event_type": "hang"})
+
+    with working(database, HANG_TIMEOUT="3600", LOCK_TIMEOUT="3") as worker:
+        assert worker.wait(60) == 1
 
 
 def hanging(found: dict[str, Any]) -> list[Any]:

@@ -11,3 +11,5 @@ SARTIQ_TASKS = {
     "HANDLER_LEASE": timedelta(seconds=float(os.environ.get("LEASE", "60"))),
     "HANDLER_POLL": timedelta(milliseconds=50),
 }
+if "LOCK_TIMEOUT" in os.environ:
+    DATABASES["default"]["OPTIONS"]["timeout"] = float(os.environ["LOCK_TIMEOUT"])  # noqa: F405

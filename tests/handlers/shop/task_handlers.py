@@ -37,7 +37,21 @@ def cut_off(change: Change) -> None:
         cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
-@on_event(event_type="hang", name="shop.hang", timeout=timedelta(seconds=3))
+@on_event(
+    event_type="hang", name="shop.hang", timeout=timedelta(seconds=float(os.environ.get("HANG_TIMEOUT", "3")))
+)
 def hang(change: Change) -> None:
     Group.objects.create(name="hang-effect")
     time.sleep(3600)
+
+
+@on_event(event_type="slow", name="shop.slow", timeout=timedelta(seconds=30))
+def slow(change: Change) -> None:
+    Group.objects.create(name=f"shop.slow:{change.attempt}")
+    time.sleep(7)
+
+
+@on_event(event_type="slow", name="shop.slow-plain", timeout=timedelta(seconds=30), atomic=False)
+def slow_plain(change: Change) -> None:
+    time.sleep(7)
+    Group.objects.create(name=f"shop.slow-plain:{change.attempt}")
