@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from random import Random
@@ -9,13 +10,14 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.http import HttpResponse
 
 from tasks.exceptions import IdempotencyConflict
 from tasks.handlers import on_change, on_event
 from tasks.ledger.rebuilding import rebuild_task
 from tasks.lifecycle import TERMINAL, Meaning
 from tasks.models import Reaction, Task, TaskStatusEvent
-from tests.factories import NOON, minutes, record
+from tests.factories import NOON, body, minutes, record
 
 pytestmark = pytest.mark.django_db
 
@@ -110,6 +112,26 @@ def test_event_and_reaction_are_both_there_or_neither() -> None:
 
     assert not Reaction.objects.exists()
     assert not TaskStatusEvent.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_with_atomic_requests_they_are_both_there_or_neither(
+    is_stored: bool, post: Callable[..., HttpResponse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_change(name="any")(nothing)
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    if not is_stored:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {Reaction._meta.db_table} RENAME TO away")
+    try:
+        assert post(body()).status_code == (200 if is_stored else 503)
+    finally:
+        if not is_stored:
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER TABLE away RENAME TO {Reaction._meta.db_table}")
+
+    assert Reaction.objects.count() == TaskStatusEvent.objects.count() == int(is_stored)
 
 
 def test_rebuilding_a_task_makes_none() -> None:
