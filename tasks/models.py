@@ -259,7 +259,7 @@ class TaskStatusEvent(models.Model):
         verbose_name_plural = _("task status events")
         # "add" is what a token of a user needs (auth.permissions). Nobody changes or deletes by hand.
         default_permissions = ("add", "view")
-        # Every unique key begins with task_id: a running task's entries stay together in the index, and
+        # Every unique key but the id begins with task_id: a running task's entries stay together in the index, and
         # the table can be partitioned or sharded by it. On PostgreSQL (task_id, id) is the primary key.
         indexes = [
             models.Index(fields=["status", "id"], name="sartiq_event_status"),
