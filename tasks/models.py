@@ -259,8 +259,9 @@ class TaskStatusEvent(models.Model):
         verbose_name_plural = _("task status events")
         # "add" is what a token of a user needs (auth.permissions). Nobody changes or deletes by hand.
         default_permissions = ("add", "view")
-        # Every unique key but the id begins with task_id: a running task's entries stay together in the index, and
-        # the table can be partitioned or sharded by it. On PostgreSQL (task_id, id) is the primary key.
+        # Every unique key but the id begins with task_id: a running task's entries stay together in the
+        # index, and the table can be partitioned or sharded by it. On PostgreSQL (task_id, id) is the
+        # primary key; the id is unique for foreign keys of a host.
         indexes = [
             models.Index(fields=["status", "id"], name="sartiq_event_status"),
             models.Index(fields=["event_type", "id"], name="sartiq_event_type"),
