@@ -19,43 +19,12 @@ from tasks.ledger.recording import Recorded, record_event
 from tasks.models import RejectedDelivery
 from tasks.rejections import keep_rejected
 from tasks.serializers import read_event, task_status_event
+from tasks.testing.bodies import event_body as body
+from tasks.testing.bodies import full_event_body as full_body  # noqa: F401 (tests take it from here)
 from tasks.wire.canonical import payload_digest
 
 _numbers = itertools.count(1)
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-
-
-def body(**changes: Any) -> dict[str, Any]:
-    """Return a minimal valid body with ``changes``."""
-    minimal = {
-        "event_type": "training_status_update",
-        "task_id": "task-1",
-        "status": "running",
-        "progress": 5,
-        "task_type": "training",
-    }
-    return {**minimal, **changes}
-
-
-def full_body(**changes: Any) -> dict[str, Any]:
-    """Return a valid body with every field of the schema, and one it does not know."""
-    return (
-        body(
-            entity_id="entity-1",
-            origin_instance="gpu-7",
-            origin_zone="eu-1a",
-            origin_version="1.2.3",
-            timestamp="2026-05-01T12:00:00.5Z",
-            metadata={"epoch": 3, "losses": [0.5, 0.25]},
-            error_message="out of memory",
-            error_category="resource",
-            completed_at="2026-05-01T12:00:00Z",
-            started_at="2026-05-01T11:00:00+00:00",
-            additional_properties={"a": {"b": None}},
-            gpu="A100",
-        )
-        | changes
-    )
 
 
 def record(

@@ -65,7 +65,7 @@ def _made_once() -> tuple[Counter, Counter, Histogram]:
     from prometheus_client import Counter, Histogram
 
     return (
-        Counter("sartiq_tasks_deliveries", "Deliveries by what became of them", ["outcome"]),
+        Counter("sartiq_tasks_deliveries", "Deliveries by outcome", ["outcome"]),
         Counter("sartiq_tasks_rejected", "Errors of deliveries that were not stored, by type", ["type"]),
         Histogram("sartiq_tasks_delivery_seconds", "How long a delivery took to answer", buckets=BUCKETS),
     )
