@@ -74,6 +74,16 @@ class Reaction(models.Model):
                 fields=["task", "handler", "seq"], name="sartiq_reaction_head", condition=Q(state="pending")
             ),
             models.Index(fields=["handler", "id"], name="sartiq_reaction_dead", condition=Q(state="dead")),
+            # For the admin and the metrics. What is paid for each reaction holds no more than it must.
+            models.Index(
+                fields=["handler", "due_at"], name="sartiq_reaction_waits", condition=Q(state="pending")
+            ),
+            models.Index(fields=["handler", "id"], name="sartiq_reaction_handler"),
+            models.Index(
+                fields=["state", "id"],
+                name="sartiq_reaction_ended",
+                condition=Q(state__in=("dead", "skipped")),
+            ),
         ]
         constraints = [
             # On PostgreSQL this is the primary key. It begins with task_id, as every unique key does.

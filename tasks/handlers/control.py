@@ -2,79 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Count, F, Min, Q
+from django.db.models import F
 from django.utils import timezone
 
 from ..models import Handler, Reaction
 from ..querysets import ReactionQuerySet
 from .claiming import database
-from .registry import by_name
 
-#: A handler that no worker was seen to serve for longer is unserved.
-UNSERVED_AFTER = timedelta(minutes=3)
 # Claims that have begun do not see what becomes due only after them: two never take the same task at once.
 _MARGIN = timedelta(seconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a handler stands."""
-
-    name: str
-    pending: int
-    #: Since when the longest waiting of those that are due has been due.
-    oldest: datetime | None
-    dead: int
-    paused_at: datetime | None
-    seen_at: datetime | None
-    is_declared: bool
-
-    def troubles(self, now: datetime) -> list[str]:
-        """Return what a person should look at."""
-        found = [f"{self.dead} dead"] if self.dead else []
-        if self.paused_at:
-            found.append("paused")
-        if not self.is_declared:
-            found += ["declared nowhere"] if self.pending else []
-        elif self.seen_at is None or now - self.seen_at > UNSERVED_AFTER:
-            found.append("no worker")
-        return found
-
-
-def standings() -> list[Standing]:
-    """Return every handler that is declared here, or known to the database."""
-    using, now = database(), timezone.now()
-    known = {one.name: one for one in Handler.objects.using(using).all()}
-    counts: dict[str, Any] = {
-        row["handler"]: row
-        for row in Reaction.objects.using(using)
-        .filter(state__in=("pending", "dead"))
-        .values("handler")
-        .annotate(
-            pending=Count("pk", filter=Q(state="pending")),
-            dead=Count("pk", filter=Q(state="dead")),
-            oldest=Min("due_at", filter=Q(state="pending", due_at__lte=now)),
-        )
-    }
-    names = by_name()
-    nothing: Any = {"pending": 0, "dead": 0, "oldest": None}
-    return [
-        Standing(
-            name=name,
-            paused_at=known[name].paused_at if name in known else None,
-            seen_at=known[name].seen_at if name in known else None,
-            is_declared=name in names,
-            pending=counts.get(name, nothing)["pending"],
-            oldest=counts.get(name, nothing)["oldest"],
-            dead=counts.get(name, nothing)["dead"],
-        )
-        for name in sorted({*names, *known, *counts})
-    ]
 
 
 def pause(name: str) -> None:

@@ -10,8 +10,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from tasks.handlers import Change, claiming, on_change, on_event
-from tasks.handlers.control import give_up, standings, try_again
+from tasks.handlers.control import give_up, try_again
 from tasks.handlers.registry import declaring
+from tasks.handlers.standing import standings
 from tasks.handlers.worker import see
 from tasks.ledger.catching_up import catch_up
 from tasks.ledger.pruning import ended_tasks, old_events, prune_reactions, prune_tasks

@@ -9,7 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from ...handlers.control import Standing, pause, resume, standings
+from ...handlers.control import pause, resume
+from ...handlers.standing import Standing, standings
 
 
 class Command(BaseCommand):
