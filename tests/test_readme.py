@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from django.core.cache import cache
 
 from tasks.signals import event_recorded
 from tests.factories import record
@@ -83,19 +84,55 @@ def test_the_settings_fit_whatever_is_installed_already(installed: str) -> None:
     assert {"shop", "rest_framework", "sartiq.tasks"} < set(apps)
 
 
-@pytest.mark.django_db(transaction=True)
-def test_reacting_to_an_event(capsys: pytest.CaptureFixture[str]) -> None:
+REFUND = """
+from django.db import models
 
-    (example,) = code_blocks(section("React to events"))
+
+class Refund(models.Model):
+    task_id = models.CharField(max_length=255)
+    credits = models.IntegerField()
+"""
+
+
+def test_the_first_handler(tmp_path: Path) -> None:
+    handler, _ = code_blocks(section("React to events"))
+    (work,) = re.findall(r"^    python manage.py (.*)$", section("React to events"), flags=re.MULTILINE)
+    assert len([line for line in handler.splitlines() if line]) == 5
+    with new_database(tmp_path) as database:
+        host = new_project(tmp_path, python_with(extras=database_extras()), database=database)
+        settings, urls = code_blocks(section("Plug it into your backend"))
+        host.manage("startapp", "shop")
+        host.write("backend/settings.py", f"{settings}INSTALLED_APPS += ['shop']\n", append=True)
+        host.write("backend/urls.py", urls, append=True)
+        host.write("shop/models.py", REFUND)
+        host.write("shop/task_handlers.py", handler)
+        host.manage("makemigrations", "shop")
+        host.manage("migrate")
+        token = host.create_client()["access_token"]
+        with host.serving() as url:
+            for status in ("running", "failed", "failed"):
+                assert deliver(url, token, status=status).status_code == 200
+        host.manage(*work.split(), "--once", options=("-W", "error"))
+        host.manage(*work.split(), "--once")
+        refunds = host.shell(
+            "from shop.models import Refund; print(*Refund.objects.values_list('task_id', 'credits'))"
+        )
+
+    assert refunds.strip() == "('task-1', 10)"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_signal_for_what_may_be_lost() -> None:
+    _, example = code_blocks(section("React to events"))
     namespace: dict[str, object] = {}
     exec(in_this_repository(example), namespace)
+    cache.set("task-task-1", "an old status")
     try:
-        record(status="failed", error_message="out of memory")
-        record(status="failed", error_message="out of memory")
+        record(status="failed")
     finally:
-        event_recorded.disconnect(namespace["tell_the_owner"])
+        event_recorded.disconnect(namespace["forget"])
 
-    assert capsys.readouterr().out == "task-1 failed: out of memory\n"
+    assert cache.get("task-task-1") is None
 
 
 def test_every_file_that_it_links_to_is_there() -> None:

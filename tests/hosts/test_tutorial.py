@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def arguments(command: str) -> list[str]:
 
 
 def test_the_tutorial(tmp_path: Path, host_database: dict[str, Any]) -> None:
-    project, client, first_event, reaction, _ = STEPS
+    project, client, first_event, refund, kill, _ = STEPS
     *_venv, install, startproject, enter = commands(project)
     assert install == f"pip install {wheel().name}"
     assert (startproject, enter) == ("django-admin startproject backend", "cd backend")
@@ -46,16 +47,41 @@ def test_the_tutorial(tmp_path: Path, host_database: dict[str, Any]) -> None:
         assert post(url, curl) == {"id": 1, "task_id": "task-1", "duplicate": True}
     assert host.manage(*arguments(shell)).splitlines()[-1] == "42.0"
 
-    startapp, failing, work = commands(reaction)
+    startapp, makemigrations, migrate, ada, failing, work, show = commands(refund)
     host.manage(*arguments(startapp))
-    write_files(host, reaction)
+    write_files(host, refund)
+    for command in (makemigrations, migrate, ada):
+        host.manage(*arguments(command))
+
+    def look() -> str:
+        return host.manage(*arguments(show)).splitlines()[-1]
+
     with host.serving() as url:
         assert post(url, failing)["duplicate"] is False
-        mail = host.manage(*arguments(work))
-        assert "Subject: task-1 failed\n" in mail
-        assert "out of memory" in mail
+        assert look() == "0"
+        host.manage(*arguments(work), options=("-W", "error"))
+        assert look() == "10"
         assert post(url, failing)["duplicate"] is True
-        assert "Subject" not in host.manage(*arguments(work))
+    host.manage(*arguments(work))
+    assert look() == "10"
+
+    write_files(host, kill)
+    failing, *called = commands(kill)
+    assert called == [work, show] * 2
+    with host.serving() as url:
+        post(url, failing)
+    killed = shlex.join([host.python, "manage.py", *arguments(work)]) + "; test $? = 137"  # by SIGKILL
+    run("sh", "-c", killed, cwd=host.directory)
+    assert look() == "10"
+    time.sleep(5)
+    host.manage(*arguments(work))
+    assert look() == "20"
+    host.manage(*arguments(work))
+    assert look() == "20"
+    handlers = host.directory / "trainings" / "task_handlers.py"
+    kept, lines = re.subn(r"    if change.attempt == 1:\n.*SIGKILL.*\n", "", handlers.read_text())
+    assert lines == 1
+    handlers.write_text(kept)
 
     write_files(host, HOW_TO_TEST)
     (test,) = commands(HOW_TO_TEST)
