@@ -15,6 +15,7 @@ from django.core import checks
 from django.db import connections, router
 from django.utils.module_loading import import_string
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.settings import api_settings
 
 from .conf import COLUMN_LENGTH, AppSettings
 from .lifecycle import Meaning
@@ -259,6 +260,24 @@ def check_credentials(**kwargs: Any) -> list[checks.CheckMessage]:
             )
         )
     return messages
+
+
+@checks.register("sartiq_tasks")
+def check_addresses(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that DRF can tell the addresses that the throttles count by."""
+    number = api_settings.NUM_PROXIES
+    if not (_given("THROTTLE_FAILURES", None) or _given("THROTTLE_TOKEN_REQUESTS", None)):
+        return []
+    if number is None or (type(number) is int and number >= 0):
+        return []
+    return [
+        checks.Warning(
+            f"No address can be told with NUM_PROXIES = {number!r}, so THROTTLE_FAILURES and "
+            "THROTTLE_TOKEN_REQUESTS limit nobody behind a proxy.",
+            hint='Set REST_FRAMEWORK["NUM_PROXIES"] to the number of your proxies: 0, 1 and so on.',
+            id="sartiq_tasks.W046",
+        )
+    ]
 
 
 @checks.register(checks.Tags.database)

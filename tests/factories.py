@@ -23,7 +23,7 @@ from tasks.testing.bodies import event_body as body
 from tasks.testing.bodies import full_event_body as full_body  # noqa: F401 (tests take it from here)
 from tasks.wire.canonical import payload_digest
 
-_numbers = itertools.count(1)
+numbers = itertools.count(1)
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
@@ -71,13 +71,13 @@ def minutes(number: float) -> timedelta:
 
 def client_token() -> str:
     """Return a good token of a new compute client."""
-    client, _ = create_compute_client(f"cluster-{next(_numbers)}")
+    client, _ = create_compute_client(f"cluster-{next(numbers)}")
     return issue_token(client)
 
 
 def token(**changes: Any) -> str:
     """Return a token made with ``changes``: user, scope, expires, application, resource."""
-    value = f"token-{next(_numbers)}"
+    value = f"token-{next(numbers)}"
     defaults = {"scope": "tasks:webhook", "expires": datetime.now(UTC) + timedelta(hours=1)}
     access_token = get_access_token_model()(**(defaults | changes))
     set_token_value(access_token, value)
@@ -88,7 +88,7 @@ def token(**changes: Any) -> str:
 def application(**changes: Any) -> Any:
     """Return a confidential client-credentials application."""
     defaults = {
-        "name": f"application-{next(_numbers)}",
+        "name": f"application-{next(numbers)}",
         "client_type": "confidential",
         "authorization_grant_type": "client-credentials",
     }
@@ -97,7 +97,7 @@ def application(**changes: Any) -> Any:
 
 def user(*permissions: str, **changes: Any) -> Any:
     """Return a user who holds ``permissions`` of the app, such as ``view_task``."""
-    name = changes.pop("username", f"user-{next(_numbers)}")
+    name = changes.pop("username", f"user-{next(numbers)}")
     created = get_user_model().objects.create_user(name, password="password", **changes)
     created.user_permissions.set(
         Permission.objects.filter(content_type__app_label="sartiq_tasks", codename__in=permissions)

@@ -10,7 +10,7 @@ os.environ["DEBUG"] = "off"
 os.environ["HTTPS"] = "off"
 os.environ["THROTTLE_FAILURES"] = os.environ["THROTTLE_TOKEN_REQUESTS"] = ""
 os.environ["STATIC_ROOT"] = str(place("static"))
-os.environ["ALLOWED_HOSTS"] = "testserver,localhost,127.0.0.1"
+os.environ["ALLOWED_HOSTS"] = "testserver,.localhost,127.0.0.1"
 
 from sartiq_tasks.settings import *  # noqa: F403
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
-from tasks.checks import _JUDGEMENTS, check_credentials, check_scope, check_settings, check_signatures
+from tasks.checks import (
+    _JUDGEMENTS,
+    check_addresses,
+    check_credentials,
+    check_scope,
+    check_settings,
+    check_signatures,
+)
 from tasks.conf import AppSettings
 
 SIGNING_SECRET = "whsec_" + "QUJD" * 10
@@ -249,3 +256,26 @@ def test_a_user_model_without_permissions(settings: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr("tasks.checks.get_user_model", lambda: object)
 
     assert [message.id for message in check_credentials()] == ["sartiq_tasks.W043"]
+
+
+@pytest.mark.parametrize(
+    ("proxies", "throttles", "expected"),
+    [
+        (None, {}, []),
+        (0, {"THROTTLE_FAILURES": "1/min"}, []),
+        (2, {"THROTTLE_TOKEN_REQUESTS": "1/min"}, []),
+        (None, {"THROTTLE_TOKEN_REQUESTS": "1/min"}, []),
+        (-7, {"THROTTLE_TOKEN_REQUESTS": "1/min"}, ["sartiq_tasks.W046"]),
+        ("1", {"THROTTLE_FAILURES": "1/min"}, ["sartiq_tasks.W046"]),
+        (True, {"THROTTLE_FAILURES": "1/min"}, ["sartiq_tasks.W046"]),
+        (["192.0.2.1"], {"THROTTLE_FAILURES": "1/min"}, ["sartiq_tasks.W046"]),
+        ("1", {"THROTTLE_DELIVERIES": "1/min", "THROTTLE_FAILURES": None}, []),
+    ],
+)
+def test_addresses_that_cannot_be_told(
+    settings: Any, proxies: Any, throttles: dict[str, Any], expected: list[str]
+) -> None:
+    settings.REST_FRAMEWORK = {"NUM_PROXIES": proxies}
+    settings.SARTIQ_TASKS = throttles
+
+    assert [one.id for one in check_addresses()] == expected

@@ -3,84 +3,62 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import Client, RequestFactory, TestCase, override_settings
 from django.urls import include, path
-from rest_framework import authentication, permissions, versioning
-from rest_framework.settings import DEFAULTS, api_settings
+from rest_framework import authentication, permissions
+from rest_framework.settings import DEFAULTS, IMPORT_STRINGS, api_settings, perform_import
 
 from tasks.models import RejectedDelivery
 from tasks.views import TaskWebhookView
 from tests import factories
 from tests.conftest import WEBHOOK
 from tests.factories import body
+from tests.hosts.odd_cases import answers, to_deliveries
+from tests.hosts.odd_values import ODD
 
 urlpatterns = [path("<slug:tenant>/api/v1/", include("tasks.urls"))]
-ODD: dict[str, Any] = {
-    "UNAUTHENTICATED_USER": lambda: object(),
-    "UNAUTHENTICATED_TOKEN": lambda: "an odd token",
-    "EXCEPTION_HANDLER": lambda error, context: None,
-    "DEFAULT_VERSIONING_CLASS": versioning.AcceptHeaderVersioning,
-    "NUM_PROXIES": -7,
-    "FORMAT_SUFFIX_KWARG": "tenant",
-    "UNICODE_JSON": False,
-    "COMPACT_JSON": False,
-    "STRICT_JSON": False,
-}
-KEY = {"X-Api-Key": "a"}
-ANSWERS = [200, 401, 403, 409, 413, 415, 422]
+DELIVERIES = [200, 401, 401, 403, 409, 413, 415, 422, 422, 422, 429, 200, 405, 401]
+OTHERS = [200, 200, 200, 400, 401, 400, 400, 400, 429, 405, 200, 200, 200, 200, 200, 401, 404]
 
 
-def answers(url: str = WEBHOOK) -> list[tuple[int, bytes, Any]]:
-    """Return the answers to deliveries of each kind, without what differs from run to run."""
-    good = Client(headers={"Authorization": f"Bearer {factories.client_token()}"})
-    other = Client(headers={"Authorization": f"Bearer {factories.token(scope='another')}"})
-    known = {"headers": {"Idempotency-Key": "a"}, "content_type": "application/json"}
-    sent = [
-        good.post(url, body(), **known),
-        Client().post(url, body(), content_type="application/json"),
-        other.post(url, body(), content_type="application/json"),
-        good.post(url, body(progress=6), **known),
-        good.post(url, b" " * 1_048_577, content_type="application/json"),
-        good.post(url, b"{}", content_type="text/plain"),
-        good.post(url, body(progress=101, task_id="\u00e9"), content_type="application/json"),
-    ]
-    first = json.loads(sent[0].content)
-    assert first.pop("id")
-    return [
-        (answer.status_code, json.dumps(first).encode() if answer is sent[0] else answer.content,
-         answer.get("WWW-Authenticate"))
-        for answer in sent
-    ]  # fmt: skip
+@pytest.fixture(scope="module")
+def expected(django_db_setup: None, django_db_blocker: Any) -> list[Any]:
+    """The answers of a host that sets nothing for DRF."""
+    with django_db_blocker.unblock(), rolled_back():
+        return answers()
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", sorted(DEFAULTS))
-def test_no_setting_of_the_hosts_changes_an_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with connection_rolled_back():
-        expected = answers()
-    monkeypatch.setattr(api_settings, name, ODD.get(name), raising=False)
-    with connection_rolled_back():
-        assert answers() == expected
-    assert [status for status, *_ in expected] == ANSWERS
+@pytest.mark.parametrize("name", ODD)
+def test_no_setting_of_the_hosts_changes_an_answer(
+    name: str, expected: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``hosts/test_rest_framework_settings.py`` sets all of them, before DRF is imported."""
+    value = perform_import(ODD[name][0], name) if name in IMPORT_STRINGS else ODD[name][0]
+    monkeypatch.setattr(api_settings, name, value, raising=False)
+    assert answers() == expected
 
 
-def connection_rolled_back() -> Any:
-    from contextlib import contextmanager
+@pytest.mark.django_db
+def test_the_answers_are_of_every_kind(expected: list[Any]) -> None:
+    statuses = [status for status, *_ in expected]
+    assert statuses[: len(DELIVERIES)] == DELIVERIES
+    assert statuses[len(DELIVERIES) :] == OTHERS
+    assert set(DEFAULTS) <= set(ODD)
 
-    from django.db import transaction
 
-    @contextmanager
-    def block() -> Any:
-        with transaction.atomic():
-            yield
-            transaction.set_rollback(True)
-
-    return block()
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 def test_the_view_takes_nothing_from_the_hosts_settings() -> None:
@@ -94,7 +72,7 @@ def test_the_view_takes_nothing_from_the_hosts_settings() -> None:
 @pytest.mark.django_db
 @override_settings(ROOT_URLCONF=__name__)
 def test_under_a_prefix_that_captures() -> None:
-    assert [status for status, *_ in answers("/alpha/api/v1/tasks/webhook")] == ANSWERS
+    assert [answer.status_code for answer in to_deliveries("/alpha/api/v1/tasks/webhook")] == DELIVERIES
     assert Client().post("/alpha/api/v1/login/access-token").status_code == 400
 
 
@@ -175,9 +153,10 @@ class InAHostsTransaction(TestCase):
         before = connection.settings_dict["ATOMIC_REQUESTS"]
         connection.settings_dict["ATOMIC_REQUESTS"] = True
         try:
-            assert [status for status, *_ in answers()] == ANSWERS
+            assert [answer.status_code for answer in to_deliveries(WEBHOOK)] == DELIVERIES
             assert not connection.needs_rollback
-            assert sorted(RejectedDelivery.objects.values_list("status", flat=True)) == [413, 415, 422]
+            kept = sorted(RejectedDelivery.objects.values_list("status", flat=True))
+            assert kept == [413, 415, 422, 422, 422]
         finally:
             connection.settings_dict["ATOMIC_REQUESTS"] = before
 
