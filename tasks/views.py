@@ -14,9 +14,11 @@ from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import Error, connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.templatetags.static import static
-from django.urls import reverse
+from django.urls import get_script_prefix, is_valid_path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.encoding import escape_uri_path
 from django.utils.html import format_html
+from django.utils.http import escape_leading_slashes
 from django.views import View
 from rest_framework import exceptions
 from rest_framework.exceptions import ErrorDetail
@@ -47,6 +49,7 @@ __all__ = ("DocsView", "DocumentView", "TaskWebhookView")
 
 logger = logging.getLogger("sartiq_tasks.views")
 
+_URLS = f"{__package__}.urls"
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -240,8 +243,8 @@ class DocumentView(View):
         """Return the document."""
         return JsonResponse(
             document(
-                webhook_path=_sibling_path(request, "webhook"),
-                token_path=_sibling_path(request, "access-token"),
+                webhook_path=_sibling_path(request, "openapi", "webhook"),
+                token_path=_sibling_path(request, "openapi", "access-token"),
                 authenticators=TaskWebhookView().get_authenticators(),
             )
         )
@@ -274,7 +277,7 @@ class DocsView(View):
             detail = "This page needs its static files: set STATIC_URL and run manage.py collectstatic."
             return JsonResponse({"detail": detail}, status=404)
         return HttpResponse(
-            format_html(_DOCS, title=TITLE, document=_sibling_path(request, "openapi"), **urls)
+            format_html(_DOCS, title=TITLE, document=_sibling_path(request, "docs", "openapi"), **urls)
         )
 
 
@@ -297,7 +300,15 @@ _DOCS = """<!DOCTYPE html>
 """
 
 
-def _sibling_path(request: HttpRequest, name: str) -> str:
-    """Return the path of another endpoint of the app, under the prefix by which ``request`` came."""
+def _sibling_path(request: HttpRequest, own: str, name: str) -> str:
+    """Return the path of another endpoint of the app, under the prefix by which ``request`` came to ``own``.
+
+    Several prefixes may share a namespace, of which ``reverse()`` knows one; this one's may capture.
+    """
+    routes = [reverse(one, urlconf=_URLS).removeprefix(get_script_prefix()) for one in (own, name)]
+    path = f"{request.path_info.removesuffix(routes[0])}{routes[1]}"
+    if is_valid_path(path):
+        return escape_leading_slashes(get_script_prefix() + escape_uri_path(path.removeprefix("/")))
+    # The host gave the page another path.
     match: Any = request.resolver_match
     return reverse(f"{match.namespace or 'sartiq_tasks'}:{name}", args=match.args, kwargs=match.kwargs)
