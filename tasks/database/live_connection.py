@@ -82,7 +82,7 @@ def _in_time(operation: Callable[[], _Result]) -> _Result:
     """Return what ``operation`` returns; it fails after the setting ``DATABASE_TIMEOUT``.
 
     The server's own timeouts (``statement_timeout``, ``lock_timeout``) bound what it works on. One
-    that is stopped or has lost its disk answers nothing at all, and psycopg waits for ever.
+    that is stopped or has lost its disk never answers, and psycopg never stops waiting.
     """
     timeout = app_settings().database_timeout
     watched = [one for one in connections.all() if one.vendor == "postgresql"] if timeout else []
@@ -130,14 +130,14 @@ class _Watchdog:
 
 
 def _waits(connection: Any) -> bool:
-    """Return whether a statement runs on it: others of the thread are well, and may be in a transaction."""
+    """Return whether a statement runs on it; one that rests is well, and may be in a transaction."""
     session = connection.connection
     active = connection.Database.pq.TransactionStatus.ACTIVE
     return session is not None and session.pgconn.transaction_status == active
 
 
 def cut(connection: Any) -> None:
-    """Shut the connection's socket down: who waits for it sees it closed by the server."""
+    """Shut the connection's socket down: the thread that waits for it sees the server close it."""
     session = connection.connection
     if session is None:
         return  # not connected yet, which connect_timeout bounds

@@ -15,7 +15,7 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def rejected_of_last_day(context: dict[str, Any]) -> int | None:
-    """Return how many deliveries were rejected in the last 24 hours, or None to who may not see them."""
+    """Return how many deliveries were rejected in the last 24 hours, or None if the user may not see them."""
     if not context["request"].user.has_perm("sartiq_tasks.view_rejecteddelivery"):
         return None
     return count_rejected(timedelta(days=1))

@@ -49,8 +49,8 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
 def discard_body(request: HttpRequest, limit: int) -> None:
     """Read away what is left of a body within ``limit``, after an answer that did not wait for it.
 
-    Else the server would close the connection while a proxy still writes to it, and the proxy would
-    answer 502 in the answer's place. Who expects ``100 Continue`` has not begun to send.
+    Otherwise the server would close the connection while a proxy still writes to it, and the proxy would
+    answer 502 instead. A client that expects ``100 Continue`` has not begun to send.
     """
     if not request.META.get("HTTP_EXPECT"):
         with suppress(APIException):
