@@ -31,14 +31,14 @@ def on_live_connection(operation: Callable[[], _Result]) -> _Result:
     connection: Any = connections[router.db_for_write(TaskStatusEvent)]
     connection.health_check_done = True  # Django's own check, where CONN_HEALTH_CHECKS asks for it
     try:
-        return _in_time(operation)
+        return in_time(operation)
     except Error as error:
         at_fault = [one for one in connections.all(initialized_only=True) if _is_at_fault(one, error)]
         if not at_fault:
             raise
         for one in at_fault:
             _end_session(one)
-    return _in_time(operation)
+    return in_time(operation)
 
 
 #: Classes of SQLSTATE, and single ones, which a new session meets too: the data (22, 23), conflicts
@@ -78,7 +78,7 @@ def _end_session(connection: Any) -> None:
     connection.close()
 
 
-def _in_time(operation: Callable[[], _Result]) -> _Result:
+def in_time(operation: Callable[[], _Result]) -> _Result:
     """Return what ``operation`` returns; it fails after the setting ``DATABASE_TIMEOUT``.
 
     The server's own timeouts (``statement_timeout``, ``lock_timeout``) bound what it works on. One

@@ -27,22 +27,42 @@ def claim(
     limit: int,
     lease: timedelta,
     suspects: bool = False,
+    among: Sequence[int] | None = None,
     as_of: datetime | None = None,
 ) -> list[Reaction]:
     """Take up to ``limit`` reactions of the handlers ``names`` that are due, the longest due first.
 
     Of one task and handler only the earliest is taken, and none while another is being run. A
     *suspect* is a reaction whose last attempt ended without an outcome: its worker may have died of
-    it. With ``suspects`` only those are taken, otherwise only others.
+    it. With ``suspects`` only those are taken, otherwise only others; with ``among`` only those ids.
     """
     connection = connections[database()]
-    now, parameters = _now(connection, as_of)
+    due, parameters = _due(connection, names, suspects=suspects, among=among, as_of=as_of)
+    picked = f"SELECT r.id {due} ORDER BY r.due_at, r.id LIMIT {int(limit)}"
     started, started_parameters = _now(connection, None)
     until, until_parameters = _now(connection, None, plus=lease)
-    picked = f"""
-        SELECT r.id FROM {_TABLE} r
+    statement = f"""
+        UPDATE {_TABLE} SET attempts = attempts + 1, started_at = {started}, due_at = {until}
+        WHERE id {_locking(connection, picked)} RETURNING {",".join(_COLUMNS)}
+    """
+    return _fetch(connection, statement, [*started_parameters, *until_parameters, *parameters])
+
+
+def _due(
+    connection: BaseDatabaseWrapper,
+    names: Sequence[str],
+    *,
+    suspects: bool,
+    among: Sequence[int] | None = None,
+    as_of: datetime | None = None,
+) -> tuple[str, list[Any]]:
+    """Return FROM and WHERE of the reactions that can be claimed, and their parameters."""
+    now, parameters = _now(connection, as_of)
+    due = f"""
+        FROM {_TABLE} r
         WHERE r.state = 'pending' AND r.due_at <= {now} AND r.handler IN ({_marks(names)})
         AND r.started_at IS {"NOT NULL" if suspects else "NULL"}
+        {"" if among is None else f"AND r.id IN ({_marks(among)})"}
         AND NOT EXISTS (
             SELECT 1 FROM {Handler._meta.db_table} h WHERE h.name = r.handler AND h.paused_at IS NOT NULL
         )
@@ -54,35 +74,57 @@ def claim(
                 OR (o.id <> r.id AND o.started_at IS NOT NULL AND o.due_at > {now})
             )
         )
-        ORDER BY r.due_at, r.id LIMIT {int(limit)}
     """
-    # An array is made once; the planner might run a subquery that locks and limits for each row.
-    within = (
-        f"= ANY(ARRAY({picked} FOR UPDATE SKIP LOCKED))" if _is_postgresql(connection) else f"IN ({picked})"
-    )
-    statement = f"""
-        UPDATE {_TABLE} SET attempts = attempts + 1, started_at = {started}, due_at = {until}
-        WHERE id {within} RETURNING {",".join(_COLUMNS)}
-    """
-    return _fetch(
-        connection, statement, [*started_parameters, *until_parameters, *parameters, *names, *parameters]
-    )
+    return due, [*parameters, *names, *(among or ()), *parameters]
 
 
-def has_suspect(names: Sequence[str]) -> bool:
-    """Return whether a reaction is due whose last attempt ended without an outcome."""
-    due = Reaction.objects.using(database()).pending().filter(due_at__lte=timezone.now())
-    return due.filter(started_at__isnull=False, handler__in=names).exists()
+def lapsed(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Return id and attempts of the suspects that can be claimed."""
+    connection = connections[database()]
+    due, parameters = _due(connection, names, suspects=True)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT r.id, r.attempts {due} ORDER BY r.due_at, r.id LIMIT 1000", parameters)
+        return list(cursor.fetchall())
 
 
 def extend(reactions: Iterable[Reaction], *, lease: timedelta) -> None:
-    """Lease what is being run for longer; what was taken over meanwhile is left alone."""
+    """Lease what is being run for longer; what was taken over meanwhile is left alone.
+
+    A row that is locked is left alone too: an atomic run has locked its own, which no other worker
+    can take meanwhile.
+    """
     connection = connections[database()]
     until, parameters = _now(connection, None, plus=lease)
-    statement = f"UPDATE {_TABLE} SET due_at = {until} WHERE id = %s AND attempts = %s AND state = 'pending'"
+    held = [value for one in reactions for value in (one.pk, one.attempts)]
+    if not held:
+        return
+    mine = " OR ".join(["(id = %s AND attempts = %s)"] * (len(held) // 2))
+    picked = f"SELECT id FROM {_TABLE} WHERE state = 'pending' AND ({mine})"
     with connection.cursor() as cursor:
-        for reaction in reactions:
-            cursor.execute(statement, [*parameters, reaction.pk, reaction.attempts])
+        cursor.execute(
+            f"UPDATE {_TABLE} SET due_at = {until} WHERE id {_locking(connection, picked)}",
+            [*parameters, *held],
+        )
+
+
+def begin(reaction: Reaction, *, lease: timedelta) -> bool:
+    """Lease a reaction from now on, just before its handler is called; return whether it is still held."""
+    connection = connections[database()]
+    until, parameters = _now(connection, None, plus=lease)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {_TABLE} SET due_at = {until} WHERE id = %s AND attempts = %s AND state = 'pending'",
+            [*parameters, reaction.pk, reaction.attempts],
+        )
+        return bool(cursor.rowcount)
+
+
+def wait_for_lock() -> None:
+    """Wait until SQLite's lock is free; on PostgreSQL no claim waits for one."""
+    connection = connections[database()]
+    if not _is_postgresql(connection):
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE {_TABLE} SET id = id WHERE 1 = 0")
 
 
 def give_back(reactions: Iterable[Reaction]) -> None:
@@ -114,9 +156,17 @@ def _now(
 ) -> tuple[str, list[Any]]:
     """Return SQL for a moment and its parameters: by the server's clock, which all workers share."""
     if _is_postgresql(connection) and as_of is None:
-        return f"statement_timestamp() + interval '{plus.total_seconds()} seconds'", []
+        return f"statement_timestamp() + interval '{plus.total_seconds():f} seconds'", []
     moment = (as_of or timezone.now()) + plus
     return "%s", [connection.ops.adapt_datetimefield_value(moment)]
+
+
+def _locking(connection: BaseDatabaseWrapper, picked: str) -> str:
+    """Return the condition that an id is among those ``picked`` and, on PostgreSQL, not locked."""
+    if not _is_postgresql(connection):
+        return f"IN ({picked})"
+    # An array is made once; the planner might run a subquery that locks and limits for each row.
+    return f"= ANY(ARRAY({picked} FOR UPDATE SKIP LOCKED))"
 
 
 def _is_postgresql(connection: BaseDatabaseWrapper) -> bool:
@@ -129,5 +179,5 @@ def _fetch(connection: BaseDatabaseWrapper, statement: str, parameters: list[Any
     return sorted(rows, key=lambda one: (one.created_at, one.seq, one.pk))
 
 
-def _marks(values: Sequence[str]) -> str:
+def _marks(values: Sequence[object]) -> str:
     return ",".join("%s" for _ in values)

@@ -6,18 +6,19 @@ import logging
 import random
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from ..conf import app_settings
 from ..models import Reaction
+from . import claiming
 from .change import Change
 from .exceptions import GiveUp, RetryLater
 from .points import reach
@@ -57,8 +58,19 @@ class Report:
     lag: float
 
 
-def attempt(reaction: Reaction, handler: Declared, using: str) -> Report:
-    """Call ``handler`` for a claimed reaction, and write down the outcome."""
+def _nobody() -> None:
+    """Tell nobody that the handler is called."""
+
+
+def attempt(reaction: Reaction, handler: Declared, using: str, begin: Callable[[], None] = _nobody) -> Report:
+    """Call ``handler`` for a claimed reaction, and write down the outcome; ``begin`` is told just before."""
+    called = False
+
+    def calling() -> None:
+        nonlocal called
+        called = True
+        begin()
+
     reach("claimed")
     started = time.monotonic()
     lag = (timezone.now() - reaction.created_at).total_seconds()
@@ -67,10 +79,12 @@ def attempt(reaction: Reaction, handler: Declared, using: str) -> Report:
         if is_worn_out(reaction, handler):
             raise GiveUp("Every attempt ended without an outcome: the worker died, or lost its database.")
         run = _run_atomic if handler.atomic else _run_plain
-        outcome = run(reaction, handler, Change(reaction, using), using)
+        outcome = run(reaction, handler, Change(reaction, using), using, calling)
     except (Exception, SystemExit) as caught:  # noqa: BLE001 (whatever a handler raises is its failure)
         error = caught
-        outcome = fail(reaction, handler, caught, using)
+        if isinstance(caught, DatabaseError) and not called:
+            error = RetryLater(f"Not called, because the database failed: {caught}", seconds=5)
+        outcome = fail(reaction, handler, error, using)
     report = Report(
         reaction.handler, reaction.task_id, outcome, reaction.attempt, time.monotonic() - started, lag
     )
@@ -114,10 +128,13 @@ def _mine(reaction: Reaction, using: str) -> Any:
     )
 
 
-def _run_atomic(reaction: Reaction, handler: Declared, change: Change, using: str) -> Outcome:
+def _run_atomic(
+    reaction: Reaction, handler: Declared, change: Change, using: str, begin: Callable[[], None]
+) -> Outcome:
     with transaction.atomic(using=using):
         if not _lock(reaction, using):
             return Outcome.FENCED
+        begin()
         handler.function(change)
         reach("effect")
         _mine(reaction, using).update(state=Reaction.State.DONE, ended_at=timezone.now(), error=None)
@@ -134,9 +151,12 @@ def _lock(reaction: Reaction, using: str) -> bool:
     return bool(_mine(reaction, using).select_for_update(skip_locked=True).values_list("pk"))
 
 
-def _run_plain(reaction: Reaction, handler: Declared, change: Change, using: str) -> Outcome:
-    if not _mine(reaction, using).exists():
+def _run_plain(
+    reaction: Reaction, handler: Declared, change: Change, using: str, begin: Callable[[], None]
+) -> Outcome:
+    if not claiming.begin(reaction, lease=app_settings().handler_lease):
         return Outcome.FENCED
+    begin()
     handler.function(change)
     reach("effect")
     done = _mine(reaction, using).update(state=Reaction.State.DONE, ended_at=timezone.now(), error=None)

@@ -1,4 +1,4 @@
-"""The worker: one thread claims and minds the leases, others run what it claimed."""
+"""The worker: one thread claims, others run what it claimed, and two keep the leases and sweep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -15,27 +15,19 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.utils import timezone
 
 from ..conf import app_settings
-from ..database.live_connection import cut
-from ..models import Handler, Reaction
+from ..database.live_connection import cut, in_time
+from ..models import Handler
 from . import claiming
+from .leases import LOOKS, SHARE, Every, Held, Lapsed
 from .registry import Declared, by_name
 from .running import Report, TimedOut, attempt, fail
 
 logger = logging.getLogger("sartiq_tasks.handlers")
 
-#: Seconds between two looks for suspects, between two extensions as a share of the lease, between two sweeps.
-_LOOK, _SHARE, _SWEEP = 5.0, 3, 60.0
-
-
-@dataclass
-class _Held:
-    """A reaction that this worker has claimed."""
-
-    reaction: Reaction
-    handler: Declared
-    began: float | None = None
-    connection: Any = None
-    abandoned: bool = field(default=False)
+#: Seconds between two looks at what is blocked, and between two sweeps.
+_LOOK, _SWEEP = 5.0, 60.0
+#: Seconds for which a run with ``once`` tries to use a database that fails it.
+PATIENCE = 30.0
 
 
 class Worker:
@@ -51,13 +43,27 @@ class Worker:
     ) -> None:
         self._handlers = {name: one for name, one in by_name().items() if name in names}
         self._names = list(self._handlers)
-        self._threads, self._sweep, self._report = threads, sweep, report
+        self._sweep, self._report = sweep, report
         self._using = claiming.database()
-        self._held: dict[int, _Held] = {}
-        self._queue: queue.SimpleQueue[_Held] = queue.SimpleQueue()
+        # SQLite has one lock for all who write, and its waiters poll for it: threads take turns before.
+        self._one_at_a_time = connections[self._using].vendor != "postgresql"
+        self._turn: AbstractContextManager[Any] = threading.Lock() if self._one_at_a_time else nullcontext()
+        self._held: dict[int, Held] = {}
+        self._taking = threading.Lock()
+        self._queue: queue.SimpleQueue[Held | None] = queue.SimpleQueue()
         self._woken, self._stopping = threading.Event(), threading.Event()
-        self._alone = self._hangs = False
-        self._extended = self._looked = self._swept = float("-inf")
+        self._lapsed, self._take_over = Lapsed(), list[int]()
+        self._hangs = False
+        self._looked = self._swept = float("-inf")
+        self._failing_since: float | None = None
+        self._threads = [
+            threading.Thread(target=self._serve, daemon=True, name=f"handlers-{number}")
+            for number in range(threads)
+        ]
+        self._keepers = [
+            Every("leases", lambda: app_settings().handler_lease.total_seconds() / SHARE, self._extend),
+            Every("sweep", lambda: _LOOK, self._look_after),
+        ]
 
     def stop(self) -> None:
         """Finish what runs, give back the rest, and return from ``run()``."""
@@ -65,99 +71,134 @@ class Worker:
         self._woken.set()
 
     def run(self, *, once: bool = False) -> bool:
-        """Work until ``stop()``, or with ``once`` until nothing is due; return False if a handler hangs."""
-        for _ in range(self._threads):
-            threading.Thread(target=self._serve, daemon=True, name="handlers").start()
-        while not (self._stopping.is_set() or self._hangs):
-            held = bool(self._held)  # before the step: what it could not claim for that may be due
-            took = self._step()
-            if once and not took and not held:
-                break
-            if not took:
-                self._woken.wait(app_settings().handler_poll.total_seconds())
-                self._woken.clear()
-        self._finish()
+        """Work until ``stop()``, or with ``once`` until nothing is due; return False if a handler hangs.
+
+        With ``once``, raise the database's error if it fails for longer than ``PATIENCE``.
+        """
+        for thread in (*self._threads, *self._keepers):
+            thread.start()
+        try:
+            while not (self._stopping.is_set() or self._hangs):
+                held = bool(self._held)  # before the step: what it could not claim for that may be due
+                took = self._step(patience=PATIENCE if once else float("inf"))
+                if once and not (took or held or self._lapsed):
+                    break
+                if not took:
+                    self._woken.wait(app_settings().handler_poll.total_seconds())
+                    self._woken.clear()
+        finally:
+            self._finish()
         return not self._hangs
 
-    def _step(self) -> bool:
-        """Do what is due; return whether anything was claimed."""
+    def _step(self, *, patience: float = float("inf")) -> bool:
+        """Do what is due; return whether anything was claimed, or may have been."""
         try:
             close_old_connections()
             self._end_overdue(time.monotonic())
             if self._hangs or self._is_locked():
                 return False  # SQLite's lock is held: to wait for it would keep this thread from its watch
-            self._mind()
-            return self._claim()
-        except (DatabaseError, InterfaceError):
-            logger.warning("The worker cannot use its database; it tries again", exc_info=True)
-            connections[self._using].close()
-            self._stopping.wait(1)
+            took = in_time(self._claim)
+        except (DatabaseError, InterfaceError) as error:
+            self._failed(error, time.monotonic(), patience)
             return True  # nobody knows what is due
+        if self._failing_since is not None:
+            logger.warning("The worker can use its database again")
+            self._failing_since = None
+        return took
 
-    def _mind(self) -> None:
-        """Extend leases, end what takes too long, look for suspects, sweep; each in its own time."""
-        now, lease = time.monotonic(), app_settings().handler_lease
-        if now - self._extended >= lease.total_seconds() / _SHARE:
-            self._extended = now
-            claiming.extend([one.reaction for one in self._to_extend()], lease=lease)
-        if now - self._swept >= _SWEEP:
-            self._swept = now
-            see(self._names, self._using)
+    def _failed(self, error: Exception, now: float, patience: float) -> None:
+        """Wait before the next try; raise ``error`` if the database has failed for ``patience``."""
+        connections[self._using].close()
+        self._lapsed.forget()
+        if self._failing_since is None:
+            self._failing_since = now
+            logger.warning("The worker cannot use its database, and tries again: %s", error)
+        if now - self._failing_since >= patience:
+            raise error
+        self._stopping.wait(1)
+
+    def _extend(self) -> None:
+        """Extend the leases of all that is held. Whatever was taken over meanwhile is left alone."""
+        held = [one.reaction for one in list(self._held.values()) if not one.abandoned]
+        with self._turn:
+            in_time(lambda: claiming.extend(held, lease=app_settings().handler_lease))
+
+    def _look_after(self) -> None:
+        """Put off what is blocked; more seldom say that this worker is there, and sweep."""
+        with self._turn:
             claiming.put_off_blocked()
+        if time.monotonic() - self._swept >= _SWEEP:
+            with self._turn:
+                see(self._names, self._using)
             self._sweep(self._names)
-        if now - self._looked >= _LOOK:
-            self._looked = now
-            self._alone = self._alone or claiming.has_suspect(self._names)
+            self._swept = time.monotonic()
 
     def _is_locked(self) -> bool:
-        """Return whether an atomic run holds SQLite's only lock."""
-        return connections[self._using].vendor != "postgresql" and any(
-            one.began is not None and one.handler.atomic for one in list(self._held.values())
+        """Return whether an atomic run holds SQLite's only lock, or waits for it."""
+        return self._one_at_a_time and any(
+            one.taken and one.handler.atomic for one in list(self._held.values())
         )
-
-    def _to_extend(self) -> list[_Held]:
-        # An atomic run has locked its row, which protects it better than a lease and would keep this waiting.
-        return [
-            one
-            for one in list(self._held.values())
-            if not one.abandoned and (one.began is None or not one.handler.atomic)
-        ]
 
     def _claim(self) -> bool:
         lease = app_settings().handler_lease
-        if self._alone:
-            # Whatever kills the process shall take nothing else with it.
+        self._look(lease.total_seconds())
+        if self._take_over:
+            # Whatever killed a process shall take nothing else with it.
             if self._held:
                 return False
-            claimed = claiming.claim(self._names, limit=1, lease=lease, suspects=True)
-            self._alone = bool(claimed)
-        if not self._alone:
-            free = 2 * self._threads - len(self._held)
+            claimed = claiming.claim(self._names, limit=1, lease=lease, suspects=True, among=self._take_over)
+            self._take_over = [pk for pk in self._take_over if claimed and pk != claimed[0].pk]
+            if claimed and not self._take_over:
+                self._looked = float("-inf")  # whether that was the last of them
+        else:
+            free = 2 * len(self._threads) - len(self._held)
             claimed = claiming.claim(self._names, limit=free, lease=lease) if free > 0 else []
         for reaction in claimed:
-            held = _Held(reaction, self._handlers[reaction.handler])
+            held = Held(reaction, self._handlers[reaction.handler])
             self._held[reaction.pk] = held
             self._queue.put(held)
         return bool(claimed)
 
+    def _look(self, lease: float) -> None:
+        """Look for leases that ran out, each so often."""
+        now = time.monotonic()
+        if self._take_over or now - self._looked < min(_LOOK, lease / LOOKS):
+            return
+        found = claiming.lapsed(self._names)
+        if found:
+            claiming.wait_for_lock()
+            found = claiming.lapsed(self._names)
+        self._looked = time.monotonic()
+        self._take_over = self._lapsed.look(found, now=self._looked, lease=lease)
+
     def _serve(self) -> None:
-        while True:
-            held = self._queue.get()
-            if self._stopping.is_set() or self._hangs or self._held.get(held.reaction.pk) is not held:
-                continue
+        try:
+            while (held := self._queue.get()) is not None:
+                if self._take(held):
+                    self._attempt(held)
+        finally:
+            connections.close_all()
+
+    def _take(self, held: Held) -> bool:
+        """Take what was claimed, unless it is given back meanwhile."""
+        with self._taking:
+            held.taken = not (self._stopping.is_set() or self._hangs) and held.reaction.pk in self._held
+            if not self._one_at_a_time:
+                held.begin()  # it waits for nothing but a server that does not answer
+            return held.taken
+
+    def _attempt(self, held: Held) -> None:
+        try:
             close_old_connections()
             held.connection = connections[self._using]
-            held.began = time.monotonic()
-            try:
-                self._report(attempt(held.reaction, held.handler, self._using))
-            except Exception:
-                logger.exception(
-                    "An outcome could not be written; the reaction is tried again after its lease"
-                )
-            finally:
-                if not held.abandoned and self._held.get(held.reaction.pk) is held:
-                    self._held.pop(held.reaction.pk, None)
-                self._woken.set()
+            with self._turn if held.handler.atomic else nullcontext():
+                self._report(attempt(held.reaction, held.handler, self._using, held.begin))
+        except Exception:
+            logger.exception("An outcome could not be written; the reaction is tried again after its lease")
+        finally:
+            if not held.abandoned:
+                self._held.pop(held.reaction.pk, None)
+            self._woken.set()
 
     def _end_overdue(self, now: float) -> None:
         for held in list(self._held.values()):
@@ -165,14 +206,14 @@ class Worker:
                 continue
             held.abandoned = self._hangs = True
             logger.error("The handler %s takes too long; the worker ends", held.handler.name)
-            if held.handler.atomic and held.connection.vendor != "postgresql":
+            if held.handler.atomic and self._one_at_a_time:
                 continue  # it holds SQLite's lock: that is only free when this process has ended
             if held.handler.atomic:
                 cut(held.connection)  # the server rolls its transaction back
             limit = timedelta(seconds=self._limit(held.handler))
             self._fail_abandoned(held, TimedOut(f"The handler ran for longer than {limit}."))
 
-    def _fail_abandoned(self, held: _Held, error: TimedOut) -> None:
+    def _fail_abandoned(self, held: Held, error: TimedOut) -> None:
         # Until the server has noticed that the connection is cut, the row is locked.
         for _ in range(20):
             try:
@@ -186,38 +227,42 @@ class Worker:
         """Return the seconds that a run may take: on SQLite an atomic one holds up every delivery."""
         limit = handler.timeout.total_seconds()
         connection = connections[self._using]
-        if handler.atomic and connection.vendor == "sqlite":
+        if handler.atomic and self._one_at_a_time:
             limit = min(limit, float(connection.settings_dict["OPTIONS"].get("timeout", 5)) / 2)
         return limit
 
     def _finish(self) -> None:
-        """Give back what has not begun, and wait for what has."""
-        while (running := self._running()) or self._held:
-            if self._is_locked():
-                self._end_overdue(time.monotonic())
-                if self._hangs or not running:
-                    break  # the others wait for the lock, and nothing of theirs is written
-                self._woken.wait(0.05)
-                self._woken.clear()
-                continue
-            waiting = [one for one in list(self._held.values()) if one.began is None]
-            for one in waiting:
-                self._held.pop(one.reaction.pk, None)
-            try:
-                claiming.give_back(one.reaction for one in waiting)
-                self._end_overdue(time.monotonic())
-                claiming.extend(
-                    [one.reaction for one in self._to_extend()], lease=app_settings().handler_lease
-                )
-            except (DatabaseError, InterfaceError):
-                connections[self._using].close()
-            if not running:
+        """Give back what no thread has taken, and wait for what runs."""
+        self._stopping.set()
+        while True:
+            self._end_overdue(time.monotonic())
+            # What waits for a lock that a hanging handler holds has written nothing.
+            waits_in_vain = self._hangs and self._is_locked()
+            if not self._is_locked():
+                self._give_back()
+            if waits_in_vain or not self._running():
                 break
-            self._woken.wait(0.2)
+            self._woken.wait(0.05)
             self._woken.clear()
+        for keeper in self._keepers:
+            keeper.stop()
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in () if self._hangs else (*self._threads, *self._keepers):
+            thread.join(PATIENCE)
 
-    def _running(self) -> list[_Held]:
-        return [one for one in list(self._held.values()) if one.began is not None and not one.abandoned]
+    def _give_back(self) -> None:
+        with self._taking:
+            waiting = [one for one in list(self._held.values()) if not one.taken]
+            for one in waiting:
+                del self._held[one.reaction.pk]
+        try:
+            claiming.give_back(one.reaction for one in waiting)
+        except (DatabaseError, InterfaceError):
+            connections[self._using].close()
+
+    def _running(self) -> bool:
+        return any(one.taken and not one.abandoned for one in list(self._held.values()))
 
 
 def see(names: Sequence[str], using: str) -> None:

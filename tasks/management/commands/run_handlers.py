@@ -8,9 +8,10 @@ import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
 
 from ...handlers.registry import by_name
-from ...handlers.worker import Worker
+from ...handlers.worker import PATIENCE, Worker
 from ...ledger.catching_up import catch_up
 
 
@@ -43,6 +44,11 @@ class Command(BaseCommand):
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: worker.stop())
-        if not worker.run(once=once):
+        try:
+            is_well = worker.run(once=once)
+        except (DatabaseError, InterfaceError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise CommandError(f"The database failed for {PATIENCE:.0f} s: {reason}") from None
+        if not is_well:
             self.stderr.write("A handler did not return in time. Whatever supervises this starts it again.")
             sys.exit(1)
