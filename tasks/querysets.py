@@ -141,10 +141,20 @@ class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
         """Leave out the JSON and the long texts, which a list does not show."""
         return self.defer("metadata", "additional_properties", "unknown_fields", "error_message")
 
-    def for_page(self) -> TaskStatusEventQuerySet:
-        """Return events as a task's page tells them: the last received first, without what it leaves out."""
-        return self.order_by("-pk").defer(
-            "metadata", "additional_properties", "unknown_fields", "started_at", "completed_at", "source"
+    def for_timeline(self) -> TaskStatusEventQuerySet:
+        """Return events for a task's timeline: the last received first, of an error its two ends."""
+        events = self.order_by("-pk").defer(
+            "metadata", "additional_properties", "unknown_fields", "started_at", "completed_at", "source",
+            "error_message",
+        )  # fmt: skip
+        return events.annotate(
+            error_start=Left("error_message", ERROR_START), error_end=Right("error_message", ERROR_END)
+        )
+
+    def for_plot(self) -> TaskStatusEventQuerySet:
+        """Return what places events in time, the last received first."""
+        return self.order_by("-pk").only(
+            "task_id", "timestamp", "received_at", "status", "progress", "idempotency_key", "payload_digest"
         )
 
     def sampled(self, task_id: str, most: int) -> TaskStatusEventQuerySet:
@@ -168,7 +178,7 @@ class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
         with connections[self.db].cursor() as cursor:
             cursor.execute(sql, [most - 1, task_id, first, last - first, most - 1])
             found = {event_id for (event_id,) in cursor.fetchall()}
-        return of_task.filter(pk__in=found | {first}).for_page()
+        return of_task.filter(pk__in=found | {first}).for_plot()
 
 
 class ReactionQuerySet(QuerySet["Reaction"]):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
 from ..lifecycle import Meaning, Phase
-from ..models import Task, TaskStatusEvent
-from . import display, timeline, timeline_html
+from ..models import Task
+from . import display, history, timeline
 from .addresses import event_urls, unworded
 from .base import RecordAdmin
 from .filters import (
@@ -32,10 +35,6 @@ from .filters import (
 from .headline import headline
 from .paginator import MAX_COUNT
 
-#: A task's page tells so many events, the last ones received.
-MAX_EVENTS = 1000
-#: The plot of a task with more events than these is drawn from so many.
-MAX_DRAWN = 300
 #: A page refreshes itself after so many seconds.
 REFRESH_SECONDS = 5
 
@@ -162,37 +161,78 @@ class TaskAdmin(RecordAdmin):
 
     def page(self, request: Any, context: Any) -> dict[str, Any]:
         """Return what the page tells of the task in its context."""
-        task, settings, now = context["original"], app_settings(), timezone.now()
-        entries = timeline.timeline(task.events.for_page()[:MAX_EVENTS], settings)
-        is_whole = task.event_count <= len(entries)
-        drawn = entries if is_whole else timeline.timeline(_sample(task), settings)
-        plot = timeline.plot(drawn)
-        meaning = Meaning(task.meaning)
-        site = self.admin_site.name
-        events_allowed = request.user.has_perm("sartiq_tasks.view_taskstatusevent")
-        list_url = reverse("admin:sartiq_tasks_taskstatusevent_changelist", current_app=site)
+        task = context["original"]
+        list_url = reverse("admin:sartiq_tasks_taskstatusevent_changelist", current_app=self.admin_site.name)
+        before = number(request.GET.get("before"))
         return {
+            **self.state(task),
+            **self.plots(task),
             "title": display.shown(task.task_id),
             "subtitle": None,
+            "zone": timezone.get_current_timezone_name(),
+            "timeline": history.page_before(task, before, app_settings(), self.event_urls(request)),
+            **({} if before is None else {"is_older": True, "live_seconds": None}),
+            "events_allowed": self.event_urls(request) is not None,
+            "events_url": f"{list_url}?task_id={display.query(task.task_id)}",
+        }
+
+    def state(self, task: Task) -> dict[str, Any]:
+        """Return what the page tells of the task's row."""
+        now = timezone.now()
+        return {
             "badge": display.task_badge(task, now),
-            "progress_bar": display.progress_bar(task.progress, meaning),
+            "progress_bar": display.progress_bar(task.progress, Meaning(task.meaning)),
             "headline": headline(task.error_message),
             "facts": self.facts(task, now),
+            "live_seconds": None if task.is_ended else REFRESH_SECONDS,
+        }
+
+    def plots(self, task: Task) -> dict[str, Any]:
+        """Return what the page draws of the task's events."""
+        entries, is_whole = history.drawn(task, app_settings())
+        plot = timeline.plot(entries)
+        return {
+            "plot": plot,
+            "plot_ends": plot and (display.exact(plot.start), display.exact(plot.end)),
+            "drawn": None if is_whole else len(entries),
             "phases": [
                 (display.badge(phase.status, phase.meaning), display.duration(phase.length))
-                for phase in timeline.phases(entries, now)
+                for phase in timeline.phases(entries, timezone.now())
             ]
             if is_whole
             else [],
-            "plot": plot,
-            "plot_ends": plot and (display.exact(plot.start), display.exact(plot.end)),
-            "drawn": None if is_whole else len(drawn),
-            "rows": timeline_html.rows(entries, event_urls(site) if events_allowed else None),
-            "events_allowed": events_allowed,
-            "untold": max(task.event_count - len(entries), 0),
-            "events_url": f"{list_url}?task_id={display.query(task.task_id)}",
-            "live_seconds": None if meaning.is_terminal else REFRESH_SECONDS,
         }
+
+    def event_urls(self, request: HttpRequest) -> Callable[[int], str] | None:
+        """Return what tells the addresses of events, if the user may see them."""
+        may_see = request.user.has_perm("sartiq_tasks.view_taskstatusevent")
+        return event_urls(self.admin_site.name) if may_see else None
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the parts of a page that it fetches."""
+        view = self.admin_site.admin_view(self.part_view)
+        return [path("<path:object_id>/part/", view, name="sartiq_tasks_task_part"), *super().get_urls()]
+
+    def part_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Return a part of a task's page: the events ``before`` an id, or else its state, with what has
+        been received ``after`` an id, told from ``since`` where the page's newest block begins.
+        """
+        task = self.get_object(request, unquote(unworded(object_id)))
+        if task is None:
+            raise Http404
+        if not self.has_view_permission(request, task):
+            raise PermissionDenied
+        before, since, after = (number(request.GET.get(name)) for name in ("before", "since", "after"))
+        settings, urls = app_settings(), self.event_urls(request)
+        context: dict[str, Any] = {"original": task}
+        if before is not None:
+            context["timeline"] = history.page_before(task, before, settings, urls)
+        else:
+            context |= self.state(task)
+            new = history.page_since(task, since or 0, after or 0, settings, urls)
+            if new is not None:
+                context |= {**self.plots(task), "timeline": new, "has_new": True}
+        return TemplateResponse(request, "admin/sartiq_tasks/task_part.html", context)
 
     def leading(self, parameter: str, value: str | None) -> str:
         """Return a value as a link to the tasks that have it."""
@@ -240,6 +280,7 @@ class TaskAdmin(RecordAdmin):
         ]
 
 
-def _sample(task: Task) -> Any:
-    events: Any = TaskStatusEvent.objects.using(task._state.db)
-    return events.sampled(task.task_id, MAX_DRAWN)
+def number(text: str | None) -> int | None:
+    """Return the id that ``text`` is, if it is one."""
+    is_id = text is not None and text.isascii() and text.isdecimal() and len(text) < 19
+    return int(text) if text is not None and is_id else None

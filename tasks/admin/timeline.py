@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta
+from itertools import groupby, pairwise
+from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -38,6 +40,8 @@ class Entry:
     is_late: bool = False
     #: Its timestamp was too far ahead of the clock, and its time of receipt counts.
     is_ahead: bool = False
+    #: It tells nothing but another progress, or nothing new at all.
+    is_routine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +53,60 @@ class Phase:
     length: timedelta | None
 
 
-def timeline(events: Iterable[TaskStatusEvent], settings: AppSettings) -> list[Entry]:
-    """Return the events in the total order that decides a task's state, each with what it changed."""
-    ordered = sorted(events, key=lambda event: _order(event, settings))
-    entries = [_entry(event, settings) for event in ordered]
-    words = _words()
+def in_order(events: Iterable[TaskStatusEvent], settings: AppSettings) -> list[Entry]:
+    """Return the events in the total order that decides a task's state."""
+    entries = [_entry(event, settings) for event in sorted(events, key=lambda one: _order(one, settings))]
     status: str | None = None
-    for place, entry in enumerate(entries):
-        if place:
-            previous = entries[place - 1]
-            entry.since = entry.at - previous.at
-            entry.changes = _changes(entry.event, previous.event, status, words)
+    for entry in entries:
         entry.changes_status = entry.event.status not in (None, status)
         status = entry.event.status if entry.event.status is not None else status
+    return entries
+
+
+def timeline(
+    events: Iterable[TaskStatusEvent], settings: AppSettings, *, is_from_start: bool = True
+) -> list[Entry]:
+    """Return the events in order, each with what it changed.
+
+    ``is_from_start`` says that they begin with the task's first one. Otherwise the status before them
+    is not known, and no change from it is told.
+    """
+    entries = in_order(events, settings)
+    words = _words()
+    status: str | None = None
+    is_known = is_from_start
+    for previous, entry in pairwise(entries):
+        if previous.event.status is not None:
+            status, is_known = previous.event.status, True
+        entry.since = entry.at - previous.at
+        was = status if is_known else entry.event.status
+        entry.changes = _changes(entry.event, previous.event, was, words)
     earliest_after: int | None = None
     for entry in reversed(entries):
         entry.is_late = earliest_after is not None and entry.event.pk > earliest_after
         earliest_after = entry.event.pk if earliest_after is None else min(earliest_after, entry.event.pk)
+    for previous, entry in pairwise(entries):
+        entry.is_routine = _is_routine(entry, previous)
     return entries
+
+
+def _is_routine(entry: Entry, previous: Entry) -> bool:
+    event: Any = entry.event
+    is_marked = entry.is_late or entry.is_ahead or event.deliveries > 1 or event.error_start is not None
+    return not is_marked and len(entry.changes) == (event.progress != previous.event.progress)
+
+
+#: So many routine events after one another become one line.
+SHORTEST_RUN = 3
+
+
+def runs(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Return the entries in groups: each run of routine ones is one, any other entry is one of its own."""
+    groups: list[list[Entry]] = []
+    for is_routine, group in groupby(entries, key=lambda entry: entry.is_routine):
+        found = list(group)
+        groups += [found] if is_routine and len(found) >= SHORTEST_RUN else [[one] for one in found]
+    return groups
 
 
 def _order(event: TaskStatusEvent, settings: AppSettings) -> bytes:

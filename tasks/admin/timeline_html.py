@@ -1,6 +1,6 @@
-"""The rows of a task's history as markup: a thousand of them are one page.
+"""A task's timeline as markup: a hundred of its entries are one page.
 
-A template's nodes, and ``format_html`` for each cell, took more than half of that page's time.
+A template's nodes, and ``format_html`` for each part, took more than half of that page's time.
 Here whatever a sender wrote goes through ``escape``, and the whole is marked safe once.
 """
 
@@ -8,39 +8,72 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import Any
 
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from . import display
 from .headline import headline
-from .timeline import Entry
+from .timeline import Entry, runs
+
+_Address = Callable[[int], str] | None
 
 
-def rows(entries: Sequence[Entry], event_url: Callable[[int], str] | None) -> SafeString:
-    """Return a table's row for each entry, the newest first, linked where ``event_url`` tells addresses."""
-    return mark_safe("\n".join(_row(entry, event_url) for entry in reversed(entries)))  # noqa: S308 (escaped below)
+def block(entries: Sequence[Entry], event_url: _Address) -> SafeString:
+    """Return a list of the entries, the newest first, linked where ``event_url`` tells addresses.
+
+    What changes nothing but the progress is folded. The list names the least and the greatest id in
+    it, from which a live page asks for what is new.
+    """
+    ids = [entry.event.pk for entry in entries]
+    items = "\n".join(_group(group, event_url) for group in reversed(runs(entries)))
+    return mark_safe(  # noqa: S308 (escaped below)
+        f'<ol class="st-events" id="st-block-{min(ids)}" data-live data-from="{min(ids)}" '
+        f'data-last="{max(ids)}">{items}</ol>'
+    )
 
 
-def _row(entry: Entry, event_url: Callable[[int], str] | None) -> str:
+def _group(group: Sequence[Entry], event_url: _Address) -> str:
+    if len(group) == 1:
+        return _item(group[0], event_url)
+    first, last = group[0], group[-1]
+    was, now = first.event.progress, last.event.progress
+    told = _("%(count)s events that change only the progress") % {"count": len(group)}
+    took = _("in %(length)s") % {"length": display.duration(last.at - first.at)}
+    progress = display.percent(now) if was == now else " → ".join(display.percent_change(was, now))
+    return (
+        f'<li class="st-run"><details id="st-run-{first.event.pk}"><summary>'
+        f'{_time(last)} {escape(told)} <b>{progress}</b> <span class="st-since">{took}</span>'
+        f"</summary><ol>{''.join(_item(entry, event_url) for entry in reversed(group))}</ol></details></li>"
+    )
+
+
+def _item(entry: Entry, event_url: _Address) -> str:
     event = entry.event
     since = "" if entry.since is None else f"+{display.duration(entry.since)}"
     name = escape(display.shown(event.event_type))
     link = f'<a href="{event_url(event.pk)}">{name}</a>' if event_url else name
     return (
-        f"<tr><td>{display.exact(entry.at)}</td><td>{since}</td>"
-        f"<td>{display.badge(event.status, entry.meaning)}</td><td>{display.percent(event.progress)}</td>"
-        f"<td>{link}</td><td>{''.join(_what_changed(entry))}</td></tr>"
+        f'<li class="st-event">{_time(entry)} <span class="st-since">{since}</span> '
+        f"{display.badge(event.status, entry.meaning)} "
+        f'<span class="st-percent">{display.percent(event.progress)}</span> '
+        f'<span class="st-what">{link}{"".join(_what_changed(entry))}</span></li>'
     )
 
 
+def _time(entry: Entry) -> str:
+    return f'<time datetime="{entry.at.isoformat()}">{display.clock(entry.at)}</time>'
+
+
 def _what_changed(entry: Entry) -> list[str]:
+    event: Any = entry.event
     parts = []
     if entry.changes:
         parts.append(f"<ul>{''.join(f'<li>{escape(change)}</li>' for change in entry.changes)}</ul>")
-    parts += [f'<span class="st-mark">{escape(mark)}</span> ' for mark in _marks(entry)]
-    if entry.event.error_message is not None:
-        parts.append(f'<p class="st-headline">{escape(headline(entry.event.error_message))}</p>')
+    parts += [f' <span class="st-mark">{escape(mark)}</span>' for mark in _marks(entry)]
+    if event.error_start is not None:
+        parts.append(f'<p class="st-headline">{escape(headline(event.error_start, event.error_end))}</p>')
     return parts
 
 

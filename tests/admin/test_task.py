@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from tasks.admin import paginator, task
+from tasks.admin import history, paginator, task
 from tasks.admin.addresses import event_url, task_url
 from tasks.models import Task
 from tests.factories import NOON, minutes, record, user
@@ -160,8 +160,8 @@ def test_the_queries_of_a_page(admin_client: Client, django_assert_num_queries: 
         record(progress=number)
     page(admin_client, task_url("task-1"))
 
-    # Session, user, task, events.
-    with django_assert_num_queries(4):
+    # Session, user, task, the events that are told and those that are drawn.
+    with django_assert_num_queries(5):
         page(admin_client, task_url("task-1"))
 
 
@@ -213,28 +213,18 @@ def test_a_running_task_refreshes_itself(admin_client: Client) -> None:
     assert 'data-seconds="5"' in page(admin_client, task_url("task-1"))
 
 
-def test_more_events_than_a_page_tells(admin_client: Client, monkeypatch: Any) -> None:
-    monkeypatch.setattr(task, "MAX_EVENTS", 2)
-    for number in range(5):
-        record(progress=number)
-    html = page(admin_client, task_url("task-1"))
-
-    assert "3 earlier events are not shown here" in html
-    assert "progress: 3 % → 4 %" in html
-
-
 def test_of_more_events_the_plot_is_a_sample_of_all_and_no_phase_is_told(
     admin_client: Client, monkeypatch: Any, django_assert_num_queries: Any
 ) -> None:
-    monkeypatch.setattr(task, "MAX_EVENTS", 10)
-    monkeypatch.setattr(task, "MAX_DRAWN", 9)
+    monkeypatch.setattr(history, "MAX_WHOLE", 10)
+    monkeypatch.setattr(history, "MAX_DRAWN", 9)
     record(NOON, task_id="another")
     for number in range(81):
         record(NOON + minutes(number), progress=number, status="queued" if number < 9 else "running")
     page(admin_client, task_url("task-1"))
 
-    # Session, user, task, events, the ends of the sample, its ids, its events.
-    with django_assert_num_queries(7):
+    # Session, user, task, events, too many to draw, the ends of the sample, its ids, its events.
+    with django_assert_num_queries(8):
         html = page(admin_client, task_url("task-1"))
 
     (line,) = re.findall(r'<polyline points="([^"]*)"', html)

@@ -23,6 +23,7 @@ TASKS = "/admin/sartiq_tasks/task/"
 EVENTS = "/admin/sartiq_tasks/taskstatusevent/"
 FAILED = f"{TASKS}train-failed/change/"
 RUNNING = f"{TASKS}train-running/change/"
+LONG = f"{TASKS}long/change/"
 TRACE = "Traceback (most recent call last):\n  CUDA out of memory <script>alert(1)</script>"
 OpenPage = Callable[..., Page]
 
@@ -75,14 +76,15 @@ def test_from_the_login_to_what_failed(open_page: OpenPage) -> None:
     page.click("#result_list a:has-text('train-failed')")
     expect(page.locator("h1, h2").first).to_be_visible()
     expect(page.locator("#content")).to_contain_text("CUDA out of memory <script>alert(1)</script>")
-    expect(page.locator("#st-timeline tbody tr")).to_have_count(9)
+    expect(page.locator("#st-timeline .st-event")).to_have_count(9)
+    expect(page.locator("#st-timeline .st-events > li")).to_have_count(4)
     expect(page.locator("#st-timeline")).to_contain_text("duplicate: delivered 2 times")
     points = str(page.locator("#st-plot polyline").get_attribute("points")).split()
     assert len(points) == 9, "every event is a point of the line"
     expect(page.locator("#st-plot circle")).to_have_count(3)  # one where the status changes
     assert page.locator("#st-plot polyline").bounding_box()["height"] > 20  # type: ignore[index]
 
-    page.click("#st-timeline tbody tr:first-child a")
+    page.click("#st-timeline li:first-child a")
     assert page.url.split("?")[0].endswith("/change/")
     expect(page.locator("#content")).to_contain_text("out_of_memory")
     page.click("a:has-text('train-failed') >> visible=true")
@@ -127,6 +129,8 @@ def test_the_list_refreshes_itself_and_can_be_paused(open_page: OpenPage) -> Non
     assert page.url.endswith("?meaning=running")
 
     page.click("#st-live-toggle")
+    expect(page.locator("#st-live-state")).to_have_text("Paused")
+    expect(page.locator("#st-live-toggle")).to_have_text("Resume")
     factories.record(task_id="newer-still")
     page.wait_for_timeout(6000)
     expect(page.locator("#result_list")).not_to_contain_text("newer-still")
@@ -138,16 +142,82 @@ def test_the_list_refreshes_itself_and_can_be_paused(open_page: OpenPage) -> Non
 def test_the_page_of_a_running_task_shows_a_new_event_until_it_ends(open_page: OpenPage) -> None:
     page = open_page()
     page.goto(RUNNING)
-    rows = page.locator("#st-timeline tbody tr")
+    rows = page.locator("#st-timeline .st-event")
     expect(rows).to_have_count(8)
+    page.click(".st-run summary")
+    page.focus("#st-timeline .st-event >> nth=1 >> css=a")
+    focused = page.evaluate("document.activeElement.href")
 
     factories.record(task_id="train-running", progress=90, timestamp=timezone.now().isoformat())
     expect(rows).to_have_count(9)
+    expect(page.locator(".st-run .st-event")).to_have_count(7)
+    expect(rows.nth(1)).to_be_visible()  # the run that was opened is open, and has grown
+    assert page.evaluate("document.activeElement.href") == focused
 
     at = (timezone.now() + timedelta(seconds=1)).isoformat()
     factories.record(task_id="train-running", status="completed", progress=100, timestamp=at)
     expect(rows).to_have_count(10)
     expect(page.locator("#st-live")).to_be_hidden()
+
+
+def long_task(count: int) -> None:
+    """A running task of so many events, of which every tenth changes more than the progress."""
+    begin = timezone.now() - timedelta(minutes=count + 1)
+    for number in range(count):
+        factories.record(
+            task_id="long",
+            received_at=begin + timedelta(minutes=number),
+            timestamp=(begin + timedelta(minutes=number)).isoformat(),
+            progress=number / 100,
+            origin_instance=f"gpu-{number // 10}",
+        )
+
+
+def test_earlier_events_come_into_the_page_and_new_ones_go_to_its_top(open_page: OpenPage) -> None:
+    long_task(230)
+    page = open_page()
+    page.goto(LONG)
+    events = page.locator(".st-event")
+    expect(events).to_have_count(100)
+    for count in (200, 230):
+        page.click("text=Earlier events")
+        expect(events).to_have_count(count)
+    expect(page.locator("text=Earlier events")).to_have_count(0)
+
+    for number in range(3):
+        factories.record(task_id="long", status=f"new-{number}", timestamp=timezone.now().isoformat())
+        expect(page.locator(".st-events > li").first).to_contain_text(f"new-{number}")
+    expect(events).to_have_count(233)
+    times = page.locator(".st-event > time").evaluate_all("all => all.map(one => one.dateTime)")
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_refresh_fetches_only_what_is_new(open_page: OpenPage) -> None:
+    long_task(200)
+    page = open_page()
+    page.goto(LONG)
+    sizes = []
+    page.on("response", lambda response: "/part/" in response.url and sizes.append(len(response.body())))
+    with page.expect_response("**/part/*"):
+        pass
+    factories.record(task_id="long", status="new", timestamp=timezone.now().isoformat())
+    expect(page.locator(".st-events > li").first).to_contain_text("new")
+
+    assert sizes[0] < 6_000
+    assert sizes[-1] < 40_000
+
+
+def test_a_live_page_says_that_its_session_has_ended(open_page: OpenPage) -> None:
+    page = open_page()
+    for url in (TASKS, RUNNING):
+        page.goto(url)
+        cookies = page.context.cookies()
+        page.context.clear_cookies()
+        expect(page.locator("#st-live-state")).to_contain_text("Your session has ended")
+        expect(page.locator("#st-live-toggle")).to_be_hidden()
+        page.click("#st-live-state a")
+        expect(page.locator("#login-form")).to_be_visible()
+        page.context.add_cookies(cookies)  # type: ignore[arg-type]
 
 
 def test_what_is_shown_can_be_exported(open_page: OpenPage, tmp_path: Path) -> None:
@@ -237,8 +307,21 @@ def test_without_javascript_everything_is_there(open_page: OpenPage) -> None:
     page.click("#st-count-failed")
     page.click("#result_list a:has-text('train-failed')")
 
-    expect(page.locator("#st-timeline tbody tr")).to_have_count(9)
+    expect(page.locator("#st-timeline .st-event")).to_have_count(9)
     expect(page.locator("#st-plot")).to_be_visible()
+    page.click(".st-run summary")
+    expect(page.locator("#st-timeline .st-event").nth(2)).to_be_visible()
+
+
+def test_without_javascript_a_long_timeline_has_pages(open_page: OpenPage) -> None:
+    long_task(130)
+    page = open_page(java_script_enabled=False)
+    page.goto(LONG)
+    expect(page.locator(".st-event")).to_have_count(100)
+    page.click("text=Earlier events")
+    expect(page.locator(".st-event")).to_have_count(30)
+    page.click("text=To the newest events")
+    expect(page.locator(".st-event")).to_have_count(100)
 
 
 def test_no_page_breaks_a_strict_content_security_policy(open_page: OpenPage) -> None:

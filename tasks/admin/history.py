@@ -1,0 +1,94 @@
+"""What is read of a task's events for its page: bounded, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.safestring import SafeString
+
+from ..conf import AppSettings
+from ..models import Task, TaskStatusEvent
+from . import timeline, timeline_html
+from .timeline import Entry
+
+#: A page of the timeline, and a live page that has slept: the last so many events.
+PAGE = 100
+#: The timeline is told in blocks of so many, because a live page asks for its newest block again.
+BLOCK = 50
+#: So many earlier events are read, to tell what the first of a block changed, and what came late.
+CONTEXT = 50
+#: The phases are told, and the plot drawn from all events, up to so many.
+MAX_WHOLE = 1000
+#: The plot of a task with more events is drawn from so many.
+MAX_DRAWN = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A part of a task's timeline as markup."""
+
+    #: The newest first.
+    blocks: Sequence[SafeString]
+    #: The id before which the earlier events are; None if there are none.
+    earlier: int | None
+
+
+def page_before(
+    task: Task, before: int | None, settings: AppSettings, event_url: Callable[[int], str] | None
+) -> Timeline:
+    """Return the last events received before the one with the id ``before``, or of all."""
+    events = _of(task) if before is None else _of(task).filter(pk__lt=before)
+    found = list(events.for_timeline()[: PAGE + CONTEXT])
+    return _told(found, found[:PAGE], PAGE + CONTEXT, settings, event_url)
+
+
+def page_since(
+    task: Task, since: int, after: int, settings: AppSettings, event_url: Callable[[int], str] | None
+) -> Timeline | None:
+    """Return the block that begins with the id ``since``, and what is newer; None if nothing is newer than
+    ``after``. Of more than ``PAGE`` events it returns the last ones.
+    """
+    new = list(_of(task).filter(pk__gte=since).for_timeline()[: PAGE + 1])
+    if not new or new[0].pk <= after:
+        return None
+    if len(new) > PAGE:
+        return page_before(task, None, settings, event_url)
+    earlier = list(_of(task).filter(pk__lt=since).for_timeline()[:CONTEXT])
+    return _told(new + earlier, new, len(new) + CONTEXT, settings, event_url)
+
+
+def _told(
+    found: Sequence[Any],
+    page: Sequence[Any],
+    most: int,
+    settings: AppSettings,
+    event_url: Callable[[int], str] | None,
+) -> Timeline:
+    """Return the blocks of ``page``, each told in the light of the events ``found`` before it."""
+    events = list(reversed(found))
+    first = len(found) - len(page)
+    blocks = []
+    for start in range(first, len(events), BLOCK):
+        context = max(start - CONTEXT, 0)
+        ids = {event.pk for event in events[start : start + BLOCK]}
+        entries = timeline.timeline(
+            events[context : start + BLOCK],
+            settings,
+            is_from_start=context == 0 and len(found) < most,
+        )
+        blocks.append(timeline_html.block([entry for entry in entries if entry.event.pk in ids], event_url))
+    return Timeline(blocks[::-1], events[first].pk if first else None)
+
+
+def drawn(task: Task, settings: AppSettings) -> tuple[list[Entry], bool]:
+    """Return the entries that plots are drawn from, and whether they are all there are."""
+    whole = list(_of(task).for_plot()[: MAX_WHOLE + 1])
+    if len(whole) <= MAX_WHOLE:
+        return timeline.in_order(whole, settings), True
+    return timeline.in_order(_of(task).sampled(task.task_id, MAX_DRAWN), settings), False
+
+
+def _of(task: Task) -> Any:
+    return TaskStatusEvent.objects.using(task._state.db).filter(task_id=task.task_id)
