@@ -26,8 +26,9 @@ _Judgement = Callable[[Any], str | None]
 #: Characters of ``METRICS_TOKEN``, so that it cannot be guessed.
 MIN_TOKEN_LENGTH = 16
 _RATE = re.compile("[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)")
+_URL = re.compile(r"https?://[^\s/?#]+[^\s#]*", re.IGNORECASE | re.ASCII)
 #: Values of these are never shown, not even if they are invalid.
-_SECRETS = {"METRICS_TOKEN", "SIGNING_SECRETS"}
+_SECRETS = {"METRICS_TOKEN", "PROBE_TOKEN", "SIGNING_SECRETS"}
 
 
 def _whole_number(low: int, high: int | None = None) -> _Judgement:
@@ -55,6 +56,46 @@ def _some_duration(value: Any) -> str | None:
 def _duration_or_none(value: Any) -> str | None:
     wanted = None if value is None else _duration(value)
     return wanted and f"{wanted}, or None"
+
+
+def _some_duration_or_none(value: Any) -> str | None:
+    wanted = None if value is None else _some_duration(value)
+    return wanted and f"{wanted}, or None"
+
+
+def _silence(value: Any) -> str | None:
+    if not isinstance(value, Mapping):
+        wanted = _duration(value)
+        return wanted and f"{wanted}, or a dict of them by task type"
+    limits = [value.get("*"), *value.values()]
+    is_good = all(isinstance(name, str) for name in value) and not any(map(_duration_or_none, limits))
+    if is_good and "*" in value:
+        return None
+    return "a dict of task types, and '*' for all others, to timedeltas that are not negative, or None"
+
+
+def _probe(value: Any) -> str | None:
+    if value is None or callable(value):
+        return None
+    if not isinstance(value, str):
+        return "a function or its dotted path, or None"
+    try:
+        found = import_string(value)
+    except Exception as error:  # noqa: BLE001 (whatever the module raises, it cannot be imported)
+        return f"a path that can be imported ({type(error).__name__}: {error})"
+    return None if callable(found) else "the path of a function"
+
+
+def _http_url(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and _URL.fullmatch(value)):
+        return None
+    return "None or an address that begins with http:// or https://"
+
+
+def _header_text(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and value.isascii() and value.isprintable() and value):
+        return None
+    return "None or a text of printable ASCII characters"
 
 
 def _text(value: Any) -> str | None:
@@ -141,7 +182,13 @@ _JUDGEMENTS: Mapping[str, tuple[str, _Judgement]] = {
     "AUTHENTICATION_CLASSES": ("sartiq_tasks.E006", _classes_with("authenticate")),
     "PERMISSION_CLASSES": ("sartiq_tasks.E007", _classes_with("has_permission")),
     "SCOPE": ("sartiq_tasks.E008", _text),
-    "SILENT_AFTER": ("sartiq_tasks.E030", _duration),
+    "SILENT_AFTER": ("sartiq_tasks.E030", _silence),
+    "QUEUED_AFTER": ("sartiq_tasks.E031", _duration_or_none),
+    "LOST_AFTER": ("sartiq_tasks.E032", _some_duration_or_none),
+    "PROBE": ("sartiq_tasks.E033", _probe),
+    "PROBE_URL": ("sartiq_tasks.E034", _http_url),
+    "PROBE_TOKEN": ("sartiq_tasks.E035", _header_text),
+    "PROBE_TIMEOUT": ("sartiq_tasks.E036", _some_duration),
     "DATABASE_TIMEOUT": ("sartiq_tasks.E009", _duration_or_none),
     "SIGNING_SECRETS": ("sartiq_tasks.E020", _signing_secrets),
     "THROTTLE_DELIVERIES": ("sartiq_tasks.E021", _rate),
@@ -207,6 +254,19 @@ def check_scope(**kwargs: Any) -> list[checks.CheckMessage]:
             id="sartiq_tasks.W002",
         )
     ]
+
+
+@checks.register("sartiq_tasks")
+def check_probe(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that there is one way to ask the cluster, and a token only for the probe that sends it."""
+    probe, url, token = (_given(key, None) for key in ("PROBE", "PROBE_URL", "PROBE_TOKEN"))
+    if probe is not None and url is not None:
+        text, hint = "PROBE and PROBE_URL are both given: PROBE alone is used.", "Leave one of them out."
+    elif token is not None and url is None:
+        text, hint = "PROBE_TOKEN is given without PROBE_URL, so nothing sends it.", "Set PROBE_URL."
+    else:
+        return []
+    return [checks.Warning(text, hint=hint, id="sartiq_tasks.W030")]
 
 
 @checks.register("sartiq_tasks")

@@ -43,8 +43,21 @@ class AppSettings:
     statuses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: A ``timestamp`` further ahead of the time of receipt than this counts as the time of receipt.
     clock_tolerance: timedelta = timedelta(minutes=5)
-    #: A running task is silent if no event of it came for longer.
-    silent_after: timedelta = timedelta(minutes=15)
+    #: A running task is silent if no event of it came for longer; by task type if it is a mapping, ``"*"``
+    #: for all others. None: never.
+    silent_after: timedelta | Mapping[str, timedelta | None] = timedelta(minutes=15)
+    #: Likewise a queued task; None lets it wait as long as it likes.
+    queued_after: timedelta | None = None
+    #: A silent task is marked as lost after so much longer if nobody could say; None: never by time alone.
+    lost_after: timedelta | None = None
+    #: How to ask the cluster about silent tasks: a function, or its dotted path.
+    probe: Any = None
+    #: The cluster's status API, for the ready probe over HTTP.
+    probe_url: str | None = None
+    #: Its bearer token.
+    probe_token: str | None = field(default=None, repr=False)
+    #: How long the ready probe waits for an answer.
+    probe_timeout: timedelta = timedelta(seconds=10)
     #: Bytes of a body; a longer one is answered 413 before it is read whole.
     max_body_bytes: int = 1024 * 1024
     #: Levels of lists and objects inside the body's own object.
@@ -94,6 +107,19 @@ class AppSettings:
         # What is given comes last, so that a status can be given another meaning than its default.
         merged = {**kept, **self.statuses}
         return {normalise(status): meaning for meaning, names in merged.items() for status in names}
+
+    @cached_property
+    def silence_limits(self) -> Mapping[str, timedelta | None]:
+        """How long a running task may be silent, by task type; under ``"*"`` for all others."""
+        after = self.silent_after
+        return {"*": None, **after} if isinstance(after, Mapping) else {"*": after}
+
+    def silence_limit(self, meaning: str, task_type: str) -> timedelta | None:
+        """Return how long such a task may be silent; None if nothing is expected of it."""
+        if meaning == "queued":
+            return self.queued_after
+        limits = self.silence_limits
+        return limits.get(task_type, limits["*"]) if meaning == "running" else None
 
     @cached_property
     def authenticators(self) -> tuple[type[Any], ...]:

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .conf import COLUMN_LENGTH
+from .conf import COLUMN_LENGTH, app_settings
 from .lifecycle import NO_CLAIM, Meaning, Phase
 from .querysets import TaskQuerySet, TaskStatusEventQuerySet
 from .reactions import Handler, Reaction
+from .silences import Silence
 
-__all__ = ("Handler", "Reaction", "RejectedDelivery", "Task", "TaskStatusEvent")
+__all__ = ("Handler", "Reaction", "RejectedDelivery", "Silence", "Task", "TaskStatusEvent")
 
 if TYPE_CHECKING:
     # What as_manager() makes, and what ``task.events`` is, for type checkers.
@@ -101,6 +103,14 @@ class Task(models.Model):
     #: When events of it were pruned last: from then on the ledger does not tell all of its history.
     pruned_at: datetime | None = _column(models.DateTimeField(_("pruned at"), null=True, editable=False))
 
+    #: The mark of a lost task: its ``event_count`` as it was judged. Any later event voids it.
+    lost_events: int | None = _column(
+        models.PositiveBigIntegerField(_("events when marked as lost"), null=True, editable=False)
+    )
+    lost_at: datetime | None = _column(
+        models.DateTimeField(_("marked as lost at"), null=True, editable=False)
+    )
+
     # The order key of the claim that stands on each register: see lifecycle.
     first_order: bytes = _column(models.BinaryField(default=NO_CLAIM))
     last_order: bytes = _column(models.BinaryField(default=NO_CLAIM))
@@ -133,8 +143,20 @@ class Task(models.Model):
             models.Index(
                 fields=["entity_id"], name="sartiq_task_entity", condition=Q(entity_id__isnull=False)
             ),
+            models.Index(fields=["-lost_at"], name="sartiq_task_lost", condition=Q(lost_at__isnull=False)),
         ]
-        constraints = [_percentage("sartiq_task_progress")]
+        constraints = [
+            _percentage("sartiq_task_progress"),
+            models.CheckConstraint(
+                condition=Q(lost_events__isnull=True, lost_at__isnull=True)
+                | Q(lost_events__isnull=False, lost_at__isnull=False),
+                name="sartiq_task_lost_whole",
+            ),
+        ]
+        permissions = [
+            ("ask_task", "Can have the cluster asked about silent tasks"),
+            ("mark_task_lost", "Can mark silent tasks as lost, and take the mark back"),
+        ]
 
     def __str__(self) -> str:
         return str(self.task_id)
@@ -153,6 +175,16 @@ class Task(models.Model):
     def has_failed(self) -> bool:
         """Whether its status means that it failed."""
         return self.meaning == Meaning.FAILED
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is marked as lost, and no event has come since."""
+        return self.lost_events == self.event_count and not self.is_ended
+
+    def is_silent(self, now: datetime | None = None) -> bool:
+        """Return whether no event of it came for longer than ``SILENT_AFTER`` or ``QUEUED_AFTER`` allows."""
+        limit = app_settings().silence_limit(self.meaning, self.task_type)
+        return limit is not None and self.last_received_at < (now or timezone.now()) - limit
 
     @property
     def phase(self) -> Phase | None:

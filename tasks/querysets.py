@@ -6,13 +6,15 @@ stops after so many rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, models
-from django.db.models import Max, Min, Q, QuerySet
+from django.db.models import F, Max, Min, Q, QuerySet
 from django.db.models.functions import Left, Right
 from django.utils import timezone
 
@@ -20,13 +22,15 @@ from .conf import app_settings
 from .lifecycle import TERMINAL, Meaning
 
 if TYPE_CHECKING:
-    from .models import Reaction, Task, TaskStatusEvent  # noqa: F401 (the types of the rows)
+    from .models import Reaction, Silence, Task, TaskStatusEvent  # noqa: F401 (the types of the rows)
 
-__all__ = ("ReactionQuerySet", "TaskQuerySet", "TaskStatusEventQuerySet")
+__all__ = ("ReactionQuerySet", "SilenceQuerySet", "TaskQuerySet", "TaskStatusEventQuerySet")
 
 #: The characters of an error message that hold its first line, and those that hold a traceback's last.
 ERROR_START = 200
 ERROR_END = 2000
+#: What a task may mean that is marked as lost.
+MAY_BE_LOST = (Meaning.QUEUED.value, Meaning.RUNNING.value)
 #: More tasks than these about one entity are not searched for its events.
 MAX_TASKS_OF_ENTITY = 1000
 
@@ -55,9 +59,23 @@ class TaskQuerySet(QuerySet["Task"]):
         return self.filter(meaning__in=sorted(TERMINAL))
 
     def silent(self, *, after: timedelta | None = None, now: datetime | None = None) -> TaskQuerySet:
-        """Return the running tasks that sent no event for longer than ``after``, or ``SILENT_AFTER``."""
-        after = app_settings().silent_after if after is None else after
-        return self.running().filter(last_received_at__lt=(now or timezone.now()) - after)
+        """Return the tasks that sent no event for longer than ``SILENT_AFTER`` or ``QUEUED_AFTER`` allows.
+
+        With ``after``, return the running tasks that sent none for longer than that.
+        """
+        now = now or timezone.now()
+        if after is not None:
+            return self.running().filter(last_received_at__lt=now - after)
+        queued_after = app_settings().queued_after
+        conditions = _silent_running(app_settings().silence_limits, now)
+        if queued_after is not None:
+            conditions.append(Q(meaning=Meaning.QUEUED.value, last_received_at__lt=now - queued_after))
+        return self.filter(reduce(or_, conditions)) if conditions else self.none()
+
+    def lost(self) -> TaskQuerySet:
+        """Return the tasks that are marked as lost, and of which no event has come since."""
+        marked = self.filter(lost_at__isnull=False, lost_events=F("event_count"))
+        return marked.exclude(meaning__in=sorted(TERMINAL))
 
     def of_entity(self, entity_id: str) -> TaskQuerySet:
         """Return the tasks about the entity ``entity_id``."""
@@ -92,13 +110,14 @@ class TaskQuerySet(QuerySet["Task"]):
             error_start=Left("error_message", ERROR_START), error_end=Right("error_message", ERROR_END)
         )
 
-    def counts(self, *, cap: int, silent_after: timedelta, now: datetime) -> dict[str, int]:
-        """Return how many tasks there are of each meaning, and under ``silent``, in one query.
+    def counts(self, *, cap: int, silent_after: timedelta | None = None, now: datetime) -> dict[str, int]:
+        """Return how many tasks there are of each meaning, and under ``silent`` and ``lost``, in one query.
 
         No count goes beyond ``cap`` + 1, which stands for "more than ``cap``".
         """
         counted = {meaning.value: self.meaning(meaning) for meaning in Meaning}
         counted["silent"] = self.silent(after=silent_after, now=now)
+        counted["lost"] = self.lost()
         selects: list[str] = []
         parameters: list[Any] = []
         for rows in counted.values():
@@ -112,6 +131,28 @@ class TaskQuerySet(QuerySet["Task"]):
         with connections[self.db].cursor() as cursor:
             cursor.execute(f"SELECT {', '.join(selects)}", parameters)
             return dict(zip(counted, cursor.fetchone(), strict=True))
+
+
+def _silent_running(limits: Mapping[str, timedelta | None], now: datetime) -> list[Q]:
+    """Return the condition of silence for running tasks, none if nothing is expected of any.
+
+    The index is on meaning and time: it is read from the shortest limit of all types on.
+    """
+    known = {task_type: limit for task_type, limit in limits.items() if limit is not None}
+    if not known:
+        return []
+    silent = Q(meaning=Meaning.RUNNING.value, last_received_at__lt=now - min(known.values()))
+    named = [task_type for task_type in limits if task_type != "*"]
+    if not named:
+        return [silent]
+    of_types = [
+        Q(task_type=task_type, last_received_at__lt=now - limit)
+        for task_type, limit in known.items()
+        if task_type != "*"
+    ]
+    if "*" in known:
+        of_types.append(~Q(task_type__in=named) & Q(last_received_at__lt=now - known["*"]))
+    return [silent & reduce(or_, of_types)]
 
 
 class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
@@ -199,6 +240,18 @@ class ReactionQuerySet(QuerySet["Reaction"]):
     def ended_before(self, before: datetime) -> ReactionQuerySet:
         """Return the reactions that were done, or given up by a person, before ``before``."""
         return self.filter(state__in=("done", "skipped"), ended_at__lt=before)
+
+
+class SilenceQuerySet(QuerySet["Silence"]):
+    """Reads of what the watchdog remembers."""
+
+    def due(self, now: datetime) -> SilenceQuerySet:
+        """Return the silences that are to be looked at."""
+        return self.filter(due_at__lte=now)
+
+    def judged(self) -> SilenceQuerySet:
+        """Return the silences whose tasks are to be marked as lost."""
+        return self.filter(judged_at__isnull=False)
 
 
 def begins_with(field: str, prefix: str) -> Q:

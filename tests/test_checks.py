@@ -12,6 +12,7 @@ from tasks.checks import (
     _JUDGEMENTS,
     check_addresses,
     check_credentials,
+    check_probe,
     check_scope,
     check_settings,
     check_signatures,
@@ -61,6 +62,27 @@ def test_the_defaults_pass_their_own_checks(settings: Any) -> None:
         ("PERMISSION_CLASSES", [object], "E007"),
         ("PERMISSION_CLASSES", ["tasks.auth.permissions.NoSuchClass"], "E007"),
         ("SILENT_AFTER", 900, "E030"),
+        ("SILENT_AFTER", None, "E030"),
+        ("SILENT_AFTER", {"training": timedelta(minutes=1)}, "E030"),
+        ("SILENT_AFTER", {"*": 900}, "E030"),
+        ("SILENT_AFTER", {"*": None, "training": timedelta(seconds=-1)}, "E030"),
+        ("SILENT_AFTER", {"*": None, 5: None}, "E030"),
+        ("QUEUED_AFTER", 900, "E031"),
+        ("LOST_AFTER", timedelta(), "E032"),
+        ("LOST_AFTER", 900, "E032"),
+        ("PROBE", 5, "E033"),
+        ("PROBE", "no.such.function", "E033"),
+        ("PROBE", "tasks.conf.COLUMN_LENGTH", "E033"),
+        ("PROBE_URL", "ftp://cluster", "E034"),
+        ("PROBE_URL", "http://", "E034"),
+        ("PROBE_URL", "http://cluster/a b", "E034"),
+        ("PROBE_URL", "http://cluster/#jobs", "E034"),
+        ("PROBE_URL", 5, "E034"),
+        ("PROBE_TOKEN", "", "E035"),
+        ("PROBE_TOKEN", "a\nb", "E035"),
+        ("PROBE_TOKEN", 5, "E035"),
+        ("PROBE_TIMEOUT", 10, "E036"),
+        ("PROBE_TIMEOUT", timedelta(), "E036"),
         ("SCOPE", "", "E008"),
         ("SCOPE", None, "E008"),
         ("SIGNING_SECRETS", ["whsec_"], "E020"),
@@ -106,6 +128,17 @@ def test_bad(settings: Any, key: str, value: Any, code: str) -> None:
         ("MAX_STRING_LENGTH", 1),
         ("DATABASE_TIMEOUT", None),
         ("DATABASE_TIMEOUT", timedelta(seconds=1)),
+        ("SILENT_AFTER", timedelta()),
+        ("SILENT_AFTER", {"training": timedelta(minutes=1), "*": None}),
+        ("QUEUED_AFTER", None),
+        ("QUEUED_AFTER", timedelta(hours=1)),
+        ("LOST_AFTER", None),
+        ("LOST_AFTER", timedelta(hours=6)),
+        ("PROBE", None),
+        ("PROBE", print),
+        ("PROBE", "tasks.conf.normalise"),
+        ("PROBE_URL", "https://cluster.example.org/api/jobs?all=1"),
+        ("PROBE_TIMEOUT", timedelta(seconds=1)),
         ("PERMISSION_CLASSES", []),
         ("THROTTLE_DELIVERIES", "10/s"),
         ("THROTTLE_FAILURES", None),
@@ -114,6 +147,27 @@ def test_bad(settings: Any, key: str, value: Any, code: str) -> None:
 )
 def test_good(settings: Any, key: str, value: Any) -> None:
     assert codes(settings, {key: value}) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"PROBE": print, "PROBE_URL": "http://cluster"}, "both given"),
+        ({"PROBE_TOKEN": "secret"}, "nothing sends it"),
+        ({"PROBE_TOKEN": "secret", "PROBE": print}, "nothing sends it"),
+        ({"PROBE_URL": "http://cluster", "PROBE_TOKEN": "secret"}, None),
+        ({"PROBE": print}, None),
+        ({}, None),
+        ("no dict", None),
+    ],
+)
+def test_one_way_to_ask_the_cluster(settings: Any, given: Any, words: str | None) -> None:
+    settings.SARTIQ_TASKS = given
+
+    messages = check_probe()
+
+    assert [message.id for message in messages] == (["sartiq_tasks.W030"] if words else [])
+    assert all(str(words) in message.msg and "secret" not in message.msg for message in messages)
 
 
 def test_a_key_that_is_not_known_names_those_that_are(settings: Any) -> None:

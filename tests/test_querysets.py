@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from tasks.ledger.silence import mark_lost
 from tasks.lifecycle import Meaning
 from tasks.models import Task, TaskStatusEvent
 from tasks.querysets import begins_with, in_batches, known_values
@@ -56,6 +57,42 @@ def test_silent_by_the_setting_and_as_of_now(settings: Any) -> None:
     assert ids(Task.objects.silent(after=timedelta())) == {"silent", "heard"}
 
 
+TRAINING_LIMIT = {"training": minutes(60), "*": minutes(15)}
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, {"training", "training-old", "upscaling", "upscaling-old"}),
+        ({"SILENT_AFTER": TRAINING_LIMIT}, {"training-old", "upscaling", "upscaling-old"}),
+        ({"SILENT_AFTER": {"upscaling": None, "*": minutes(15)}}, {"training", "training-old"}),
+        ({"SILENT_AFTER": {"upscaling": minutes(15), "*": None}}, {"upscaling", "upscaling-old"}),
+        ({"SILENT_AFTER": {"training": None, "upscaling": minutes(60), "*": None}}, {"upscaling-old"}),
+        ({"SILENT_AFTER": {"*": None}}, set()),
+        ({"SILENT_AFTER": {"*": None}, "QUEUED_AFTER": minutes(60)}, {"queued"}),
+        ({"QUEUED_AFTER": minutes(180)}, {"training", "training-old", "upscaling", "upscaling-old"}),
+        (
+            {"SILENT_AFTER": TRAINING_LIMIT, "QUEUED_AFTER": minutes(60)},
+            {"training-old", "upscaling", "upscaling-old", "queued"},
+        ),
+    ],
+)
+def test_silent_by_task_type_in_the_query_as_in_the_row(
+    settings: Any, given: dict[str, Any], found: set[str]
+) -> None:
+    for task_type in ("training", "upscaling"):
+        record(NOON, task_id=f"{task_type}-old", task_type=task_type)
+        record(NOON + minutes(90), task_id=task_type, task_type=task_type)
+        record(NOON + minutes(119), task_id=f"{task_type}-heard", task_type=task_type)
+        record(NOON, task_id=f"{task_type}-ended", task_type=task_type, status="failed")
+    record(NOON, task_id="queued", status="queued")
+    settings.SARTIQ_TASKS = given
+    now = NOON + minutes(120)
+
+    assert ids(Task.objects.silent(now=now)) == found
+    assert {task.pk for task in Task.objects.all() if task.is_silent(now)} == found
+
+
 def test_of_an_entity_and_changed_since() -> None:
     record(NOON, task_id="a", entity_id="e-1")
     record(NOON + minutes(1), task_id="b", entity_id="e-10")
@@ -75,6 +112,7 @@ def test_of_an_entity_and_changed_since() -> None:
         (lambda: Task.objects.failed(), "sartiq_task_meaning"),
         (lambda: Task.objects.ended(), "sartiq_task_meaning"),
         (lambda: Task.objects.silent(now=NOON), "sartiq_task_meaning"),
+        (lambda: Task.objects.lost(), "sartiq_task_lost"),
         (lambda: Task.objects.of_entity("e-1"), "sartiq_task_entity"),
         (lambda: Task.objects.changed_since(NOON), "sartiq_task_heard"),
         (
@@ -82,7 +120,17 @@ def test_of_an_entity_and_changed_since() -> None:
             "sartiq_task_heard",
         ),
     ],
-    ids=["running", "succeeded", "failed", "ended", "silent", "of_entity", "changed_since", "in order"],
+    ids=[
+        "running",
+        "succeeded",
+        "failed",
+        "ended",
+        "silent",
+        "lost",
+        "of_entity",
+        "changed_since",
+        "in order",
+    ],
 )
 def test_every_read_is_served_by_an_index(tasks: Callable[[], Any], index: str) -> None:
     record(NOON, entity_id="e-1")
@@ -182,12 +230,14 @@ def test_counts_in_one_query(django_assert_num_queries: Any) -> None:
     for number in range(4):
         record(NOON, task_id=f"running-{number}")
     record(NOON, task_id="failed", status="failed")
+    mark_lost(Task.objects.get(pk="running-0"))
 
     with django_assert_num_queries(1):
         counts = Task.objects.counts(cap=2, silent_after=minutes(1), now=NOON + minutes(2))
 
     assert counts == {
         "queued": 0, "running": 3, "succeeded": 0, "failed": 1, "cancelled": 0, "other": 0, "silent": 3,
+        "lost": 1,
     }  # fmt: skip
 
 

@@ -32,8 +32,14 @@ SYMBOLS = {
     Meaning.OTHER: "?",
 }
 
-#: How a running task looks of which nothing was heard for long.
-SILENT, SILENT_SYMBOL, SILENT_NAME = "silent", "‖", gettext_lazy("Silent")
+#: How a task looks of which nothing was heard for long, and one that is marked as lost: symbol, name, word.
+SILENT, LOST = "silent", "lost"
+_LOOKS = {
+    SILENT: ("‖", gettext_lazy("Silent"), gettext_lazy("silent")),
+    LOST: ("⚠", gettext_lazy("Lost"), gettext_lazy("lost")),
+}
+SILENT_SYMBOL, SILENT_NAME, _word = _LOOKS[SILENT]
+LOST_SYMBOL, LOST_NAME, _word = _LOOKS[LOST]
 
 
 def badge(status: str | None, meaning: Meaning | None = None) -> SafeString:
@@ -45,25 +51,29 @@ def badge(status: str | None, meaning: Meaning | None = None) -> SafeString:
 
 
 def task_badge(task: Task, now: datetime) -> SafeString:
-    """Return the badge of a task's status, which looks silent if nothing was heard for long."""
-    meaning = Meaning(task.meaning)
-    if meaning is Meaning.RUNNING and task.last_received_at < now - app_settings().silent_after:
+    """Return the badge of a task's status, which looks silent if nothing was heard for long, or lost."""
+    if task.is_lost:
+        return _badge(task.status, LOST, get_language())
+    if task.is_silent(now):
         return _badge(task.status, SILENT, get_language())
-    return badge(task.status, meaning)
+    return badge(task.status, Meaning(task.meaning))
 
 
 # A page shows the same few statuses over and over, and making the markup each time is most of a row's cost.
 @lru_cache(maxsize=1024)
 def _badge(status: str | None, look: str, language: str | None) -> SafeString:
-    is_silent = look == SILENT
     told = _("no status") if status is None else shown(status)
+    if look in _LOOKS:
+        symbol, name, word = map(str, _LOOKS[look])
+    else:
+        symbol, name, word = SYMBOLS[Meaning(look)], str(Meaning(look).label), told
     return format_html(
         '<span class="st-badge st-{}" title="{}: {}"><span aria-hidden="true">{}</span> {}</span>',
         look,
-        SILENT_NAME if is_silent else Meaning(look).label,
+        name,
         told,
-        SILENT_SYMBOL if is_silent else SYMBOLS[Meaning(look)],
-        _("silent") if is_silent else told,
+        symbol,
+        word,
     )
 
 

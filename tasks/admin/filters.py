@@ -53,21 +53,23 @@ class MeaningFilter(Filter):
 
 
 class SilentFilter(Filter):
-    """Running tasks of which nothing was heard for longer than ``SILENT_AFTER``."""
+    """Tasks of which nothing was heard for longer than ``SILENT_AFTER``, and those that are lost."""
 
     title = _("silence")
     parameter_name = "silent"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the one choice."""
-        length = duration(app_settings().silent_after)
-        return [("1", _("Running, nothing heard for %(length)s") % {"length": length})]
+        """Return both choices; the first tells the limit if it is the same for every task type."""
+        limits = set(app_settings().silence_limits.values())
+        length = duration(limits.pop()) if len(limits) == 1 else None
+        silent = _("Running, nothing heard for %(length)s") % {"length": length} if length else _("Silent")
+        return [("1", silent), ("lost", _("Marked as lost"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the silent tasks."""
+        """Return the silent tasks, or the lost ones."""
         if self.value() is None:
             return queryset
-        return queryset.silent(after=app_settings().silent_after, now=timezone.now())
+        return queryset.lost() if self.value() == "lost" else queryset.silent(now=timezone.now())
 
 
 class KnownValuesFilter(Filter):

@@ -119,12 +119,12 @@ class TaskAdmin(RecordAdmin):
         return response
 
     def counts(self, request: HttpRequest, shown: Any) -> list[dict[str, Any]]:
-        """Return the count of each meaning, and of the silent tasks, among those that the list's other
+        """Return the count of each meaning, and of silent and lost tasks, among those that the list's other
         filters and its search leave, each with the address that it leads to.
         """
         own = (MeaningFilter, SilentFilter)
         tasks: Any = shown.rows_but_for(request, own)
-        counts = tasks.counts(cap=MAX_COUNT, silent_after=app_settings().silent_after, now=timezone.now())
+        counts = tasks.counts(cap=MAX_COUNT, now=timezone.now())
 
         def count(name: str, label: Any, symbol: str, parameter: str, value: str) -> dict[str, Any]:
             number = counts[name]
@@ -145,6 +145,7 @@ class TaskAdmin(RecordAdmin):
                 for meaning in Meaning
             ),
             count("silent", display.SILENT_NAME, display.SILENT_SYMBOL, "silent", "1"),
+            count("lost", display.LOST_NAME, display.LOST_SYMBOL, "silent", "lost"),
         ]
 
     def change_view(

@@ -80,5 +80,10 @@ class Change:
 
     @property
     def is_superseded(self) -> bool:
-        """Whether the task means something else by now, such as a failed one that runs again."""
+        """Whether the task means something else by now, such as a failed one that runs again.
+
+        Of a lost task: whether it was heard of since, and of one that was found: whether it is lost again.
+        """
+        if self._reaction.kind in (Reaction.Kind.LOST, Reaction.Kind.FOUND):
+            return self.task.is_lost != (self._reaction.kind == Reaction.Kind.LOST)
         return self.task.meaning != self.meaning

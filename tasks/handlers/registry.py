@@ -44,6 +44,8 @@ class Declared:
             return False
         if self.kind == Reaction.Kind.EVENT:
             return self.event_type is None or self.event_type == event_type
+        if self.kind in (Reaction.Kind.LOST, Reaction.Kind.FOUND):
+            return self.kind == Reaction.Kind.FOUND
         return meaning is not None and (self.to is None or meaning in self.to)
 
 
@@ -91,6 +93,39 @@ def on_event(
     )  # fmt: skip
 
 
+def on_lost(
+    *,
+    task_type: str | None = None,
+    name: str | None = None,
+    atomic: bool = True,
+    attempts: int | None = None,
+    timeout: timedelta = DEFAULT_TIMEOUT,
+) -> Callable[[_Function], _Function]:
+    """Call the function once for each task that is marked as lost; otherwise as ``on_change()``."""
+    return _declare(
+        name, Reaction.Kind.LOST, to=None, event_type=None, task_type=task_type,
+        atomic=atomic, attempts=attempts, timeout=timeout,
+    )  # fmt: skip
+
+
+def on_found(
+    *,
+    task_type: str | None = None,
+    name: str | None = None,
+    atomic: bool = True,
+    attempts: int | None = None,
+    timeout: timedelta = DEFAULT_TIMEOUT,
+) -> Callable[[_Function], _Function]:
+    """Call the function once for the event by which a lost task is heard of again, whatever it says.
+
+    It is also called if the mark is taken back without an event. Otherwise as ``on_change()``.
+    """
+    return _declare(
+        name, Reaction.Kind.FOUND, to=None, event_type=None, task_type=task_type,
+        atomic=atomic, attempts=attempts, timeout=timeout,
+    )  # fmt: skip
+
+
 def _declare(name: str | None, kind: Reaction.Kind, **asked: Any) -> Callable[[_Function], _Function]:
     def register(function: _Function) -> _Function:
         of_app = function.__module__.removesuffix(".task_handlers")
@@ -120,6 +155,8 @@ class Match:
     handlers: tuple[tuple[str, str], ...]
     names: str
     kinds: str
+    #: Whether one of them asks for events of lost tasks.
+    finds: bool
 
 
 @lru_cache(maxsize=4096)
@@ -133,7 +170,13 @@ def matching(event_type: str, task_type: str, meaning: str | None) -> Match | No
     if not found:
         return None
     names, kinds = zip(*found, strict=True)
-    return Match(found, "{" + ",".join(f'"{name}"' for name in names) + "}", "{" + ",".join(kinds) + "}")
+    literals = "{" + ",".join(f'"{name}"' for name in names) + "}", "{" + ",".join(kinds) + "}"
+    return Match(found, *literals, finds=Reaction.Kind.FOUND.value in kinds)
+
+
+def asking_for(kind: Reaction.Kind, task_type: str) -> list[str]:
+    """Return the names of the handlers that ask for the mark of lost tasks of the type, or for its end."""
+    return [one.name for one in by_name().values() if one.kind == kind and one.task_type in (None, task_type)]
 
 
 @contextmanager

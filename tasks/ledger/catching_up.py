@@ -39,10 +39,16 @@ def react_to_ledger(
     """Store the reactions that ``handler`` would have had to what was received from ``since`` on.
 
     Yield each task with how many. What has its reaction already gets no other. Of changes only the
-    last is known, the one that made the task what it is: one reaction a task. Of events each is.
+    last is known, the one that made the task what it is: one reaction a task. Of events each is. Of marks
+    of lost tasks those are that stand, and of marks that were voided none is.
     """
     using = router.db_for_write(Task)
-    tasks = Task.objects.using(using).filter(last_received_at__gte=since)
+    if handler.kind == Reaction.Kind.FOUND:
+        return
+    if handler.kind == Reaction.Kind.LOST:
+        tasks = Task.objects.using(using).lost().filter(lost_at__gte=since)
+    else:
+        tasks = Task.objects.using(using).filter(last_received_at__gte=since)
     if task_ids is not None:
         tasks = tasks.filter(pk__in=list(task_ids))
     if handler.kind == Reaction.Kind.CHANGE and handler.to is not None:
@@ -60,6 +66,9 @@ def react_to_ledger(
 
 
 def _missing(handler: Declared, task: Task, since: datetime, using: str) -> Iterator[Reaction]:
+    if handler.kind == Reaction.Kind.LOST:
+        yield from _missing_mark(handler, task, since, using)
+        return
     events = list(TaskStatusEvent.objects.using(using).filter(task_id=task.pk).order_by("pk"))
     theirs = list(
         Reaction.objects.using(using).filter(task_id=task.pk, handler=handler.name, kind=handler.kind)
@@ -68,6 +77,18 @@ def _missing(handler: Declared, task: Task, since: datetime, using: str) -> Iter
         yield from _missing_events(handler, task, since, events, theirs)
     else:
         yield from _missing_change(handler, task, since, events, theirs)
+
+
+def _missing_mark(handler: Declared, task: Task, since: datetime, using: str) -> Iterator[Reaction]:
+    if not task.is_lost or handler.task_type not in (None, task.task_type):
+        return
+    known = Reaction.objects.using(using).filter(
+        task_id=task.pk, handler=handler.name, kind=handler.kind, seq=task.event_count
+    )
+    if not known.exists():
+        yield _reaction(
+            handler, task, seq=task.event_count, event_id=None, previous=task.status, status=task.status
+        )
 
 
 def _missing_events(

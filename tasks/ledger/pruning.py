@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from ..conf import app_settings
 from ..lifecycle import TERMINAL
-from ..models import Reaction, RejectedDelivery, Task, TaskStatusEvent
+from ..models import Reaction, RejectedDelivery, Silence, Task, TaskStatusEvent
 
 
 def old_events(before: datetime) -> Any:
@@ -69,14 +69,15 @@ def ended_tasks(before: datetime) -> Any:
 def prune_tasks(*, before: datetime, batch: int = 1000) -> Iterator[int]:
     """Delete the ``ended_tasks()``; yield how many each transaction deleted.
 
-    A task of which an event arrives meanwhile stays. Its reactions go with it.
+    A task of which an event arrives meanwhile stays. Its reactions go with it, and its silence.
     """
     while found := list(ended_tasks(before).values_list("pk", flat=True)[:batch]):
         tasks = ended_tasks(before).filter(pk__in=found)
         with transaction.atomic(using=tasks.db):
             deleted = tasks.delete()[0]
             left = set(Task.objects.using(tasks.db).filter(pk__in=found).values_list("pk", flat=True))
-            Reaction.objects.using(tasks.db).filter(task_id__in=set(found) - left).delete()
+            for model in (Reaction, Silence):
+                model.objects.using(tasks.db).filter(task_id__in=set(found) - left).delete()
         if not deleted:
             return
         yield deleted

@@ -86,7 +86,8 @@ def record_event(
     meaning = None if event["status"] is None else state["meaning"]
     match = matching(event["event_type"], event["task_type"], meaning)
     announced = event_recorded.has_listeners()
-    returning = _ALL if announced else upsert.REACTING if match else _STATUSES
+    reacting = upsert.FINDING if match and match.finds else upsert.REACTING
+    returning = _ALL if announced else reacting if match else _STATUSES
     with rejecting_data():
         stored = _write(connection, row, state, returning, confirming, match)
     if stored is None:
@@ -123,7 +124,9 @@ def _write(
         values = event_values + _encoded(state, upsert.TASK_COLUMNS_GIVEN, connection)
         if match:
             values += [match.names, match.kinds]
-        statement = upsert.record_in_one(of_task, condition, reacting=match is not None)
+        statement = upsert.record_in_one(
+            of_task, condition, reacting=match is not None, finding=match is not None and match.finds
+        )
         with connection.cursor() as cursor:
             return _execute(cursor, statement, values, (*_OF_EVENT, *returning))
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
@@ -144,10 +147,14 @@ def _write(
 
 def _reactions(stored: Mapping[str, Any], match: Match) -> Iterator[dict[str, Any]]:
     """Yield the rows that the third part of ``record_in_one()`` inserts."""
-    changed = stored["meaning"] != stored["previous_meaning"]
+    asked_for = {
+        Reaction.Kind.EVENT.value: True,
+        Reaction.Kind.CHANGE.value: stored["meaning"] != stored["previous_meaning"],
+        Reaction.Kind.FOUND.value: match.finds and stored["lost_events"] == stored["event_count"] - 1,
+    }
     now = timezone.now()
     for handler, kind in match.handlers:
-        if changed or kind == Reaction.Kind.EVENT:
+        if asked_for[kind]:
             yield {
                 "task_id": stored["task_id"],
                 "handler": handler,

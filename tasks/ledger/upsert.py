@@ -31,7 +31,9 @@ def columns_of(model: type[Model], *, without: Sequence[str] = ()) -> tuple[str,
 #: The columns of an event that are inserted; the id is the database's, the count begins at 1.
 EVENT_COLUMNS = columns_of(TaskStatusEvent, without=("id", "deliveries"))
 #: The columns of a task that are inserted.
-TASK_COLUMNS = columns_of(Task, without=("previous_status", "previous_meaning", "pruned_at"))
+TASK_COLUMNS = columns_of(
+    Task, without=("previous_status", "previous_meaning", "pruned_at", "lost_events", "lost_at")
+)
 #: Those of them that PostgreSQL takes from the event just inserted: they are the event's own.
 _TASK_COLUMNS_OF_EVENT = tuple(column for column in TASK_COLUMNS if column in EVENT_COLUMNS)
 #: The rest of them, but for the ids of events, which are those of the event just inserted too.
@@ -42,6 +44,8 @@ TASK_COLUMNS_GIVEN = tuple(
 REACTION_COLUMNS = columns_of(Reaction, without=("id", "started_at", "ended_at", "error"))
 #: What of a task's row a reaction is made of.
 REACTING = ("status", "previous_status", "task_id", "meaning", "previous_meaning", "event_count")
+#: The same if a handler asks for events that void the mark of a lost task.
+FINDING = (*REACTING, "lost_events")
 
 
 @cache
@@ -95,7 +99,9 @@ def insert_reaction() -> str:
 
 
 @cache
-def record_in_one(returning: str, condition: str = "true", *, reacting: bool = False) -> str:
+def record_in_one(
+    returning: str, condition: str = "true", *, reacting: bool = False, finding: bool = False
+) -> str:
     """Return PostgreSQL's statement that does both.
 
     Parameters: ``EVENT_COLUMNS``, those of ``condition``, ``TASK_COLUMNS_GIVEN``. Its row is that of
@@ -105,7 +111,8 @@ def record_in_one(returning: str, condition: str = "true", *, reacting: bool = F
     convert this one each time takes 70 microseconds, a tenth of what a whole request does.
 
     With ``reacting`` a third part inserts the reactions of handlers. Two more parameters: arrays of
-    their names and kinds. ``returning`` must then be ``REACTING`` or all.
+    their names and kinds. ``returning`` must then be ``REACTING`` or all. With ``finding`` too it knows
+    handlers of kind ``found``; ``returning`` must then be ``FINDING`` or all.
     """
     wins = {order: f"w{number}" for number, order in enumerate(REGISTERS)}
     merged = _merged("", "least({new},{old})", "greatest({new},{old})", wins)
@@ -122,23 +129,26 @@ def record_in_one(returning: str, condition: str = "true", *, reacting: bool = F
             ON CONFLICT (task_id) DO UPDATE SET ({_list(merged)})
             = (SELECT {_list(merged.values())} FROM (SELECT *,{won} FROM (SELECT excluded.*) e) e)
             RETURNING {returning}
-        ){_reacted() if reacting else ""}
+        ){_reacted(finding=finding) if reacting else ""}
         SELECT id, deliveries, merged.* FROM event LEFT JOIN merged ON true
     """
     return re.sub(r"\s*([(),=+<>])\s*|\s+", lambda found: found[1] or " ", statement).strip()
 
 
 @cache
-def _reacted() -> str:
-    # The meaning differs only if this event's status won: a late one changes nothing. A row that is there
-    # already must not fail a delivery.
+def _reacted(*, finding: bool) -> str:
+    # The meaning differs only if this event's status won: a late one changes nothing. The mark of a lost task
+    # that stood until this event is of the count before it. A row that is there already must not fail a
+    # delivery.
+    found = "h.k='found' AND m.lost_events=m.event_count-1 OR h.k<>'found' AND"
+    changed = "m.meaning IS DISTINCT FROM m.previous_meaning"
     return f""",
         reacted AS (
             INSERT INTO {_REACTION} ({_list(REACTION_COLUMNS)})
             SELECT m.task_id,h.n,m.event_count,h.k,e.id,m.previous_status,m.status,
             'pending',0,0,0,now(),now()
             FROM merged m, event e, unnest(%s::text[],%s::text[]) h(n,k)
-            WHERE h.k='event' OR m.meaning IS DISTINCT FROM m.previous_meaning
+            WHERE h.k='event' OR {found if finding else ""} {changed}
             ON CONFLICT DO NOTHING
         )"""
 

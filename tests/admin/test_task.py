@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from tasks.admin import history, paginator, task
 from tasks.admin.addresses import event_url, task_url
+from tasks.ledger.silence import mark_lost
 from tasks.models import Task
 from tests.factories import NOON, minutes, record, user
 
@@ -80,7 +81,7 @@ def test_counts_are_links_to_the_filter(admin_client: Client) -> None:
 
     assert counts(html) == {
         "queued": "0", "running": "2", "succeeded": "0", "failed": "1", "cancelled": "0", "other": "0",
-        "silent": "1",
+        "silent": "1", "lost": "0",
     }  # fmt: skip
     assert re.search(r'st-running" href="\?" aria-current="true"', html), "the chosen one leads back"
     assert listed(page(admin_client, f"{LIST}?silent=1")) == ["silent"]
@@ -121,6 +122,28 @@ def test_a_silent_task_looks_silent(admin_client: Client) -> None:
     assert 'title="Silent: running"' in page(admin_client, task_url("task-1"))
     for task_id in ("heard", "ended"):
         assert "st-badge st-silent" not in page(admin_client, task_url(task_id))
+
+
+def test_a_lost_task_looks_lost_until_it_is_heard_of(admin_client: Client) -> None:
+    record(NOON, task_id="task-1")
+    record(NOON, task_id="silent")
+    mark_lost(Task.objects.get(pk="task-1"))
+
+    html = page(admin_client)
+    assert html.count("st-badge st-lost") == html.count("st-badge st-silent") == 1
+    assert counts(html)["lost"] == "1"
+    assert listed(page(admin_client, f"{LIST}?silent=lost")) == ["task-1"]
+    assert 'title="Lost: running"' in page(admin_client, task_url("task-1"))
+    record(task_id="task-1", status="completed")
+    assert "st-badge st-lost" not in page(admin_client)
+    assert listed(page(admin_client, f"{LIST}?silent=lost")) == []
+
+
+def test_the_filter_names_the_limit_if_there_is_one(admin_client: Client, settings: Any) -> None:
+    record()
+    assert "Running, nothing heard for 15 min" in page(admin_client)
+    settings.SARTIQ_TASKS = {"SILENT_AFTER": {"training": minutes(1), "*": None}}
+    assert "Running, nothing heard" not in page(admin_client)
 
 
 def test_the_list_tells_the_exception_of_a_traceback(admin_client: Client) -> None:

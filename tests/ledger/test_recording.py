@@ -116,6 +116,8 @@ def test_the_state_is_written_with_the_event() -> None:
         "status_at": timestamp,
         "previous_status": None,
         "previous_meaning": None,
+        "lost_events": None,
+        "lost_at": None,
         "progress": 5,
         "event_type": "training_status_update",
         "task_type": "training",

@@ -1,0 +1,79 @@
+"""What the watchdog remembers of a task that has fallen silent: when the cluster was asked, and what it said.
+
+``ledger.silence`` is the only writer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from .querysets import SilenceQuerySet
+
+if TYPE_CHECKING:
+
+    class SilenceManager(SilenceQuerySet, models.Manager["Silence"]):  # type: ignore[misc]
+        """A manager with the methods of its QuerySet."""
+
+
+class Silence(models.Model):
+    """The last silence of one task."""
+
+    class Answer(models.TextChoices):
+        """What came of asking the cluster."""
+
+        ALIVE = "alive", _("The cluster says that it runs")
+        GONE = "gone", _("The cluster does not know it")
+        REPORT = "report", _("The cluster reported what had become of it")
+        KNOWN = "known", _("The cluster reported what was stored already")
+        ERROR = "error", _("The cluster could not be asked, or gave no valid answer")
+
+    task = models.OneToOneField(
+        "Task",
+        models.DO_NOTHING,
+        primary_key=True,
+        related_name="silence",
+        db_constraint=False,
+        verbose_name=_("task"),
+    )
+    #: The task's ``event_count`` when it was noticed: after another event this row is about the past.
+    event_count = models.PositiveBigIntegerField(_("events"))
+    noticed_at: datetime = models.DateTimeField(_("noticed at"))  # type: ignore[assignment]
+    #: How often its last events had been delivered when it was looked at: a heartbeat may be a duplicate.
+    deliveries = models.PositiveBigIntegerField(_("deliveries"))
+    #: The event received last says that the task has ended, and one with a later timestamp that it has not:
+    #: the strongest sign that a clock was ahead, and that it has ended.
+    says_ended = models.BooleanField(_("ended by what was received last"), default=False)
+    #: The last sign of life that is not an event: the cluster's word, a duplicate, or a person's.
+    alive_at: datetime | None = models.DateTimeField(_("last sign of life"), null=True)  # type: ignore[assignment]
+    asked_at: datetime | None = models.DateTimeField(_("asked at"), null=True)  # type: ignore[assignment]
+    answer = models.CharField(_("answer"), max_length=6, choices=Answer.choices, null=True)
+    error = models.TextField(_("error"), null=True)
+    #: Asked in vain so often, one after the other.
+    failures = models.PositiveIntegerField(_("failures"), default=0)
+    #: Since when the cluster has not known it.
+    gone_since: datetime | None = models.DateTimeField(_("gone since"), null=True)  # type: ignore[assignment]
+    #: Since when it would be marked as lost, if it were not held back.
+    judged_at: datetime | None = models.DateTimeField(_("judged at"), null=True)  # type: ignore[assignment]
+    #: When to look next; None if there is nothing more to find out.
+    due_at: datetime | None = models.DateTimeField(_("next look"), null=True)  # type: ignore[assignment]
+
+    objects: ClassVar[SilenceManager] = SilenceQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = _("silence")
+        verbose_name_plural = _("silences")
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["due_at"], name="sartiq_silence_due", condition=Q(due_at__isnull=False)),
+            models.Index(
+                fields=["judged_at"], name="sartiq_silence_judged", condition=Q(judged_at__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
