@@ -237,6 +237,26 @@ class ReactionQuerySet(QuerySet["Reaction"]):
         """Return the pending reactions that have been due for longer than ``after``."""
         return self.pending().filter(due_at__lt=now - after)
 
+    def with_value(self, column: str, value: str) -> ReactionQuerySet:
+        """Return the reactions whose ``column`` is ``value``, as ``TaskStatusEventQuerySet`` does."""
+        return self.filter(**{f"{column}__gte": value, f"{column}__lte": value})
+
+    def search(self, term: str) -> ReactionQuerySet:
+        """Return the reactions to tasks whose id begins with ``term``."""
+        return self.filter(begins_with("task_id", term))
+
+    def among_newest(self, most: int) -> ReactionQuerySet:
+        """Return those that are among the ``most`` reactions stored last."""
+        newest = self.model._default_manager.using(self.db).order_by("-pk")
+        last = list(newest.values_list("pk", flat=True)[most - 1 : most])
+        return self.filter(pk__gte=last[0]) if last else self.all()
+
+    def for_list(self) -> ReactionQuerySet:
+        """Of the error, read its beginning and its end."""
+        return self.defer("error").annotate(
+            error_start=Left("error", ERROR_START), error_end=Right("error", ERROR_END)
+        )
+
     def ended_before(self, before: datetime) -> ReactionQuerySet:
         """Return the reactions that were done, or given up by a person, before ``before``."""
         return self.filter(state__in=("done", "skipped"), ended_at__lt=before)

@@ -1,4 +1,4 @@
-"""What the lists and pages of tasks, events and rejected deliveries have in common."""
+"""What the lists and pages of tasks, events, rejected deliveries and reactions have in common."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, StreamingHttpResponse
@@ -58,6 +59,13 @@ class RecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         field without a name.
         """
         return None if "\0" in object_id else super().get_object(request, object_id, from_field or None)
+
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run an action on what was selected, if these are ids."""
+        selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(one.isascii() and one.isdecimal() and len(one) < 19 for one in selected):
+            raise BadRequest("What was selected is not a list of ids.")
+        return super().response_action(request, queryset, *args, **kwargs)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the export."""

@@ -166,10 +166,14 @@ def ago(at: datetime | None) -> SafeString | str:
     length = timezone.now() - at
     if not timedelta() <= length < LONGEST:
         return time_tag(at)
+    return time_tag(at, _("%(length)s ago") % {"length": in_one_unit(length)})
+
+
+def in_one_unit(length: timedelta) -> str:
+    """Return a duration in its greatest unit: ``3 min``, ``2 d``."""
     seconds = int(length.total_seconds())
     unit = next((unit for unit in (86_400, 3_600, 60) if seconds >= unit), 1)
-    rounded = timedelta(seconds=seconds // unit * unit)
-    return time_tag(at, _("%(length)s ago") % {"length": duration(rounded)})
+    return duration(timedelta(seconds=seconds // unit * unit))
 
 
 #: No task takes longer. A time at an end of the calendar, such as Go's zero time, stands for none.

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
 from ..lifecycle import Meaning
+from ..models import Reaction
 from ..querysets import known_values
 from .display import duration, shown
 from .paginator import MAX_COUNT
@@ -289,3 +290,44 @@ class ReceivedFilter(TimeFilter):
 
     title = _("received")
     parameter_name = "received_at"
+
+
+class StateFilter(Filter):
+    """By how far a reaction got."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the states there are."""
+        return list(Reaction.State.choices)
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the reactions in the state; of a word that is none, no reaction."""
+        value = self.value()
+        return queryset if value is None else queryset.filter(state=value.replace("\0", ""))
+
+
+class HandlerFilter(KnownValuesFilter):
+    """By handler."""
+
+    title = _("handler")
+    parameter_name = "handler"
+
+
+class KindFilter(RecentFilter):
+    """By why there is a reaction. Almost all may be of one kind, and no index is worth its price."""
+
+    title = _("why, among the last 10,000")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the kinds there are."""
+        return list(Reaction.Kind.choices)
+
+
+class CreatedFilter(TimeFilter):
+    """By when it was stored."""
+
+    title = _("created")
+    parameter_name = "created_at"

@@ -17,7 +17,8 @@ def headline(start: str | None, end: str | None = None) -> str:
     """
     start = start or ""
     end = start if end is None else end
-    if _TRACEBACK in start or _TRACEBACK in end:
+    # A long traceback may have lost its first line, and has its frames.
+    if _TRACEBACK in start or _TRACEBACK in end or any(_FRAME.match(line) for line in end.splitlines()):
         return _exception(end) or _first(start)
     return _first(start)
 

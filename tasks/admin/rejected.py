@@ -8,8 +8,7 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -192,13 +191,6 @@ class RejectedDeliveryAdmin(RecordAdmin):
             error["type"] == "json_invalid" for error in rejected.errors
         )
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run an action on what was selected, if these are ids."""
-        selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        if not all(one.isascii() and one.isdecimal() and len(one) < 19 for one in selected):
-            raise BadRequest("What was selected is not a list of ids.")
-        return super().response_action(request, queryset, *args, **kwargs)
 
     @admin.display(description=_("task"))
     def task(self, rejected: RejectedDelivery) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,11 +10,14 @@ from django.contrib import admin
 from django.db.models import Model
 from django.test import Client
 
-from tasks.models import RejectedDelivery, Task, TaskStatusEvent
+from tasks.handlers import on_event
+from tasks.handlers.control import pause
+from tasks.handlers.registry import declaring
+from tasks.models import Handler, Reaction, RejectedDelivery, Task, TaskStatusEvent
 from tests.factories import record, rejected
 
 pytestmark = pytest.mark.django_db
-MODELS = (Task, TaskStatusEvent, RejectedDelivery)
+MODELS = (Task, TaskStatusEvent, RejectedDelivery, Reaction, Handler)
 #: As they stand in an address: percent-encoded bytes, not all of them UTF-8.
 TEXTS = [
     "%00", "a%00b", "%0D%0A", "%ED%A0%80", "%FF", "%F0%9F%92%A5", "%", "%2500", "'", "%22", "(", "\\", "..",
@@ -35,10 +39,13 @@ GUESSES = [
 
 
 @pytest.fixture
-def staff(admin_client: Client) -> Client:
-    record(task_id="task", origin_zone="z", error_message="boom", metadata={"a": 1})
-    rejected()
-    return admin_client
+def staff(admin_client: Client) -> Iterator[Client]:
+    with declaring():
+        on_event(name="handler")(print)
+        record(task_id="task", origin_zone="z", error_message="boom", metadata={"a": 1})
+        rejected()
+        pause("handler")
+        yield admin_client
 
 
 def own_parameters(model: type[Model]) -> list[str]:
@@ -71,6 +78,8 @@ def test_in_every_parameter(staff: Client, model: type[Model], text: str) -> Non
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("page", ["", "export.csv", "export.jsonl"])
 def test_in_no_parameter_that_is_guessed(staff: Client, model: type[Model], page: str) -> None:
+    if model is Handler and not page:
+        pytest.skip("The page of the handlers reads no parameter.")
     for name in set(GUESSES).difference(own_parameters(model)):
         for text in ("", "1", "%00", "(", "nan"):
             address = f"{list_of(model)}/{page}?{name}={text}"
@@ -88,10 +97,19 @@ def test_in_every_path(staff: Client, model: type[Model], path: str) -> None:
         assert status_of(staff, address) in (200, 301, 302, 400, 403, 404), address
 
 
+@pytest.mark.parametrize("model", [RejectedDelivery, Reaction])
 @pytest.mark.parametrize("text", ["\0", "abc", "", "9" * 40, "1.5", "\u0663"])
-def test_in_an_action(staff: Client, text: str) -> None:
-    for name in ("action", "_selected_action", "index", "select_across"):
+def test_in_an_action(staff: Client, model: type[Model], text: str) -> None:
+    for name in ("action", "_selected_action", "index", "select_across", "confirmed", "_page"):
         form = {"action": "try_again", "_selected_action": "1", "index": "0", name: text}
-        answer = staff.post(f"{list_of(RejectedDelivery)}/", form)
+        answer = staff.post(f"{list_of(model)}/", form)
 
         assert answer.status_code in (200, 302, 400), name
+
+
+@pytest.mark.parametrize("text", ["\0", "abc", "", "9" * 5000, "\udcff", "\u0663"])
+def test_in_the_form_of_the_handlers(staff: Client, text: str) -> None:
+    for name in ("pause", "resume", "action", "name", "confirmed"):
+        answer = staff.post(f"{list_of(Handler)}/", {name: text.encode("utf-8", "surrogateescape"), "x": "y"})
+
+        assert answer.status_code in (400, 404), name
