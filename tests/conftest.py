@@ -17,6 +17,7 @@ from tests.servers import private_postgresql, temporary_directory
 #: What starts servers, browsers or other programs, or waits: left out by ``-m "not slow"``.
 SLOW = (
     "tests/browser/",
+    "tests/handlers/test_kills.py",
     "tests/handlers/test_worker.py",
     "tests/hostile/",
     "tests/hosts/",

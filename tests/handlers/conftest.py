@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tasks.handlers.registry import declaring
 from tasks.testing import Handlers
+from tests.handlers.processes import POSTGRESQL
+from tests.servers import manage, private_postgresql, temporary_directory
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +24,15 @@ def no_others() -> Iterator[None]:
 def handlers(db: None) -> Handlers:
     """Run what is to be done."""
     return Handlers()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[str]:
+    """A migrated database of this test's own, of the kind that the suite runs on."""
+    if POSTGRESQL:
+        with temporary_directory() as directory, private_postgresql(directory) as server:
+            yield server.url
+        return
+    url = f"sqlite:///{tmp_path}/db.sqlite3"
+    manage("migrate", "--verbosity", "0", database_url=url)
+    yield url

@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from random import Random
 from typing import Any
 
-import psutil
 import psycopg
 import pytest
-from django.db import connection
 
-from tests.databases import place
-from tests.servers import ROOT, manage, private_postgresql, project_environment, temporary_directory
+from tests.handlers.processes import (
+    POSTGRESQL,
+    assert_in_order_and_once,
+    left,
+    record,
+    run_python,
+    story,
+    wait_until,
+    working,
+)
+from tests.servers import private_postgresql, temporary_directory
 from tests.test_databases import pgbouncer
 
 #: So many kills; 100 with the environment variable, which takes some minutes.
 KILLS = int(os.environ.get("HANDLER_KILLS", "2"))
-POSTGRESQL = connection.vendor == "postgresql"
-
-RECORD = """
-import json, sys
-from tests.factories import record
-for one in json.loads(sys.argv[1]):
-    record(**one)
-"""
-LEFT = """
-import json
-from django.contrib.auth.models import Group
-from django.db.models import Count
-from tasks.models import Reaction, Task
-states = dict(Reaction.objects.values_list("state").annotate(Count("pk")))
-rows = Reaction.objects.order_by("pk").values_list("handler", "task_id", "seq", "state", "attempts", "error")
-print(json.dumps({"states": states,
-    "effects": list(Group.objects.order_by("pk").values_list("name", flat=True)),
-    "rows": [list(row) for row in rows], "events": sum(Task.objects.values_list("event_count", flat=True))}))
-"""
 
 #: Except that of the one that hangs, which ran last.
 LEASES_PASS = """
@@ -53,74 +35,6 @@ from tasks.models import Reaction
 Reaction.objects.filter(state="pending", handler="shop.effect").update(due_at=timezone.now())
 Reaction.objects.filter(handler="shop.hang").update(due_at=timezone.now() + timedelta(hours=1))
 """
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[str]:
-    """A migrated database of this test's own, of the kind that the suite runs on."""
-    if POSTGRESQL:
-        with temporary_directory() as directory, private_postgresql(directory) as server:
-            yield server.url
-        return
-    url = f"sqlite:///{tmp_path}/db.sqlite3"
-    manage("migrate", "--verbosity", "0", database_url=url)
-    yield url
-
-
-def environment(url: str, **changes: str) -> dict[str, str]:
-    return project_environment(url, DJANGO_SETTINGS_MODULE="tests.handlers.shop.settings", **changes)
-
-
-def run_python(code: str, url: str, *arguments: str) -> str:
-    setup = "import django; django.setup()\n"
-    done = subprocess.run(
-        [sys.executable, "-c", setup + code, *arguments],
-        cwd=ROOT, env=environment(url), capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def record(url: str, *events: dict[str, Any]) -> None:
-    run_python(RECORD, url, json.dumps(events))
-
-
-def left(url: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run_python(LEFT, url).splitlines()[-1])
-    return found
-
-
-@contextmanager
-def working(url: str, *arguments: str, **changes: str) -> Iterator[psutil.Popen]:
-    """Run a worker until the end of the block."""
-    command = [sys.executable, "manage.py", "run_handlers", *arguments]
-    log = place("runtime") / "worker.log"
-    with log.open("ab") as output:
-        process = psutil.Popen(command, cwd=ROOT, env=environment(url, **changes), stderr=output)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(30)
-
-
-def wait_until(url: str, condition: Any, seconds: float = 60) -> dict[str, Any]:
-    end = time.monotonic() + seconds
-    while not condition(found := left(url)):
-        assert time.monotonic() < end, found
-        time.sleep(0.3)
-    return found
-
-
-def story(task_id: str, events: int = 6) -> list[dict[str, Any]]:
-    return [{"task_id": task_id, "progress": number, "key": None} for number in range(events)]
-
-
-def assert_in_order_and_once(found: dict[str, Any], tasks: int, events: int) -> None:
-    for number in range(tasks):
-        of_task = [effect for effect in found["effects"] if effect.startswith(f"task-{number}:")]
-        assert of_task == [f"task-{number}:{seq}" for seq in range(1, events + 1)]
 
 
 def test_once_does_what_is_due_and_ends(database: str) -> None:
