@@ -71,15 +71,15 @@ class Reaction(models.Model):
         default_permissions = ("view",)
         permissions = [("decide_reaction", "Can try reactions again and give them up")]
         indexes = [
-            models.Index(fields=["due_at"], name="sartiq_reaction_due", condition=Q(state="pending")),
             models.Index(
                 fields=["task", "handler", "seq"], name="sartiq_reaction_head", condition=Q(state="pending")
             ),
             models.Index(fields=["handler", "id"], name="sartiq_reaction_dead", condition=Q(state="dead")),
-            # For the admin and the metrics. What is paid for each reaction holds no more than it must.
+            # For claims, which must not read past what waits for another handler, and for the admin.
             models.Index(
                 fields=["handler", "due_at"], name="sartiq_reaction_waits", condition=Q(state="pending")
             ),
+            # For the admin alone. What is paid for each reaction holds no more than it must.
             models.Index(fields=["handler", "id"], name="sartiq_reaction_handler"),
             models.Index(
                 fields=["state", "id"],

@@ -30,22 +30,33 @@ def claim(
     among: Sequence[int] | None = None,
     as_of: datetime | None = None,
 ) -> list[Reaction]:
-    """Take up to ``limit`` reactions of the handlers ``names`` that are due, the longest due first.
+    """Take up to ``limit`` reactions of the handlers ``names`` that are due: of each the longest due first.
 
-    Of one task and handler only the earliest is taken, and none while another is being run. A
-    *suspect* is a reaction whose last attempt ended without an outcome: its worker may have died of
-    it. With ``suspects`` only those are taken, otherwise only others; with ``among`` only those ids.
+    What the first handlers leave of ``limit`` is for the later ones. Of one task and handler only the
+    earliest is taken, and none while another is being run. A *suspect* is a reaction whose last attempt
+    ended without an outcome: its worker may have died of it. With ``suspects`` only those are taken,
+    otherwise only others; with ``among`` only those ids.
     """
+    if not names:
+        return []
     connection = connections[database()]
-    due, parameters = _due(connection, names, suspects=suspects, among=among, as_of=as_of)
-    picked = f"SELECT r.id {due} ORDER BY r.due_at, r.id LIMIT {int(limit)}"
+    lock = "FOR UPDATE SKIP LOCKED" if _is_postgresql(connection) else ""
+    picked, parameters, left = [], [], str(int(limit))
+    # Each by itself, so that no claim has to read past what waits for another one.
+    for number, name in enumerate(names):
+        due, values = _due(connection, [name], suspects=suspects, among=among, as_of=as_of)
+        picked.append(f"p{number} AS MATERIALIZED (SELECT r.id {due} ORDER BY r.due_at LIMIT {left} {lock})")
+        parameters += values
+        left += f" - (SELECT count(*) FROM p{number})"
     started, started_parameters = _now(connection, None)
     until, until_parameters = _now(connection, None, plus=lease)
+    every = " UNION ALL ".join(f"SELECT id FROM p{number}" for number in range(len(picked)))
     statement = f"""
+        WITH {", ".join(picked)}
         UPDATE {_TABLE} SET attempts = attempts + 1, started_at = {started}, due_at = {until}
-        WHERE id {_locking(connection, picked)} RETURNING {",".join(_COLUMNS)}
+        WHERE id {_among(connection, every)} RETURNING {",".join(_COLUMNS)}
     """
-    return _fetch(connection, statement, [*started_parameters, *until_parameters, *parameters])
+    return _fetch(connection, statement, [*parameters, *started_parameters, *until_parameters])
 
 
 def _due(
@@ -63,8 +74,9 @@ def _due(
         WHERE r.state = 'pending' AND r.due_at <= {now} AND r.handler IN ({_marks(names)})
         AND r.started_at IS {"NOT NULL" if suspects else "NULL"}
         {"" if among is None else f"AND r.id IN ({_marks(among)})"}
-        AND NOT EXISTS (
-            SELECT 1 FROM {Handler._meta.db_table} h WHERE h.name = r.handler AND h.paused_at IS NOT NULL
+        AND r.handler NOT IN (
+            SELECT h.name FROM {Handler._meta.db_table} h WHERE h.paused_at IS NOT NULL
+            AND h.name IN ({_marks(names)})
         )
         AND NOT EXISTS (
             SELECT 1 FROM {_TABLE} o
@@ -75,11 +87,13 @@ def _due(
             )
         )
     """
-    return due, [*parameters, *names, *(among or ()), *parameters]
+    return due, [*parameters, *names, *(among or ()), *names, *parameters]
 
 
 def lapsed(names: Sequence[str]) -> list[tuple[int, int]]:
     """Return id and attempts of the suspects that can be claimed."""
+    if not names:
+        return []
     connection = connections[database()]
     due, parameters = _due(connection, names, suspects=True)
     with connection.cursor() as cursor:
@@ -99,10 +113,11 @@ def extend(reactions: Iterable[Reaction], *, lease: timedelta) -> None:
     if not held:
         return
     mine = " OR ".join(["(id = %s AND attempts = %s)"] * (len(held) // 2))
-    picked = f"SELECT id FROM {_TABLE} WHERE state = 'pending' AND ({mine})"
+    lock = "FOR UPDATE SKIP LOCKED" if _is_postgresql(connection) else ""
+    picked = f"SELECT id FROM {_TABLE} WHERE state = 'pending' AND ({mine}) {lock}"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {_TABLE} SET due_at = {until} WHERE id {_locking(connection, picked)}",
+            f"UPDATE {_TABLE} SET due_at = {until} WHERE id {_among(connection, picked)}",
             [*parameters, *held],
         )
 
@@ -161,12 +176,10 @@ def _now(
     return "%s", [connection.ops.adapt_datetimefield_value(moment)]
 
 
-def _locking(connection: BaseDatabaseWrapper, picked: str) -> str:
-    """Return the condition that an id is among those ``picked`` and, on PostgreSQL, not locked."""
-    if not _is_postgresql(connection):
-        return f"IN ({picked})"
-    # An array is made once; the planner might run a subquery that locks and limits for each row.
-    return f"= ANY(ARRAY({picked} FOR UPDATE SKIP LOCKED))"
+def _among(connection: BaseDatabaseWrapper, picked: str) -> str:
+    """Return the condition that an id is one of those that the query ``picked`` returns."""
+    # PostgreSQL makes an array once; it might run a subquery that locks and limits for each row.
+    return f"= ANY(ARRAY({picked}))" if _is_postgresql(connection) else f"IN ({picked})"
 
 
 def _is_postgresql(connection: BaseDatabaseWrapper) -> bool:

@@ -153,6 +153,7 @@ class Worker:
         else:
             free = 2 * len(self._threads) - len(self._held)
             claimed = claiming.claim(self._names, limit=free, lease=lease) if free > 0 else []
+            self._names = self._names[1:] + self._names[:1]  # so that none waits behind another's backlog
         for reaction in claimed:
             held = Held(reaction, self._handlers[reaction.handler])
             self._held[reaction.pk] = held

@@ -10,6 +10,7 @@ from django.test import TestCase, TransactionTestCase
 from django.utils import timezone
 
 from tasks.handlers import Change, GiveUp, RetryLater, claiming, on_change, on_event
+from tasks.handlers.control import pause
 from tasks.handlers.registry import by_name
 from tasks.handlers.running import MAX_ERROR_BYTES, Outcome, attempt, text_of
 from tasks.lifecycle import Meaning
@@ -119,10 +120,10 @@ def test_each_pause_is_longer_until_the_attempts_end(handlers: Handlers) -> None
         raise OSError
 
     record()
-    for pause in (5, 30, 120, 600, 1800, 3600, 10800, 21600, 43200):
+    for wait in (5, 30, 120, 600, 1800, 3600, 10800, 21600, 43200):
         assert [one.outcome for one in handlers.run()] == [Outcome.FAILED]
         waits = (Reaction.objects.get().due_at - timezone.now()).total_seconds()
-        assert 0.9 * pause - 1 < waits < 1.1 * pause
+        assert 0.9 * wait - 1 < waits < 1.1 * wait
         Reaction.objects.update(due_at=timezone.now())
     assert [one.outcome for one in handlers.run()] == [Outcome.DEAD]
 
@@ -306,3 +307,16 @@ def test_removing_the_events_leaves_the_reaction(handlers: Handlers) -> None:
     handlers.run()
 
     assert seen == [(None, "task-1")]
+
+
+def test_no_claim_waits_behind_the_backlog_of_another_handler() -> None:
+    """Such as one that is paused, is gone, or is served by other workers."""
+    for name in ("a", "b", "paused", "gone"):
+        on_event(name=name)(effect)
+    for number in range(4):
+        record(task_id=f"task-{number}")
+    pause("paused")
+
+    claimed = claiming.claim(["paused", "b", "a"], limit=6, lease=HOUR)
+    assert sorted(one.handler for one in claimed) == ["a", "a", "b", "b", "b", "b"]
+    assert claiming.claim([], limit=6, lease=HOUR) == claiming.lapsed([]) == []
