@@ -257,6 +257,29 @@ class ReactionQuerySet(QuerySet["Reaction"]):
             error_start=Left("error", ERROR_START), error_end=Right("error", ERROR_END)
         )
 
+    def last_of_each_handler(self, task_id: str, *, of_each: int, of_all: int) -> Any:
+        """Return the last reactions to a task, up to ``of_each`` of a handler and ``of_all`` in total.
+
+        It jumps in the index from handler to handler, however many reactions each of them has.
+        """
+        table = connections[self.db].ops.quote_name(self.model._meta.db_table)
+        sql = f"""
+            WITH RECURSIVE names(name) AS (
+                SELECT MIN(handler) FROM {table} WHERE task_id = %s UNION ALL
+                SELECT (SELECT MIN(handler) FROM {table} WHERE task_id = %s AND handler > names.name)
+                FROM names WHERE names.name IS NOT NULL
+            ), starts(name, seq) AS (
+                SELECT name, COALESCE((
+                    SELECT seq FROM {table} WHERE task_id = %s AND handler = names.name
+                    ORDER BY seq DESC LIMIT 1 OFFSET %s
+                ), 0) FROM names WHERE name IS NOT NULL
+            )
+            SELECT r.* FROM starts JOIN {table} r
+            ON r.task_id = %s AND r.handler = starts.name AND r.seq >= starts.seq
+            ORDER BY r.seq DESC, r.handler LIMIT %s
+        """  # noqa: S608 (the only variable part is the name of a table)
+        return self.raw(sql, [task_id, task_id, task_id, of_each - 1, task_id, of_all])
+
     def ended_before(self, before: datetime) -> ReactionQuerySet:
         """Return the reactions that were done, or given up by a person, before ``before``."""
         return self.filter(state__in=("done", "skipped"), ended_at__lt=before)

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import app_settings
 from ..lifecycle import Meaning, Phase
 from ..models import Task
-from . import display, history, timeline
+from . import display, history, task_reactions, timeline
 from .addresses import event_urls, unworded
 from .base import RecordAdmin
 from .filters import (
@@ -168,6 +168,7 @@ class TaskAdmin(RecordAdmin):
         return {
             **self.state(task),
             **self.plots(task),
+            **task_reactions.told(task, request, self.admin_site.name),
             "title": display.shown(task.task_id),
             "subtitle": None,
             "zone": timezone.get_current_timezone_name(),
@@ -229,7 +230,7 @@ class TaskAdmin(RecordAdmin):
         if before is not None:
             context["timeline"] = history.page_before(task, before, settings, urls)
         else:
-            context |= self.state(task)
+            context |= {**self.state(task), **task_reactions.told(task, request, self.admin_site.name)}
             new = history.page_since(task, since or 0, after or 0, settings, urls)
             if new is not None:
                 context |= {**self.plots(task), "timeline": new, "has_new": True}

@@ -13,6 +13,7 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -385,6 +386,70 @@ def test_the_start_page_names_them_only_where_a_handler_is_declared(admin_client
         assert (f'href="{LIST}"' in html, f'href="{handlers}"' in html) == (False, False)
 
 
+TASK = "/admin/sartiq_tasks/task/t-1/"
+
+
+def section(html: str) -> list[str]:
+    """Return the rows of the section of a task's page, as text."""
+    (part,) = re.findall(r'<div id="st-reactions".*?</div>\s*(?:</section>|<div|<section)', html, re.DOTALL)
+    return [
+        " ".join(re.sub(r"<[^>]*>", " ", row).split())
+        for row in re.findall(r"<tr><th scope=.row.>.*?</tr>", part, re.DOTALL)
+    ]
+
+
+def test_a_tasks_page_tells_what_each_handler_did(dead: Reaction) -> None:
+    client = staff("view_task")
+    for address in (f"{TASK}change/", f"{TASK}part/"):
+        html = client.get(address).content.decode()
+        rows = section(html)
+
+        assert [row.split()[0] for row in rows] == ["keep", "refund", "keep"]
+        assert re.fullmatch(
+            r"refund running → failed ✖ Dead 3 of 3 — \S+ \S+ ValueError: no account .*", rows[1]
+        )
+        assert f'href="{LIST}?task_id=t-1"' in html
+        assert f'<a href="{page_of(dead)}">refund</a>' in html
+        assert EVIL not in html
+
+
+def test_it_tells_the_last_of_each_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.admin.task_reactions.OF_EACH", 2)
+    record(task_id="t-1", status="failed", progress=0)
+    for progress in range(1, 5):
+        record(task_id="t-1", status="failed", progress=progress)
+    record(task_id="other")
+    client = staff("view_task")
+    rows = section(client.get(f"{TASK}change/").content.decode())
+
+    assert [row.split()[0] for row in rows] == ["keep", "keep", "refund"]
+    found = Reaction.objects.last_of_each_handler("t-1", of_each=2, of_all=50)
+    assert [(one.handler, one.seq) for one in found] == [("keep", 5), ("keep", 4), ("refund", 1)]
+    assert len(list(Reaction.objects.last_of_each_handler("t-1", of_each=2, of_all=1))) == 1
+    assert list(Reaction.objects.last_of_each_handler("none", of_each=2, of_all=50)) == []
+
+
+def test_it_says_that_no_handler_had_to_react() -> None:
+    record(task_id="t-1")
+    Reaction.objects.all().delete()
+
+    assert "No handler has had to react" in staff("view_task").get(f"{TASK}change/").content.decode()
+
+
+@pytest.mark.parametrize("address", [f"{TASK}change/", f"{TASK}part/"])
+def test_it_is_there_only_where_it_has_something_to_tell(
+    address: str, admin_client: Client, django_assert_num_queries: Any
+) -> None:
+    record(task_id="t-1")
+    with CaptureQueriesContext(connection) as with_handlers:
+        assert "st-reactions-title" in admin_client.get(address).content.decode()
+    with declaring(), django_assert_num_queries(len(with_handlers) - 1):
+        assert "st-reactions-title" not in admin_client.get(address).content.decode()
+    client = Client()
+    client.force_login(user("view_task", is_staff=True))
+    assert "st-reactions-title" not in client.get(address).content.decode()
+
+
 INDEXES = {
     "": "id",
     "state=pending": "due|waits",
@@ -419,3 +484,8 @@ def test_an_index_serves_what_can_be_asked(rf: Any, admin_user: Any) -> None:
 
         assert "Seq Scan" not in plan, (query, plan)
         assert re.search(f"sartiq_reaction_({index})", plan), (query, plan)
+    with connection.cursor() as cursor:
+        rows = Reaction.objects.last_of_each_handler("t7", of_each=2, of_all=9)
+        cursor.execute(f"EXPLAIN {rows.raw_query}", rows.params)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "Seq Scan" not in plan, plan
