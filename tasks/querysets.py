@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, models
-from django.db.models import F, Max, Min, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, F, Func, IntegerField, Max, Min, Q, QuerySet
 from django.db.models.functions import Left, Right
 from django.utils import timezone
 
@@ -155,6 +155,16 @@ def _silent_running(limits: Mapping[str, timedelta | None], now: datetime) -> li
     return [silent & reduce(or_, of_types)]
 
 
+class _StoredSize(Func):
+    """How many bytes a value takes in its row, without reading them where the database knows."""
+
+    function = "LENGTH"
+    output_field = IntegerField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, function="pg_column_size", **context)
+
+
 class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
     """Reads of the ledger."""
 
@@ -193,10 +203,17 @@ class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
         )
 
     def for_plot(self) -> TaskStatusEventQuerySet:
-        """Return what places events in time, the last received first."""
-        return self.order_by("-pk").only(
+        """Return what places events in time, the last received first, and which of them have metadata."""
+        events = self.order_by("-pk").only(
             "task_id", "timestamp", "received_at", "status", "progress", "idempotency_key", "payload_digest"
         )
+        has_metadata: Any = ExpressionWrapper(Q(metadata__isnull=False), output_field=BooleanField())
+        return events.annotate(has_metadata=has_metadata)
+
+    def small_metadata(self, most: int) -> dict[int, Any]:
+        """Return the metadata by the event's id, where the database stores it in at most ``most`` bytes."""
+        events = self.annotate(size=_StoredSize("metadata")).filter(size__lte=most)
+        return dict(events.values_list("pk", "metadata"))
 
     def sampled(self, task_id: str, most: int) -> TaskStatusEventQuerySet:
         """Return at most ``most`` events of a task, spread evenly from its first to its last one received.

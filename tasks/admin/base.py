@@ -33,7 +33,7 @@ class RecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css = {"all": ("sartiq_tasks/admin.css",)}
-        js = ("sartiq_tasks/live.js", "sartiq_tasks/copy.js")
+        js = ("sartiq_tasks/live.js", "sartiq_tasks/copy.js", "sartiq_tasks/plots.js")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RecordList]:
         """Return the list's class."""

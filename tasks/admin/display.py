@@ -200,13 +200,14 @@ def duration(length: timedelta | None) -> str:
     return f"{minutes} min {second:02} s" if second else f"{minutes} min"
 
 
-def pretty_json(value: Any) -> SafeString | str:
+def pretty_json(value: Any, element_id: str | None = None) -> SafeString | str:
     """Return JSON indented and collapsible; what is short stands open."""
     if value in (None, {}):
         return EMPTY
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return format_html(
-        '<details class="st-json"{}><summary>{}</summary><pre tabindex="0">{}</pre></details>',
+        '<details class="st-json"{}{}><summary>{}</summary><pre tabindex="0">{}</pre></details>',
+        format_html(' id="{}"', element_id) if element_id else "",
         " open" if text.count("\n") <= 20 else "",
         _("%(count)s keys") % {"count": len(value)},
         text,

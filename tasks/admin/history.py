@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,12 @@ PAGE = 100
 BLOCK = 50
 #: So many earlier events are read, to tell what the first of a block changed, and what came late.
 CONTEXT = 50
-#: The phases are told, and the plot drawn from all events, up to so many.
+#: The phases are told of a task with so many events at most.
 MAX_WHOLE = 1000
-#: The plot of a task with more events is drawn from so many.
-MAX_DRAWN = 300
+#: Plots are drawn from so many events.
+MAX_DRAWN = 150
+#: Metadata that takes more bytes in its row is neither drawn nor shown on a task's page.
+MAX_METADATA = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,46 @@ def _told(
     return Timeline(blocks[::-1], events[first].pk if first else None)
 
 
-def drawn(task: Task, settings: AppSettings) -> tuple[list[Entry], bool]:
-    """Return the entries that plots are drawn from, and whether they are all there are."""
-    whole = list(_of(task).for_plot()[: MAX_WHOLE + 1])
-    if len(whole) <= MAX_WHOLE:
-        return timeline.in_order(whole, settings), True
-    return timeline.in_order(_of(task).sampled(task.task_id, MAX_DRAWN), settings), False
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a task's page draws, and tells of all of its events."""
+
+    #: Those that are drawn, in order.
+    drawn: Sequence[Entry]
+    #: By the event's id, as far as it is small.
+    metadata: Mapping[int, Any]
+    #: The last one that has metadata.
+    latest: Entry | None
+    #: All of them; None if there are more than ``MAX_WHOLE``.
+    whole: Sequence[Entry] | None
+
+
+def history(task: Task, settings: AppSettings) -> History:
+    """Return what is drawn of all events, and the phases and metadata as far as few events tell them."""
+    events = _of(task)
+    last = timeline.in_order(events.for_plot()[: MAX_WHOLE + 1], settings)
+    is_whole = len(last) <= MAX_WHOLE
+    sample = last if is_whole else timeline.in_order(events.sampled(task.task_id, MAX_DRAWN), settings)
+    drawn = thinned(sample, MAX_DRAWN)
+    told = [entry for entry in (*drawn, *last) if _has_metadata(entry.event)]
+    latest = told[-1] if told else None
+    wanted = {entry.event.pk for entry in drawn} | ({latest.event.pk} if latest else set())
+    metadata = events.filter(pk__in=wanted).small_metadata(MAX_METADATA) if told else {}
+    return History(drawn, metadata, latest, last if is_whole else None)
+
+
+def _has_metadata(event: Any) -> bool:
+    return bool(event.has_metadata)
+
+
+def thinned(entries: Sequence[Entry], most: int) -> Sequence[Entry]:
+    """Return about ``most`` entries spread evenly, and so many where the status changes."""
+    if len(entries) <= most:
+        return entries
+    step = (len(entries) - 1) / (most - 1)
+    kept = {round(number * step) for number in range(most)}
+    kept |= set([place for place, entry in enumerate(entries) if entry.changes_status][:most])
+    return [entries[place] for place in sorted(kept)]
 
 
 def _of(task: Task) -> Any:

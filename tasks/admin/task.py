@@ -34,6 +34,7 @@ from .filters import (
 )
 from .headline import headline
 from .paginator import MAX_COUNT
+from .plots import plots
 
 #: A page refreshes itself after so many seconds.
 REFRESH_SECONDS = 5
@@ -167,7 +168,7 @@ class TaskAdmin(RecordAdmin):
         before = number(request.GET.get("before"))
         return {
             **self.state(task),
-            **self.plots(task),
+            **self.history(request, task),
             **task_reactions.told(task, request, self.admin_site.name),
             "title": display.shown(task.task_id),
             "subtitle": None,
@@ -189,20 +190,25 @@ class TaskAdmin(RecordAdmin):
             "live_seconds": None if task.is_ended else REFRESH_SECONDS,
         }
 
-    def plots(self, task: Task) -> dict[str, Any]:
-        """Return what the page draws of the task's events."""
-        entries, is_whole = history.drawn(task, app_settings())
-        plot = timeline.plot(entries)
+    def history(self, request: HttpRequest, task: Task) -> dict[str, Any]:
+        """Return what the page draws and tells of the task's events, but for the timeline."""
+        told, urls = history.history(task, app_settings()), self.event_urls(request)
+        drawn = plots(told.drawn, told.metadata)
+        latest = told.latest
         return {
-            "plot": plot,
-            "plot_ends": plot and (display.exact(plot.start), display.exact(plot.end)),
-            "drawn": None if is_whole else len(entries),
+            "plots": drawn,
+            "plot_ends": drawn and (display.exact(drawn.start), display.exact(drawn.end)),
+            "plot_rows": [(row.x, display.clock(row.at), row.values) for row in drawn.rows] if drawn else [],
+            "drawn": len(told.drawn) if len(told.drawn) < task.event_count else None,
+            "latest": latest,
+            "latest_at": latest and display.time_tag(latest.at),
+            "latest_url": latest and urls and urls(latest.event.pk),
+            "latest_is_large": latest and latest.event.pk not in told.metadata,
+            "metadata": latest and display.pretty_json(told.metadata.get(latest.event.pk), "st-metadata"),
             "phases": [
                 (display.badge(phase.status, phase.meaning), display.duration(phase.length))
-                for phase in timeline.phases(entries, timezone.now())
-            ]
-            if is_whole
-            else [],
+                for phase in timeline.phases(told.whole or [], timezone.now())
+            ],
         }
 
     def event_urls(self, request: HttpRequest) -> Callable[[int], str] | None:
@@ -233,7 +239,7 @@ class TaskAdmin(RecordAdmin):
             context |= {**self.state(task), **task_reactions.told(task, request, self.admin_site.name)}
             new = history.page_since(task, since or 0, after or 0, settings, urls)
             if new is not None:
-                context |= {**self.plots(task), "timeline": new, "has_new": True}
+                context |= {**self.history(request, task), "timeline": new, "has_new": True}
         return TemplateResponse(request, "admin/sartiq_tasks/task_part.html", context)
 
     def leading(self, parameter: str, value: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import MAXYEAR, MINYEAR, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -19,9 +19,6 @@ _COMPARED = (
     "event_type", "task_type", "entity_id", "origin_instance", "origin_zone", "origin_version",
     "error_category",
 )  # fmt: skip
-
-#: The plot's size, in the units of its own coordinates.
-WIDTH, HEIGHT = 640, 120
 
 
 @dataclass(slots=True)
@@ -175,35 +172,3 @@ def phases(entries: Sequence[Entry], now: datetime) -> list[Phase]:
         Phase(str(start.event.status), start.meaning, end - start.at if end else None)
         for start, end in zip(starts, ends, strict=True)
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """The progress over time as coordinates of an SVG."""
-
-    line: str
-    #: Where the status changes: x, y, the entry.
-    points: Sequence[tuple[str, str, Entry]]
-    start: datetime
-    end: datetime
-
-
-def plot(entries: Sequence[Entry]) -> Plot | None:
-    """Return the plot of the entries, or None where less than two times are known.
-
-    A time at an end of the calendar, such as Go's zero time, has no place in it: it would press all
-    others into one point.
-    """
-    entries = [entry for entry in entries if MINYEAR < entry.at.year < MAXYEAR]
-    times = [entry.at for entry in entries]
-    if not times or min(times) == max(times):
-        return None
-    start, end = min(times), max(times)
-
-    def place(entry: Entry) -> tuple[str, str, Entry]:
-        x = (entry.at - start) / (end - start) * WIDTH
-        return f"{x:.1f}", f"{HEIGHT - entry.event.progress / 100 * HEIGHT:.1f}", entry
-
-    places = [place(entry) for entry in entries]
-    points = [one for one in places if one[2].changes_status]
-    return Plot(" ".join(f"{x},{y}" for x, y, _entry in places), points, start, end)

@@ -38,6 +38,7 @@ def _group(group: Sequence[Entry], event_url: _Address) -> str:
     if len(group) == 1:
         return _item(group[0], event_url)
     first, last = group[0], group[-1]
+    items = "".join(_routine(entry, event_url) for entry in reversed(group))
     was, now = first.event.progress, last.event.progress
     told = _("%(count)s events that change only the progress") % {"count": len(group)}
     took = _("in %(length)s") % {"length": display.duration(last.at - first.at)}
@@ -45,21 +46,33 @@ def _group(group: Sequence[Entry], event_url: _Address) -> str:
     return (
         f'<li class="st-run"><details id="st-run-{first.event.pk}"><summary>'
         f'{_time(last)} {escape(told)} <b>{progress}</b> <span class="st-since">{took}</span>'
-        f"</summary><ol>{''.join(_item(entry, event_url) for entry in reversed(group))}</ol></details></li>"
+        f"</summary><ol>{items}</ol></details></li>"
     )
+
+
+def _routine(entry: Entry, event_url: _Address) -> str:
+    """Return an entry of a run: its status is the one before the run."""
+    percent = f'<span class="st-percent">{display.percent(entry.event.progress)}</span>'
+    return f'<li class="st-event">{_time(entry)} {_since(entry)} {percent} {_link(entry, event_url)}</li>'
 
 
 def _item(entry: Entry, event_url: _Address) -> str:
-    event = entry.event
-    since = "" if entry.since is None else f"+{display.duration(entry.since)}"
-    name = escape(display.shown(event.event_type))
-    link = f'<a href="{event_url(event.pk)}">{name}</a>' if event_url else name
     return (
-        f'<li class="st-event">{_time(entry)} <span class="st-since">{since}</span> '
-        f"{display.badge(event.status, entry.meaning)} "
-        f'<span class="st-percent">{display.percent(event.progress)}</span> '
-        f'<span class="st-what">{link}{"".join(_what_changed(entry))}</span></li>'
+        f'<li class="st-event">{_time(entry)} {_since(entry)} '
+        f"{display.badge(entry.event.status, entry.meaning)} "
+        f'<span class="st-percent">{display.percent(entry.event.progress)}</span> '
+        f'<span class="st-what">{_link(entry, event_url)}{"".join(_what_changed(entry))}</span></li>'
     )
+
+
+def _since(entry: Entry) -> str:
+    told = "" if entry.since is None else f"+{display.duration(entry.since)}"
+    return f'<span class="st-since">{told}</span>'
+
+
+def _link(entry: Entry, event_url: _Address) -> str:
+    name = escape(display.shown(entry.event.event_type))
+    return f'<a href="{event_url(entry.event.pk)}">{name}</a>' if event_url else f"<span>{name}</span>"
 
 
 def _time(entry: Entry) -> str:

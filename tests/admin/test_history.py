@@ -181,7 +181,7 @@ def test_of_2000_events_a_refresh_is_small(admin_client: Client, monkeypatch: An
     nothing = text_of(admin_client, PART, since=int(since), after=ids[-1])
     new = text_of(admin_client, PART, since=int(since), after=ids[-2])
     assert len(nothing) < 6_000
-    assert len(new) < 40_000
+    assert len(new) < 36_000
     assert len(page) < 100_000
 
 

@@ -180,11 +180,11 @@ def test_the_queries_of_the_dashboard(admin_client: Client, django_assert_num_qu
 @pytest.mark.parametrize("events", [1, 30])
 def test_the_queries_of_a_page(admin_client: Client, django_assert_num_queries: Any, events: int) -> None:
     for number in range(events):
-        record(progress=number)
+        record(progress=number, metadata={"loss": number})
     page(admin_client, task_url("task-1"))
 
-    # Session, user, task, the events that are told and those that are drawn.
-    with django_assert_num_queries(5):
+    # Session, user, task, the events that are told, those that are drawn, their metadata.
+    with django_assert_num_queries(6):
         page(admin_client, task_url("task-1"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from tasks.admin.timeline import Entry, phases, plot, runs, timeline
+from tasks.admin.timeline import Entry, phases, runs, timeline
 from tasks.conf import app_settings
 from tasks.models import TaskStatusEvent
 from tests.factories import NOON, minutes, record
@@ -118,33 +118,3 @@ def test_no_phase_without_a_status() -> None:
     record(NOON, status=None)
 
     assert phases(entries(), NOON) == []
-
-
-def test_plot() -> None:
-    record(NOON, timestamp=at(0), progress=0)
-    record(NOON, timestamp=at(1), progress=50)
-    record(NOON, timestamp=at(4), progress=100)
-    drawn = plot(entries())
-
-    assert drawn is not None
-    assert [(x, y) for x, y, _entry in drawn.points] == [("0.0", "120.0")]
-    assert drawn.line == "0.0,120.0 160.0,60.0 640.0,0.0"
-    assert (drawn.start, drawn.end) == (NOON, NOON + minutes(4))
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_no_plot_of_one_time(count: int) -> None:
-    for _number in range(count):
-        record(NOON)
-
-    assert plot(entries()) is None
-
-
-@pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "0001-12-31T00:00:00Z"])
-def test_an_end_of_the_calendar_has_no_place_in_the_plot(end: str) -> None:
-    for number, timestamp in enumerate([end, at(0), at(4)]):
-        record(NOON, timestamp=timestamp, progress=number)
-    drawn = plot(entries())
-
-    assert drawn is not None
-    assert (drawn.start, drawn.end) == (NOON, NOON + minutes(4))

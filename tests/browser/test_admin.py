@@ -81,7 +81,7 @@ def test_from_the_login_to_what_failed(open_page: OpenPage) -> None:
     expect(page.locator("#st-timeline")).to_contain_text("duplicate: delivered 2 times")
     points = str(page.locator("#st-plot polyline").get_attribute("points")).split()
     assert len(points) == 9, "every event is a point of the line"
-    expect(page.locator("#st-plot circle")).to_have_count(3)  # one where the status changes
+    expect(page.locator("#st-plot .st-point")).to_have_count(3)  # one where the status changes
     assert page.locator("#st-plot polyline").bounding_box()["height"] > 20  # type: ignore[index]
 
     page.click("#st-timeline li:first-child a")
@@ -89,6 +89,21 @@ def test_from_the_login_to_what_failed(open_page: OpenPage) -> None:
     expect(page.locator("#content")).to_contain_text("out_of_memory")
     page.click("a:has-text('train-failed') >> visible=true")
     expect(page.locator("#st-timeline")).to_be_visible()
+
+
+def test_a_plot_tells_the_value_under_the_pointer(open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto(RUNNING)
+    figure = page.locator(".st-figure", has_text="epoch")
+    plot = figure.locator("svg")
+    for part, value in ((0.02, "1"), (0.5, "4"), (0.98, "7")):
+        box: Any = plot.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * part, box["y"] + 20)
+        expect(figure.locator("output")).to_have_text(re.compile(rf"^\d+-\d+-\d+ [\d:.]+ +{value}$"))
+
+    page.click("text=Values as a table")
+    expect(page.get_by_role("columnheader", name="epoch")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("70 % 7"))).to_be_visible()
 
 
 def test_someone_who_is_not_logged_in_is_asked_to(open_page: OpenPage) -> None:
@@ -309,6 +324,8 @@ def test_without_javascript_everything_is_there(open_page: OpenPage) -> None:
 
     expect(page.locator("#st-timeline .st-event")).to_have_count(9)
     expect(page.locator("#st-plot")).to_be_visible()
+    page.click("text=Values as a table")
+    expect(page.get_by_role("row", name=re.compile("70 % 7"))).to_be_visible()
     page.click(".st-run summary")
     expect(page.locator("#st-timeline .st-event").nth(2)).to_be_visible()
 
