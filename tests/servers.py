@@ -168,8 +168,9 @@ def wait_for_port(port: int, process: psutil.Popen) -> None:
 
 def stop(process: psutil.Popen) -> None:
     """End a server and its workers, gently if it is willing and quick."""
-    family = [process, *process.children(recursive=True)] if process.is_running() else []
-    with suppress(psutil.NoSuchProcess):
+    family = [process]
+    with suppress(psutil.NoSuchProcess):  # it may end by itself at any moment
+        family += process.children(recursive=True)
         process.terminate()
     _, alive = psutil.wait_procs(family, timeout=3)
     for one in alive:

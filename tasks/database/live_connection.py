@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..conf import app_settings
 from ..models import TaskStatusEvent
+from .sqlite_file import leave_replaced_files
 
 _Result = TypeVar("_Result")
 
@@ -23,15 +24,19 @@ _Result = TypeVar("_Result")
 def on_live_connection(operation: Callable[[], _Result]) -> _Result:
     """Return what ``operation`` returns; if its session is at fault, try once in a new one.
 
-    A server that was restarted leaves dead connections behind, one that was demoted read-only ones.
+    A server that was restarted leaves dead connections behind, one that was demoted read-only ones, and
+    SQLite's sessions stay with a file that was replaced.
     To ask each before its use would cost every request a round trip; this costs none. What is
     tried twice must be idempotent. Within a transaction of the host's nothing is tried again.
     It may use any database, such as another for tokens.
     """
     connection: Any = connections[router.db_for_write(TaskStatusEvent)]
     connection.health_check_done = True  # Django's own check, where CONN_HEALTH_CHECKS asks for it
+    leave_replaced_files(connection.alias)
     try:
-        return in_time(operation)
+        result = in_time(operation)
+        if not leave_replaced_files(connection.alias):
+            return result
     except Error as error:
         at_fault = [one for one in connections.all(initialized_only=True) if _is_at_fault(one, error)]
         if not at_fault:

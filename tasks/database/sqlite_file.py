@@ -1,0 +1,68 @@
+"""SQLite's file: if another takes its place, a session stays with the old one, and what it stores is lost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
+
+from django.db import OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
+
+#: What tells one file from another at the same path; None if there is none.
+_Identity = tuple[int, int] | None
+#: The path that a session has opened, and the file that was there.
+_opened: WeakKeyDictionary[BaseDatabaseWrapper, tuple[str, _Identity]] = WeakKeyDictionary()
+
+
+@receiver(connection_created, dispatch_uid=__name__)
+def remember_file(connection: Any, **kwargs: Any) -> None:
+    """Remember which file a new session has opened."""
+    if path := _path_of(connection):
+        _opened[connection] = path, _identity(path)
+
+
+def leave_replaced_files(ledger: str) -> bool:
+    """Close this thread's sessions whose file is no longer the one at its path; return whether there was one.
+
+    Raise ``OperationalError`` if the file of the alias ``ledger`` is missing: a new session would make
+    an empty one.
+    """
+    if not _opened:
+        return False
+    replaced = []
+    for connection in connections.all(initialized_only=True):
+        path, opened = _opened.get(connection) or (_path_of(connection), None)
+        if path is None:
+            continue
+        identity = _identity(path)
+        if identity is None:
+            if connection.alias == ledger:
+                raise OperationalError(f"There is no file {path}")
+        elif connection.connection is not None and identity != opened:
+            if connection.in_atomic_block:
+                raise OperationalError(f"Another file has taken the place of {path}")
+            replaced.append(connection)
+    for connection in replaced:
+        connection.close()
+    return bool(replaced)
+
+
+def _path_of(connection: Any) -> str | None:
+    if connection.vendor != "sqlite" or connection.is_in_memory_db():
+        return None
+    name = str(connection.settings_dict["NAME"])
+    # Absolute, because SQLite stays with the path even if the process goes to another directory.
+    return str(Path(unquote(urlsplit(name).path) if name.startswith("file:") else name).absolute())
+
+
+def _identity(path: str) -> _Identity:
+    try:
+        found = os.stat(path)  # noqa: PTH116 (it is asked at every delivery, and a Path takes longer)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
