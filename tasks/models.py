@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .conf import COLUMN_LENGTH, app_settings
 from .lifecycle import NO_CLAIM, Meaning, Phase
+from .overview import Overview as Overview
 from .querysets import TaskQuerySet, TaskStatusEventQuerySet
 from .reactions import Handler, Reaction
 from .silences import Silence
@@ -215,12 +216,12 @@ class Task(models.Model):
     @property
     def waited(self) -> timedelta | None:
         """How long it was queued before it first ran; None if it never was, or has not run yet."""
-        return _between(self.first_queued_at, self.first_running_at)
+        return between(self.first_queued_at, self.first_running_at)
 
     @property
     def first_run(self) -> timedelta | None:
         """How long it ran before it first ended; None if it never did, or has not ended yet."""
-        return _between(self.first_running_at, self.first_ended_at)
+        return between(self.first_running_at, self.first_ended_at)
 
     def _last_in_others(self) -> list[tuple[Phase, datetime]]:
         times = [(phase, getattr(self, f"last_{phase}_at")) for phase in Phase if phase is not self.phase]
@@ -234,7 +235,8 @@ class Task(models.Model):
         return (self.completed_at or self.phase_since or self.status_at or self.last_event_at) - start
 
 
-def _between(start: datetime | None, end: datetime | None) -> timedelta | None:
+def between(start: datetime | None, end: datetime | None) -> timedelta | None:
+    """Return the time from ``start`` to ``end``; None if one is unknown, or they are in the wrong order."""
     return end - start if start and end and end >= start else None
 
 
@@ -298,6 +300,7 @@ class TaskStatusEvent(models.Model):
             models.Index(fields=["status", "id"], name="sartiq_event_status"),
             models.Index(fields=["event_type", "id"], name="sartiq_event_type"),
             models.Index(fields=["task_type", "id"], name="sartiq_event_task_type"),
+            models.Index(fields=["source", "id"], name="sartiq_event_source"),
             models.Index(
                 fields=["error_category", "id"],
                 name="sartiq_event_error",

@@ -6,7 +6,7 @@ stops after so many rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
@@ -89,6 +89,14 @@ class TaskQuerySet(QuerySet["Task"]):
         """
         return self.filter(last_received_at__gte=time)
 
+    def heard_within(self, start: datetime, end: datetime) -> TaskQuerySet:
+        """Return the tasks whose last event was received at ``start`` or later, and before ``end``."""
+        return self.filter(last_received_at__gte=start, last_received_at__lt=end)
+
+    def newest(self, most: int) -> TaskQuerySet:
+        """Return the ``most`` tasks that were heard of last."""
+        return self.order_by("-last_received_at", "task_id")[:most]
+
     def with_value(self, column: str, value: str) -> TaskQuerySet:
         """Return the tasks whose ``column`` is ``value``."""
         return self.filter(**{column: value})
@@ -106,16 +114,27 @@ class TaskQuerySet(QuerySet["Task"]):
     def for_list(self) -> TaskQuerySet:
         """Leave out what a list does not show; of the error message, read its beginning and its end."""
         orders = [field.name for field in self.model._meta.fields if field.name.endswith("_order")]
-        return self.defer("error_message", *orders).annotate(
+        return self.defer("error_message", *orders).with_ends_of_error()
+
+    def with_ends_of_error(self) -> TaskQuerySet:
+        """Add the beginning and the end of the error message, which suffice for its headline."""
+        return self.annotate(
             error_start=Left("error_message", ERROR_START), error_end=Right("error_message", ERROR_END)
         )
 
-    def counts(self, *, cap: int, silent_after: timedelta | None = None, now: datetime) -> dict[str, int]:
+    def counts(
+        self,
+        *,
+        cap: int,
+        silent_after: timedelta | None = None,
+        now: datetime,
+        meanings: Iterable[Meaning] = Meaning,
+    ) -> dict[str, int]:
         """Return how many tasks there are of each meaning, and under ``silent`` and ``lost``, in one query.
 
         No count goes beyond ``cap`` + 1, which stands for "more than ``cap``".
         """
-        counted = {meaning.value: self.meaning(meaning) for meaning in Meaning}
+        counted = {meaning.value: self.meaning(meaning) for meaning in meanings}
         counted["silent"] = self.silent(after=silent_after, now=now)
         counted["lost"] = self.lost()
         selects: list[str] = []
@@ -187,6 +206,14 @@ class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
         )
         found = begins_with("task_id", term)
         return self.filter(found | Q(task_id__in=about) if about else found)
+
+    def last_of_each_source(self) -> dict[str, datetime]:
+        """Return when the last event of each client was received, by a look into the index for each."""
+        found = {}
+        for source in known_values(self.model, "source", using=self.db):
+            events = self.with_value("source", source).order_by("-source", "-pk")
+            found[source] = events.values_list("received_at", flat=True)[0]
+        return found
 
     def for_list(self) -> TaskStatusEventQuerySet:
         """Leave out the JSON and the long texts, which a list does not show."""

@@ -1,3 +1,3 @@
 """The app in Django's admin."""
 
-from . import event, handler, reaction, rejected, task  # noqa: F401 (imported for their registrations)
+from . import event, handler, overview, reaction, rejected, task  # noqa: F401 (imported for their registrations)

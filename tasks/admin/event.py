@@ -18,6 +18,7 @@ from .filters import (
     ErrorCategoryFilter,
     EventTypeFilter,
     ReceivedFilter,
+    SourceFilter,
     StatusFilter,
     TaskFilter,
     TaskTypeFilter,
@@ -39,6 +40,7 @@ class TaskStatusEventAdmin(RecordAdmin):
         ErrorCategoryFilter,
         TaskTypeFilter,
         EventTypeFilter,
+        SourceFilter,
         ReceivedFilter,
         TaskFilter,
     )

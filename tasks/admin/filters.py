@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -15,6 +16,8 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import app_settings
 from ..lifecycle import Meaning
 from ..models import Reaction
+from ..ops.headline import ANY_NUMBER, alike, headline
+from ..ops.hours import MOST_READ
 from ..querysets import known_values
 from .display import duration, shown
 from .paginator import MAX_COUNT
@@ -128,6 +131,13 @@ class StatusFilter(KnownValuesFilter):
     parameter_name = "status"
 
 
+class SourceFilter(KnownValuesFilter):
+    """By the client that sent it."""
+
+    title = _("source")
+    parameter_name = "source"
+
+
 class EventTypeFilter(KnownValuesFilter):
     """By event type."""
 
@@ -191,6 +201,37 @@ class VersionFilter(RecentFilter):
     parameter_name = "origin_version"
 
 
+def failure_value(category: str | None, line: str) -> str:
+    """Return a kind of failure as the filter's value: no headline has a line break, a category may."""
+    return line if category is None else f"{category}\n{line}"
+
+
+class FailureFilter(LinkedFilter):
+    """The tasks whose error is of one kind, by category and headline: only the newest are read for it."""
+
+    title = _("failure, among the 1,000 heard of last")
+    parameter_name = "failure"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the kind that is asked for."""
+        return [
+            (value, shown(value.replace("\n", ": ")))
+            for value, _told in super().lookups(request, model_admin)
+        ]
+
+    def found(self, queryset: Any, value: str) -> Any:
+        """Return the tasks of the kind. Their error holds the words of its headline: the database looks for
+        the longest piece, and the headline of what it finds decides.
+        """
+        category, _separator, line = value.rpartition("\n")
+        of_category = {"error_category": category} if _separator else {"error_category": None}
+        rows = queryset.filter(**of_category)
+        if piece := max(line.split(ANY_NUMBER), key=len):
+            rows = rows.filter(error_message__contains=piece)
+        read = rows.with_ends_of_error().newest(MOST_READ).values_list("pk", "error_start", "error_end")
+        return queryset.filter(pk__in=[pk for pk, start, end in read if alike(headline(start, end)) == line])
+
+
 class TimeFilter(Filter):
     """By a time: so long ago at most, on one day, or between two times."""
 
@@ -234,6 +275,9 @@ class TimeFilter(Filter):
                 end: datetime | None = _utc(datetime.combine(date.fromisoformat(value), time.max))
             else:
                 start, end = (_utc(datetime.fromisoformat(one)) if one else None for one in ends)
+                # A minute that is named without seconds is meant whole.
+                if end and re.fullmatch(_MINUTE, ends[1]):
+                    end = _utc(datetime.fromisoformat(ends[1]).replace(second=59, microsecond=999_999))
         except ValueError:
             return queryset.none()
         after = {f"{self.parameter_name}__gte": start} if start else {}
@@ -270,6 +314,7 @@ def _utc(local: datetime) -> datetime:
         return end.replace(tzinfo=UTC)
 
 
+_MINUTE = r".*T\d\d:\d\d([+-]\d\d:\d\d)?"
 _PERIODS = {
     "1h": timedelta(hours=1),
     "24h": timedelta(hours=24),

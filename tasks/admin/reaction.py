@@ -20,13 +20,13 @@ from ..handlers import control
 from ..handlers.claiming import database
 from ..handlers.registry import by_name, declared
 from ..models import Handler, Reaction, TaskStatusEvent
+from ..ops.headline import headline
 from ..querysets import ReactionQuerySet
 from . import display, reaction_display
 from .addresses import event_url, task_url
 from .base import RecordAdmin
 from .confirmation import confirmation, is_confirmed
 from .filters import CreatedFilter, HandlerFilter, KindFilter, StateFilter, TaskFilter
-from .headline import headline
 
 #: An action changes so many at once: each is a transaction of its own, and a field of the form that
 #: confirms it, of which Django takes 1,000.

@@ -26,7 +26,7 @@ from ..serializers import task_status_event
 from . import display
 from .base import RecordAdmin
 from .body_marks import marked
-from .filters import Filter, KnownValuesFilter, ReceivedFilter
+from .filters import Filter, ReceivedFilter, SourceFilter
 
 #: Every type of error there is: asking the table for those that it has would read it whole.
 ERROR_TYPES = (
@@ -38,11 +38,8 @@ ERROR_TYPES = (
 _NOT_LISTED = ("body", "errors", "headers")
 
 
-class SourceFilter(KnownValuesFilter):
+class RejectedSourceFilter(SourceFilter):
     """By the client that sent it."""
-
-    title = _("source")
-    parameter_name = "source"
 
     def found(self, queryset: Any, value: str) -> Any:
         """Return the client's deliveries."""
@@ -132,7 +129,14 @@ class RejectedDeliveryAdmin(RecordAdmin):
 
     change_form_template = "admin/sartiq_tasks/rejected_page.html"
     list_display = ("received", "source", "status", "faults", "not_kept", "accepted")
-    list_filter = (SourceFilter, AnswerFilter, FieldFilter, ErrorTypeFilter, OutcomeFilter, ReceivedFilter)
+    list_filter = (
+        RejectedSourceFilter,
+        AnswerFilter,
+        FieldFilter,
+        ErrorTypeFilter,
+        OutcomeFilter,
+        ReceivedFilter,
+    )
     ordering = ("-received_at", "-id")
     sortable_by = ("received",)
     actions = ("try_again",)

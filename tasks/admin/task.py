@@ -18,12 +18,14 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import app_settings
 from ..lifecycle import Meaning, Phase
 from ..models import Task
+from ..ops.headline import headline
 from . import display, history, task_reactions, timeline
 from .addresses import event_urls, unworded
 from .base import RecordAdmin
 from .filters import (
     EntityFilter,
     ErrorCategoryFilter,
+    FailureFilter,
     InstanceFilter,
     LastHeardFilter,
     MeaningFilter,
@@ -32,7 +34,6 @@ from .filters import (
     VersionFilter,
     ZoneFilter,
 )
-from .headline import headline
 from .paginator import MAX_COUNT
 from .plots import plots
 
@@ -51,7 +52,7 @@ class TaskAdmin(RecordAdmin):
     )  # fmt: skip
     list_filter = (
         MeaningFilter, SilentFilter, TaskTypeFilter, ZoneFilter, ErrorCategoryFilter, LastHeardFilter,
-        EntityFilter, InstanceFilter, VersionFilter,
+        EntityFilter, InstanceFilter, VersionFilter, FailureFilter,
     )  # fmt: skip
     search_fields = ("task_id",)
     search_help_text = _("Searches for a task id or its beginning, or a whole entity id. Letter case counts.")

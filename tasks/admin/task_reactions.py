@@ -11,8 +11,8 @@ from django.utils.html import format_html
 
 from ..handlers.registry import declared
 from ..models import Reaction, Task
+from ..ops.headline import headline
 from . import display, reaction_display
-from .headline import headline
 
 #: So many reactions of each handler are told, and of all handlers so many; the list has the rest.
 OF_EACH, OF_ALL = 5, 50

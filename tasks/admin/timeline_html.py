@@ -13,8 +13,8 @@ from typing import Any
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
+from ..ops.headline import headline
 from . import display
-from .headline import headline
 from .timeline import Entry, runs
 
 _Address = Callable[[int], str] | None

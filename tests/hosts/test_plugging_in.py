@@ -200,7 +200,7 @@ def test_an_admin_site_of_its_own(tmp_path: Path, host_database: dict[str, Any])
     host.create_superuser()
     with host.serving() as url:
         staff = logged_in(url)
-        for name in ("task", "taskstatusevent", "rejecteddelivery"):
+        for name in ("overview", "task", "taskstatusevent", "rejecteddelivery"):
             assert staff.get(f"{url}/admin/sartiq_tasks/{name}/", timeout=60).status_code == 200
 
 

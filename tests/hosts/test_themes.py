@@ -51,6 +51,7 @@ def walk(full):
         for query in ("?q=t", f"?{asked}", "?_popup=1", "?o=0", "?p=1", "?q=nothing"):
             ask(f"{model}/{query}")
         ask(f"{model}/export.csv")
+    ask("overview/", "st-conclusion")
     ask("")
 
 walk(full=False)

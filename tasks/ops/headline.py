@@ -8,6 +8,16 @@ import re
 _FRAME = re.compile(r'^ *File ".*", line \d+')
 _MARGIN = re.compile(r"^ *[|+] ?")
 _TRACEBACK = "Traceback (most recent call last)"
+#: What differs between two errors of a kind: addresses, ids, decimals and numbers of four digits or more.
+#: Shorter numbers stay, such as those of signals and exit codes.
+_NUMBER = re.compile(
+    r"0x[0-9a-f]+|\b(?=[a-f]*[0-9])[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b|\b[0-9]+\.[0-9]+\b|[0-9]{4,}",
+    re.IGNORECASE,
+)
+#: What stands for them.
+ANY_NUMBER = "#"
+#: Two errors are of one kind if so much of their headlines is alike.
+KIND_LENGTH = 200
 
 
 def headline(start: str | None, end: str | None = None) -> str:
@@ -37,3 +47,8 @@ def _exception(text: str) -> str:
 
 def _first(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def alike(line: str) -> str:
+    """Return what a headline has in common with those of the same kind of error."""
+    return _NUMBER.sub(ANY_NUMBER, line[:KIND_LENGTH])

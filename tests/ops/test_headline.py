@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.admin.headline import headline
+from tasks.ops.headline import alike, headline
 
 FRAME = '  File "/app/train.py", line 3, in <module>\n    main()\n'
 TRACE = f"Traceback (most recent call last):\n{FRAME}"
@@ -50,3 +50,18 @@ def test_of_a_long_text_the_two_ends_suffice() -> None:
     assert headline(text[:200], text[-2000:]) == headline(text) == OOM
     assert headline("boom\nmore" + "x" * 5000, "xx") == "boom"
     assert headline(f"{TRACE}{FRAME}"[:60], f"{'x' * 300}\nValueError: of a message without an end") != ""
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("Tried to allocate 2.50 GiB at 0xDEADBEEF", "Tried to allocate # GiB at #"),
+        ("exit code 137, signal 9", "exit code 137, signal 9"),
+        ("no 8f3ac2b1-77d9-4c7e-9b8e-0f1d2c3b4a59 in deadbeef", "no # in deadbeef"),
+        ("IMG_20417.heic of 12345 in facade01", "IMG_#.heic of # in #"),
+        ("x" * 300, "x" * 200),
+        ("", ""),
+    ],
+)
+def test_what_errors_of_a_kind_have_in_common(line: str, kind: str) -> None:
+    assert alike(line) == kind

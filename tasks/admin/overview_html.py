@@ -1,0 +1,262 @@
+"""How the overview's numbers look, and the lists that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.urls import reverse
+from django.utils import formats, timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from ..lifecycle import Meaning
+from . import display
+from .filters import failure_value
+from .overview_figures import Figures, Kind, Sender, Span, TaskType
+from .paginator import MAX_COUNT
+
+#: A bar that stands for something is at least so high, of a hundred.
+LEAST_HEIGHT = 6
+#: So many places of a failure are named.
+MOST_PLACES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """The addresses of lists in an admin site, for what the user may see."""
+
+    site: str
+    may_see: Mapping[str, bool]
+
+    def tasks(self, **filters: str) -> str:
+        """Return the address of the tasks as filtered."""
+        return self._list("task", filters)
+
+    def rejected(self, **filters: str) -> str | None:
+        """Return the address of the rejected deliveries as filtered."""
+        return self._list("rejecteddelivery", filters) if self.may_see["rejecteddelivery"] else None
+
+    def events(self, **filters: str) -> str | None:
+        """Return the address of the events as filtered."""
+        return self._list("taskstatusevent", filters) if self.may_see["taskstatusevent"] else None
+
+    def handlers(self) -> str:
+        """Return the address of the handlers."""
+        return self._list("handler", {})
+
+    def reactions(self, **filters: str) -> str | None:
+        """Return the address of the reactions as filtered."""
+        return self._list("reaction", filters) if self.may_see["reaction"] else None
+
+    def ended(self, meaning: Meaning, span: Span, **filters: str) -> str:
+        """Return the address of the tasks that ended so in the span."""
+        return self.tasks(meaning=meaning.value, **_range("last_received_at", span), **filters)
+
+    def rejected_in(self, span: Span, **filters: str) -> str | None:
+        """Return the address of the deliveries that were rejected in the span."""
+        return self.rejected(**_range("received_at", span), **filters)
+
+    def kind(self, kind: Kind, told: Figures) -> str:
+        """Return the address of the failed tasks of a kind."""
+        return self.ended(Meaning.FAILED, told.day, failure=failure_value(kind.category, kind.line))
+
+    def failure(self, kind: Kind, told: Figures) -> dict[str, Any]:
+        """Return the row of a kind of failure."""
+        return {
+            "url": self.kind(kind, told),
+            "tasks": kind.tasks,
+            "category": kind.category and display.shown(kind.category),
+            "line": kind.line or _("(no error message)"),
+            "since": display.ago(kind.since),
+            "is_new": kind in told.new_failures,
+            "last": display.ago(kind.last),
+            "places": " · ".join(filter(None, map(_places, (kind.zones, kind.instances)))),
+        }
+
+    def task_type(self, one: TaskType, told: Figures) -> dict[str, Any]:
+        """Return the row of a type of task."""
+        return {
+            "name": display.shown(one.name),
+            "url": self.tasks(task_type=one.name),
+            "failed_url": self.ended(Meaning.FAILED, told.day, task_type=one.name),
+            "ended": one.ended,
+            "failed": one.failed,
+            "waited": [about(length) for length in one.waited or ()],
+            "ran": [about(length) for length in one.ran or ()],
+        }
+
+    def sender(self, one: Sender, told: Figures) -> dict[str, Any]:
+        """Return the row of a sender."""
+        return {
+            "name": display.shown(one.name),
+            "url": self.events(source=one.name),
+            "last": display.ago(one.last),
+            "rejected": one.rejected,
+            "others": one.others,
+            "rejected_url": self.rejected_in(told.day, source=one.name),
+        }
+
+    def _list(self, model: str, filters: Mapping[str, str]) -> str:
+        url = reverse(f"admin:sartiq_tasks_{model}_changelist", current_app=self.site)
+        return f"{url}?{urlencode(filters)}" if filters else url
+
+
+def _range(parameter: str, span: Span) -> dict[str, str]:
+    """Return the filter for the span: in the form's minutes, the last one whole."""
+    return {
+        f"{parameter}_from": _minute(span.start),
+        f"{parameter}_to": _minute(span.end - timedelta(minutes=1)),
+    }
+
+
+def _minute(at: datetime) -> str:
+    local = timezone.localtime(at)
+    told = local.replace(tzinfo=None)
+    # When clocks are set back an hour comes twice: only its offset says which one it is.
+    is_clear = timezone.make_aware(told) == local
+    return told.isoformat(timespec="minutes") if is_clear else local.isoformat(timespec="minutes")
+
+
+def tiles(told: Figures, lists: Lists) -> list[dict[str, Any]]:
+    """Return the numbers at the top."""
+    standing, day = told.standing, told.day
+    waiting = standing["oldest"]
+    rates = {"rate": percentage(day.rate), "usual": percentage(told.week_before.rate)}
+    found: list[dict[str, Any]] = [
+        _tile("running", _("Running"), standing["running"], lists.tasks(meaning="running")),
+        _tile(
+            "queued", _("Waiting"), standing["queued"], lists.tasks(meaning="queued"),
+            _("the longest for %(length)s") % {"length": about(told.now - waiting)} if waiting else "",
+        ),
+        _tile(
+            "silent", display.SILENT_NAME, standing["silent"], lists.tasks(silent="1"),
+            _("and %(count)s lost") % {"count": standing["lost"]} if standing["lost"] else "",
+        ),
+        _tile(
+            "succeeded", _("Succeeded"), day.succeeded, lists.ended(Meaning.SUCCEEDED, day), _("in 24 hours"),
+        ),
+        _tile(
+            "failed", _("Failed"), day.failed, lists.ended(Meaning.FAILED, day),
+            _("%(rate)s, was %(usual)s") % rates if told.week_before.rate is not None else _("in 24 hours"),
+        ),
+    ]  # fmt: skip
+    if standing["other"]:
+        note = _("no known status")
+        found.insert(
+            3, _tile("other", Meaning.OTHER.label, standing["other"], lists.tasks(meaning="other"), note)
+        )
+    if url := lists.rejected_in(day):
+        others = _("and %(count)s only counted") % {"count": day.others} if day.others else _("in 24 hours")
+        found.append(_tile("rejected", _("Rejected"), day.rejected, url, others))
+    return found
+
+
+def _tile(name: str, label: Any, count: int, url: str, note: str = "") -> dict[str, Any]:
+    return {
+        "name": name, "label": label, "number": number(count, MAX_COUNT if name in _CAPPED else None),
+        "url": url, "note": note, "symbol": _SYMBOLS[name], "is_zero": not count,
+    }  # fmt: skip
+
+
+_CAPPED = ("running", "queued", "silent", "other")
+_SYMBOLS = {
+    **{meaning.value: symbol for meaning, symbol in display.SYMBOLS.items()},
+    "silent": display.SILENT_SYMBOL,
+    "rejected": "⚠",
+}
+
+
+def charts(told: Figures, lists: Lists) -> list[dict[str, Any]]:
+    """Return the bars of the day by the hour, and of two weeks by the day."""
+    hours = [
+        (span, formats.date_format(timezone.localtime(span.start), "D j M, H:i"), _hour_tick(span))
+        for span in told.hours
+    ]
+    days = [
+        (span, formats.date_format(day, "D j M"), str(day.day))
+        for span in told.days
+        # Not its start: that of a zone half an hour off lies in the day before.
+        for day in [timezone.localtime(span.end - timedelta(hours=1))]
+    ]
+    return [
+        {"name": "hours", "title": _("The last 24 hours, by the hour"), **_chart(hours, lists)},
+        {"name": "days", "title": _("The last 14 days"), **_chart(days, lists)},
+    ]
+
+
+def _hour_tick(span: Span) -> str:
+    local = timezone.localtime(span.start)
+    return f"{local:%H}" if local.hour % 3 == 0 else ""
+
+
+def _chart(spans: Sequence[tuple[Span, str, str]], lists: Lists) -> dict[str, Any]:
+    rows = [
+        _row("succeeded", gettext_lazy("Succeeded"), spans, lists),
+        _row("failed", gettext_lazy("Failed"), spans, lists),
+    ]
+    if lists.may_see["rejecteddelivery"]:
+        rows.append(_row("rejected", gettext_lazy("Rejected"), spans, lists))
+    return {"rows": rows, "width": len(spans), "ticks": [tick for _span, _when, tick in spans]}
+
+
+def _row(name: str, label: Any, spans: Sequence[tuple[Span, str, str]], lists: Lists) -> dict[str, Any]:
+    counts = [
+        span.rejected + span.others if name == "rejected" else getattr(span, name) for span, *_told in spans
+    ]
+    most = max(counts)
+    bars = []
+    for x, ((span, when, _tick), count) in enumerate(zip(spans, counts, strict=True)):
+        if count:
+            height = max(LEAST_HEIGHT, round(count * 100 / most))
+            url = lists.rejected_in(span) if name == "rejected" else lists.ended(Meaning(name), span)
+            told = f"{when}: {formats.number_format(count, 0)} {str(label).lower()}"
+            bars.append({"x": x, "height": height, "y": 100 - height, "url": url, "told": told})
+    return {"name": name, "label": label, "total": formats.number_format(sum(counts), 0), "bars": bars}
+
+
+def _places(places: Sequence[str]) -> str:
+    """Return the first places, and how many more there are."""
+    told = ", ".join(display.shown(place) for place in places[:MOST_PLACES])
+    more = len(places) - MOST_PLACES
+    if more <= 0:
+        return told
+    return ngettext("%(told)s and %(more)s more", "%(told)s and %(more)s more", more) % {
+        "told": told,
+        "more": more,
+    }
+
+
+def kind_name(kind: Kind) -> str:
+    """Return what a kind of failure is called in a sentence."""
+    return kind.line or display.shown(kind.category)
+
+
+def number(count: int, cap: int | None = None) -> str:
+    """Return a count; one beyond ``cap`` stands for more than that."""
+    is_more = cap is not None and count > cap
+    return formats.number_format(min(count, cap or count), 0) + ("+" if is_more else "")
+
+
+def percentage(share: float | None) -> str:
+    """Return a share, with a digit after the point where it is small."""
+    if share is None:
+        return display.EMPTY
+    hundredths = share * 100
+    return f"{formats.number_format(hundredths, 1 if hundredths < 10 else 0)} %"
+
+
+def about(length: timedelta) -> str:
+    """Return a length in its greatest unit, as exactly as it is known."""
+    seconds = max(length.total_seconds(), 0)
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{_two_digits(seconds / unit)} {name}"
+    return f"{_two_digits(seconds)} s"
+
+
+def _two_digits(value: float) -> str:
+    return formats.number_format(round(value, 1) if value < 9.95 else round(value), 1 if value < 9.95 else 0)

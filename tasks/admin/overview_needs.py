@@ -1,0 +1,99 @@
+"""The conclusion of the overview, in words: what needs somebody, each with the address that leads to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from ..lifecycle import Meaning
+from .overview_figures import Figures
+from .overview_html import Lists, kind_name, number, percentage
+from .paginator import MAX_COUNT
+
+#: So many new kinds of failure are told of each by its own line.
+MOST_NEW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that needs somebody."""
+
+    text: str
+    url: str | None
+
+
+def needs(told: Figures, lists: Lists) -> list[Need]:
+    """Return what needs somebody, the most urgent first."""
+    if not told.senders:
+        return [Need(_("No client has sent anything yet."), None)]
+    return [
+        *_silence(told, lists),
+        *_failures(told, lists),
+        *_rejections(told, lists),
+        *_handlers(told, lists),
+    ]
+
+
+def _silence(told: Figures, lists: Lists) -> Iterator[Need]:
+    if silent := told.standing["silent"]:
+        text = ngettext(
+            "%(count)s task is silent: it has sent nothing for longer than it should.",
+            "%(count)s tasks are silent: they have sent nothing for longer than they should.",
+            silent,
+        )
+        yield Need(text % {"count": number(silent, MAX_COUNT)}, lists.tasks(silent="1"))
+    if lost := told.standing["lost"]:
+        text = ngettext("%(count)s task is marked as lost.", "%(count)s tasks are marked as lost.", lost)
+        yield Need(text % {"count": number(lost, MAX_COUNT)}, lists.tasks(silent="lost"))
+
+
+def _failures(told: Figures, lists: Lists) -> Iterator[Need]:
+    if told.fails_more:
+        rates: dict[str, Any] = {
+            "rate": percentage(told.day.rate), "usual": percentage(told.week_before.rate)
+        }  # fmt: skip
+        text = _("%(rate)s of the tasks failed in the last 24 hours, %(usual)s in the week before.") % rates
+        yield Need(text, lists.ended(Meaning.FAILED, told.day))
+    for kind in told.new_failures[:MOST_NEW]:
+        text = ngettext(
+            "A failure that is new: “%(name)s”, %(count)s task.",
+            "A failure that is new: “%(name)s”, %(count)s tasks.",
+            kind.tasks,
+        )
+        yield Need(text % {"name": kind_name(kind), "count": kind.tasks}, lists.kind(kind, told))
+
+
+def _rejections(told: Figures, lists: Lists) -> Iterator[Need]:
+    if told.still_rejected:
+        text = ngettext(
+            "%(count)s delivery was rejected in the last 24 hours.",
+            "%(count)s deliveries were rejected in the last 24 hours.",
+            told.still_rejected,
+        )
+        url = lists.rejected(received_at="24h", accepted="no")
+        yield Need(text % {"count": number(told.still_rejected, MAX_COUNT)}, url)
+
+
+def _handlers(told: Figures, lists: Lists) -> Iterator[Need]:
+    for one in told.handlers:
+        if one.dead:
+            text = ngettext(
+                "The handler %(name)s gave up on %(count)s reaction.",
+                "The handler %(name)s gave up on %(count)s reactions.",
+                one.dead,
+            )
+            url = lists.reactions(handler=one.name, state="dead")
+            yield Need(text % {"name": one.name, "count": number(one.dead, MAX_COUNT)}, url)
+        troubles = (
+            (one.is_unserved(told.now), _("No worker serves the handler %s.")),
+            (one.is_late(told.now) and one.is_declared and not one.paused_at, _("The handler %s is late.")),
+            (one.is_gone, _("Reactions wait for the handler %s, which no app declares.")),
+            (one.paused_at, _("The handler %s is paused.")),
+        )
+        for is_so, text in troubles:
+            if is_so:
+                yield Need(text % one.name, lists.handlers())

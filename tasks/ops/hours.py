@@ -1,0 +1,209 @@
+"""Count what happened in each hour, once the hour is over, and keep the counts.
+
+A delivery pays nothing for it. A counter in its transaction would make deliveries wait for each other
+on one row, and could not be right: a late event may change what an hour holds. Counted when somebody
+looks, two weeks of a large ledger take seconds, an hour of it milliseconds. So a reader counts the
+hours that are missing or outdated, within a budget of time, and keeps them for the next reader.
+
+A task belongs to the hour in which it was last heard of, by the clock of the receiver: a failure whose
+sender has a wrong clock is seen all the same, and the list of tasks has the same filter and an index for it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from django.db import Error, router, transaction
+from django.db.models import Count, Min, Sum
+from django.db.models.functions import TruncHour
+
+from ..models import Overview, RejectedDelivery, Task, between
+from .headline import alike, headline
+
+HOUR = timedelta(hours=1)
+#: Two weeks of days in any time zone, and the hour that a change of the clocks adds.
+HOURS = 14 * 24 + 2
+#: After so long no delivery of an hour can still be uncommitted.
+SETTLED = timedelta(minutes=10)
+#: For each hour so many tasks at most are read for the lengths, and so many for the errors: the newest.
+MOST_READ = 1000
+#: So many kinds of failure are kept of an hour, and so many places of each.
+MOST_KINDS, MOST_PLACES = 50, 20
+#: Lengths are kept by their power of this: within five per cent.
+_BASE = 1.1
+
+#: What an hour's row holds; lists and objects, as JSON has them.
+Counts = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The counts of each hour that has any, and how many hours are still to be counted."""
+
+    hours: Mapping[datetime, Counts]
+    missing: int
+
+    def within(self, start: datetime, end: datetime) -> list[Counts]:
+        """Return the counts of the hours from ``start`` until ``end``."""
+        return [counts for hour, counts in self.hours.items() if start <= hour < end]
+
+
+def hour_of(at: datetime) -> datetime:
+    """Return the beginning of the hour."""
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def counted_hours(now: datetime, *, budget: timedelta) -> Counted:
+    """Return the counts of the last two weeks. What was missing of them is counted, the newest first.
+
+    Once ``budget`` is spent, the rest is left to the next reader; a day at least is counted each time.
+    Several readers may do so at once: each row holds one hour as somebody counted it, and the last
+    one to write it stays.
+    """
+    wanted = [hour_of(now) - HOUR * number for number in range(HOURS)]
+    known = {one.hour: one for one in Overview.objects.filter(hour__gte=wanted[-1])}
+    begin = _begin(now)
+    live = [hour for hour in wanted if hour + HOUR + SETTLED > now]
+    missing = [hour for hour in wanted if hour >= begin and hour not in known and hour not in live]
+    outdated = sorted((hour for hour, one in known.items() if one.is_outdated(now)), reverse=True)
+    counted = count_hours(live)
+    kept = []
+    end = time.monotonic() + budget.total_seconds()
+    for hours in [*_days(missing), *_days(hour for hour in outdated if hour not in live)]:
+        told = count_hours(hours)
+        counted |= told
+        kept += [Overview(hour=hour, counted_at=now, counts=counts) for hour, counts in told.items()]
+        if time.monotonic() >= end:
+            break
+    _keep(kept, oldest=wanted[-1])
+    all_hours = {**{hour: one.counts for hour, one in known.items()}, **counted}
+    return Counted(all_hours, missing=sum(hour not in all_hours for hour in missing))
+
+
+def _days(hours: Iterable[datetime]) -> list[list[datetime]]:
+    """Return the hours, which fall, in lists of a day each."""
+    return [list(of_day) for _day, of_day in groupby(hours, key=datetime.date)]
+
+
+def _begin(now: datetime) -> datetime:
+    """Return the first hour that can hold anything: a new ledger has no two weeks to count."""
+    first_heard = Task.objects.aggregate(at=Min("last_received_at"))["at"]
+    first_rejected = RejectedDelivery.objects.aggregate(at=Min("received_at"))["at"]
+    return hour_of(min(first_heard or now, first_rejected or now))
+
+
+def _keep(rows: Sequence[Overview], *, oldest: datetime) -> None:
+    """Write rows, whoever wrote them before; a database that cannot be written to now costs nothing else."""
+    if not rows:
+        return
+    using = router.db_for_write(Overview)
+    try:
+        with transaction.atomic(using=using):
+            Overview.objects.using(using).bulk_create(
+                # In one order, so that no two readers wait for each other.
+                sorted(rows, key=lambda one: one.hour),
+                update_conflicts=True,
+                unique_fields=["hour"],
+                update_fields=["counted_at", "counts"],
+            )
+            Overview.objects.using(using).filter(hour__lt=oldest).delete()
+    except Error:
+        pass  # the next reader counts them again
+
+
+def count_hours(hours: Sequence[datetime]) -> dict[datetime, Counts]:
+    """Count what happened in each of some hours that lie close together."""
+    start, end = min(hours), max(hours) + HOUR
+    tasks = Task.objects.heard_within(start, end)
+    most = MOST_READ * len(hours)
+    counts: dict[datetime, Any] = defaultdict(
+        lambda: {"ended": [], "lengths": [], "failures": [], "rejected": []}
+    )
+    for hour, *ended in _ended(tasks.ended()):
+        counts[hour]["ended"].append(ended)
+    for hour, lengths in _lengths(tasks.ended().newest(most)).items():
+        counts[hour]["lengths"] = lengths
+    for hour, kinds in _failures(tasks.failed().newest(most)).items():
+        counts[hour]["failures"] = kinds
+    for hour, *rejected in _rejected(start, end):
+        counts[hour]["rejected"].append(rejected)
+    return {hour: counts[hour] for hour in hours}
+
+
+def _ended(ended: Any) -> Any:
+    """Return how many tasks of each type ended how, by the hour."""
+    by_hour = ended.annotate(hour=TruncHour("last_received_at", tzinfo=UTC)).order_by()
+    groups = by_hour.values("hour", "task_type", "meaning").annotate(tasks=Count("pk"))
+    return groups.values_list("hour", "task_type", "meaning", "tasks")
+
+
+def _lengths(ended: Any) -> dict[datetime, list[Any]]:
+    """Return for how long tasks of each type waited and ran, by the hour."""
+    counters: dict[datetime, dict[tuple[str, str], Counter[int]]] = {}
+    columns = ("last_received_at", "task_type", "first_queued_at", "first_running_at", "first_ended_at")
+    for at, task_type, queued, running, end in ended.values_list(*columns):
+        of_hour = counters.setdefault(hour_of(at), {})
+        for name, length in (("waited", between(queued, running)), ("ran", between(running, end))):
+            if length is not None:
+                power = round(math.log(max(length.total_seconds(), 0.1), _BASE))
+                of_hour.setdefault((task_type, name), Counter())[power] += 1
+    return {
+        hour: [[*key, list(powers.items())] for key, powers in of_hour.items()]
+        for hour, of_hour in counters.items()
+    }
+
+
+def _failures(failed: Any) -> dict[datetime, list[Any]]:
+    """Return the kinds of failure of each hour, the most frequent first."""
+    hours: dict[datetime, dict[tuple[str | None, str], dict[str, Any]]] = {}
+    columns = (
+        "last_received_at", "error_category", "error_start", "error_end", "origin_zone", "origin_instance",
+    )  # fmt: skip
+    # The newest comes first, so that each further task moves the beginning.
+    for at, category, first, last, zone, instance in failed.with_ends_of_error().values_list(*columns):
+        line, told_at = alike(headline(first, last)), at.isoformat()
+        new = {"category": category, "line": line, "tasks": 0, "last": told_at, "zones": [], "instances": []}
+        kind = hours.setdefault(hour_of(at), {}).setdefault((category, line), new)
+        kind["tasks"] += 1
+        kind["first"] = told_at
+        for place, places in ((zone, kind["zones"]), (instance, kind["instances"])):
+            if place is not None and place not in places and len(places) < MOST_PLACES:
+                places.append(place)
+    return {
+        hour: sorted(kinds.values(), key=lambda kind: -kind["tasks"])[:MOST_KINDS]
+        for hour, kinds in hours.items()
+    }
+
+
+def _rejected(start: datetime, end: datetime) -> Any:
+    """Return how many deliveries of each client were rejected by the hour: those kept, and the others."""
+    rejected = RejectedDelivery.objects.filter(received_at__gte=start, received_at__lt=end)
+    by_hour = rejected.annotate(hour=TruncHour("received_at", tzinfo=UTC)).order_by()
+    groups = by_hour.values("hour", "source").annotate(kept=Count("pk"), others=Sum("not_kept"))
+    return groups.values_list("hour", "source", "kept", "others")
+
+
+def length_at(powers: Mapping[int, int], share: float) -> timedelta:
+    """Return the length that ``share`` of the tasks did not exceed."""
+    wanted, seen = share * sum(powers.values()), 0
+    for power in sorted(powers):
+        seen += powers[power]
+        if seen >= wanted:
+            break
+    return timedelta(seconds=_BASE**power)
+
+
+def merged_lengths(hours: Iterable[Counts]) -> dict[tuple[str, str], Counter[int]]:
+    """Return the lengths of several hours together, by task type and what was measured."""
+    merged: dict[tuple[str, str], Counter[int]] = {}
+    for counts in hours:
+        for task_type, name, powers in counts["lengths"]:
+            merged.setdefault((task_type, name), Counter()).update(dict(powers))
+    return merged

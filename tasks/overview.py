@@ -1,0 +1,44 @@
+"""The counts behind the admin's overview: a row for each hour of the last two weeks.
+
+``ops.hours`` counts and keeps them. They can be deleted at any time: they are counted again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Overview(models.Model):
+    """What happened in one hour, as it was counted last."""
+
+    if TYPE_CHECKING:
+        hour: datetime
+        counted_at: datetime
+        counts: Any
+    else:
+        hour = models.DateTimeField(_("hour"), primary_key=True)
+        counted_at = models.DateTimeField(_("counted at"))
+        counts = models.JSONField(_("counts"))
+
+    objects: models.Manager[Any]
+
+    class Meta:
+        verbose_name = _("compute overview")
+        verbose_name_plural = _("compute overview")
+        # Whoever may see tasks may see how many there are.
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.hour)
+
+    def is_outdated(self, now: datetime) -> bool:
+        """Whether it is to be counted again: it is older by a quarter than when it was counted.
+
+        Tasks that are heard of again leave the hour, and deliveries that are tried again join it, the
+        later the less often.
+        """
+        return now - self.hour > (self.counted_at - self.hour) * 1.25

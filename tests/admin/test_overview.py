@@ -1,0 +1,373 @@
+"""The overview: what it tells, that each number leads to exactly its rows, and who may see it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from tasks.admin import overview
+from tasks.handlers import on_change
+from tasks.handlers.registry import declaring
+from tasks.handlers.standing import Standing
+from tasks.models import Task, TaskStatusEvent
+from tests.factories import minutes, record, rejected, user
+
+pytestmark = pytest.mark.django_db
+OVERVIEW = "/admin/sartiq_tasks/overview/"
+HOUR = timedelta(hours=1)
+TRACE = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
+
+
+@pytest.fixture(autouse=True)
+def time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "BUDGET", timedelta(minutes=10))
+
+
+def task(ago: timedelta, task_id: str, status: str, **changes: Any) -> None:
+    record(timezone.now() - ago, task_id=task_id, status=status, **changes)
+
+
+def failed(ago: timedelta, task_id: str, message: str | None = "boom", **changes: Any) -> None:
+    task(ago, task_id, "failed", error_message=message, **changes)
+
+
+def cluster() -> None:
+    """Two weeks of a little of everything."""
+    for number, days in enumerate((0, 0.1, 0.5, 0.9, 1.1, 2, 6, 12)):
+        ago = timedelta(days=days)
+        task(ago, f"done-{number}", "done", task_type="a b" if number % 2 else "training")
+        failed(ago, f"failed-{number}", f"{TRACE}Error: {number}.5 GiB", error_category="memory")
+        rejected(received_at=timezone.now() - ago, not_kept=number % 2)
+    failed(HOUR, "without-category", "Error: 7.5 GiB", origin_zone="z", origin_instance="i")
+    failed(2 * HOUR, "without-words", None)
+    failed(2 * HOUR, "category-alone", None, error_category="node & lost")
+    failed(3 * HOUR, "in-the-middle", f"{TRACE}Error: 1.5 GiB\n\n{TRACE}KeyError: 1", error_category="memory")
+    task(2 * HOUR, "cancelled", "cancelled")
+    task(timedelta(), "queued", "queued")
+    task(timedelta(), "running", "running")
+    task(HOUR, "silent", "running")
+    task(timedelta(), "odd", "who knows")
+
+
+def links(text: str) -> Iterator[tuple[str, int, str]]:
+    """Yield each number of the page that is a link: what it is, the number, the address."""
+    for name, url, number in re.findall(
+        r'<a id="st-tile-(\w+)"[^>]* href="([^"]*)".*?<strong>([\d,]+)</strong>', text
+    ):
+        yield name, int(number.replace(",", "")), unescape(url)
+    for url, number, words in re.findall(r'<a href="([^"]*)" aria-label="[^"]*: (\d+) (\w+)"', text):
+        yield words, int(number), unescape(url)
+    for number, url in re.findall(r'<td class="st-number">(\d+)</td><th scope="row"><a href="([^"]*)"', text):
+        yield "failure", int(number), unescape(url)
+    for url, number in re.findall(r'<td class="st-number"><a href="([^"]*)">(\d+)</a>', text):
+        yield "table", int(number), unescape(url)
+
+
+def rows_of(client: Client, url: str) -> int:
+    answer: Any = client.get(url)
+    assert answer.status_code == 200, url
+    return int(answer.context["cl"].result_count)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+def test_every_number_leads_to_exactly_its_rows(admin_client: Client, settings: Any, zone: str) -> None:
+    settings.TIME_ZONE = zone
+    cluster()
+    text = admin_client.get(OVERVIEW).content.decode()
+    found = list(links(text))
+    counted_only = sum("rejected" in words for words, *_ in found)
+
+    assert {name for name, *_ in found} == {
+        "running", "queued", "silent", "other", "succeeded", "failed", "rejected", "failure", "table",
+    }  # fmt: skip
+    assert counted_only
+    wrong = [
+        (name, number, rows, url)
+        for name, number, url in found
+        for rows in [rows_of(admin_client, url)]
+        # A bar of rejected deliveries also stands for those that were only counted.
+        if rows != number and not (name == "rejected" and 0 < rows < number)
+    ]
+    assert wrong == []
+
+
+def test_the_sums(admin_client: Client) -> None:
+    cluster()
+    context = admin_client.get(OVERVIEW).context
+
+    tiles = {tile["name"]: tile["number"] for tile in context["tiles"]}
+    assert tiles == {
+        "running": "2", "queued": "1", "silent": "1", "other": "1", "succeeded": "4", "failed": "8",
+        "rejected": "4",
+    }  # fmt: skip
+    assert {(row["category"], row["line"], row["tasks"]) for row in context["failures"]} == {
+        ("memory", "Error: # GiB", 4),
+        (None, "Error: # GiB", 1),
+        (None, "(no error message)", 1),
+        ("node & lost", "(no error message)", 1),
+        ("memory", "KeyError: 1", 1),
+    }
+    assert context["other_failures"] == 0
+    assert [row["total"] for row in context["charts"][1]["rows"]] == ["8", "12", "12"]
+    assert [(row["name"], row["rejected"], row["others"]) for row in context["senders"]] == [("tests", 4, 2)]
+
+
+def test_it_is_first_in_the_list_of_the_app(admin_client: Client) -> None:
+    (ours,) = [
+        app for app in admin_client.get("/admin/").context["app_list"] if app["app_label"] == "sartiq_tasks"
+    ]
+
+    assert ours["models"][0]["admin_url"] == OVERVIEW
+    assert ours["models"][0]["name"] == "Compute overview"
+
+
+def test_the_start_page_of_the_project_leads_there(admin_client: Client) -> None:
+    assert (
+        f'href="{OVERVIEW}"'
+        in admin_client.get("/admin/").content.decode().split('id="content"')[1].split("<table")[0]
+    )
+
+
+def test_who_may_see_tasks_sees_it_and_no_more_than_else_allowed(client: Client) -> None:
+    cluster()
+    client.force_login(user("view_task", is_staff=True))
+    answer = client.get(OVERVIEW)
+    text = answer.content.decode()
+
+    assert answer.status_code == 200
+    assert "rejected" not in text.split("st-conclusion")[1].lower().replace("no delivery was rejected", "")
+    assert not re.findall(r"(taskstatusevent|rejecteddelivery)/", text.split('id="st-overview"')[1])
+    assert [one["name"] for one in answer.context["senders"]] == ["tests"]
+    assert answer.context["handlers"] == []
+
+
+def test_others_do_not_see_it(client: Client) -> None:
+    client.force_login(user("view_taskstatusevent", is_staff=True))
+    assert client.get(OVERVIEW).status_code == 403
+    assert OVERVIEW not in client.get("/admin/").content.decode()
+    client.logout()
+    assert client.get(OVERVIEW).status_code == 302
+
+
+def conclusion(client: Client) -> list[str]:
+    return [need.text for need in client.get(OVERVIEW).context["needs"]]
+
+
+def test_all_is_well(admin_client: Client) -> None:
+    task(HOUR, "done", "done")
+    task(timedelta(), "runs", "running")
+    text = admin_client.get(OVERVIEW).content.decode()
+
+    assert "All is well" in text
+    assert conclusion(admin_client) == []
+
+
+def test_a_new_ledger(admin_client: Client) -> None:
+    assert conclusion(admin_client) == ["No client has sent anything yet."]
+
+
+def test_silent_tasks_need_somebody(admin_client: Client) -> None:
+    task(minutes(14), "speaks", "running")
+    task(minutes(16), "silent", "running")
+
+    assert conclusion(admin_client) == ["1 task is silent: it has sent nothing for longer than it should."]
+
+
+def test_lost_tasks_need_somebody(admin_client: Client) -> None:
+    task(HOUR, "lost", "running")
+    Task.objects.update(lost_at=timezone.now(), lost_events=1)
+
+    assert "1 task is marked as lost." in conclusion(admin_client)
+    assert "and 1 lost" in admin_client.get(OVERVIEW).content.decode()
+
+
+def test_a_higher_rate_of_failures_needs_somebody(admin_client: Client) -> None:
+    for number in range(40):
+        task(timedelta(days=3), f"usual-{number}", "failed" if number < 4 else "done", error_message=None)
+    for number in range(5):
+        task(HOUR, f"done-{number}", "done")
+    for number in range(4):
+        failed(timedelta(), f"failed-{number}", None)
+    assert conclusion(admin_client) == [], "four of nine may be chance"
+    failed(timedelta(), "failed-5", None)
+
+    assert conclusion(admin_client) == [
+        "50 % of the tasks failed in the last 24 hours, 10 % in the week before."
+    ]
+
+
+def test_a_new_kind_of_failure_needs_somebody(admin_client: Client) -> None:
+    failed(timedelta(days=2), "old", "known 1.5")
+    for number in range(30):
+        task(timedelta(days=2), f"done-{number}", "done" if number else "failed")
+    failed(HOUR, "again", "known 2.5")
+    failed(HOUR, "new", f"{TRACE}Unheard: <of>")
+
+    assert conclusion(admin_client) == ["A failure that is new: “Unheard: <of>”, 1 task."]
+    assert "Unheard: &lt;of&gt;" in admin_client.get(OVERVIEW).content.decode()
+
+
+def test_rejected_deliveries_need_somebody_until_they_are_accepted(admin_client: Client) -> None:
+    record()
+    rejected(received_at=timezone.now() - 25 * HOUR)
+    rejected(accepted_at=timezone.now())
+    rejected()
+
+    assert conclusion(admin_client) == ["1 delivery was rejected in the last 24 hours."]
+
+
+def test_handlers_are_told_where_there_are_any(admin_client: Client) -> None:
+    record()
+    with declaring():
+        assert "st-handlers" not in admin_client.get(OVERVIEW).content.decode()
+
+        @on_change(to="failed", name="shop.refund")
+        def refund(change: Any) -> None:
+            """Never called."""
+
+        failed(timedelta(), "broken")
+        answer = admin_client.get(OVERVIEW)
+    told = [(one["name"], one["pending"], one["dead"]) for one in answer.context["handlers"]]
+    assert told == [("shop.refund", "1", "0")]
+    assert "No worker serves the handler shop.refund." in [need.text for need in answer.context["needs"]]
+    urls = re.findall(r'href="(/admin/sartiq_tasks/reaction/\?[^"]*)"', answer.content.decode())
+    assert [rows_of(admin_client, unescape(url)) for url in urls] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text", "where"),
+    [
+        ({"dead": 1}, "The handler h gave up on 1 reaction.", "reaction/?handler=h&state=dead"),
+        ({"dead": 20_000}, "The handler h gave up on 10000+ reactions.", "reaction/?handler=h&state=dead"),
+        ({"seen_at": None}, "No worker serves the handler h.", "handler/"),
+        ({"late": 6}, "The handler h is late.", "handler/"),
+        (
+            {"is_declared": False, "pending": 1},
+            "Reactions wait for the handler h, which no app declares.", "handler/",
+        ),
+        ({"paused": True, "late": 6}, "The handler h is paused.", "handler/"),
+        ({}, None, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("may_see", [True, False])
+def test_what_is_wrong_with_a_handler(
+    monkeypatch: pytest.MonkeyPatch,
+    client: Client,
+    changes: dict[str, Any],
+    text: str | None,
+    where: str | None,
+    may_see: bool,
+) -> None:
+    now = timezone.now()
+    late, paused = changes.get("late"), "paused" in changes
+    given = {
+        "name": "h", "pending": 0, "dead": 0, "oldest": late and now - minutes(late), "is_declared": True,
+        "paused_at": now if paused else None, "seen_at": now,
+        **{name: value for name, value in changes.items() if name not in ("late", "paused")},
+    }  # fmt: skip
+    monkeypatch.setattr(overview, "declared", lambda: [1])
+    monkeypatch.setattr(overview, "standings", lambda: [Standing(**given)])
+    record(now, status="done")
+    client.force_login(
+        user("view_task", "view_handler", *(["view_reaction"] if may_see else []), is_staff=True)
+    )
+    needs = client.get(OVERVIEW).context["needs"]
+
+    assert [need.text for need in needs] == ([] if text is None else [text])
+    url = f"/admin/sartiq_tasks/{where}"
+    if text:
+        assert needs[0].url == (None if "reaction" in url and not may_see else url)
+
+
+def test_without_time_it_says_what_is_still_to_be_counted(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "BUDGET", timedelta())
+    task(timedelta(days=5), "old", "done")
+    first = admin_client.get(OVERVIEW)
+
+    assert first.context["missing"] > 24
+    assert "still to be counted" in first.content.decode()
+    assert "as far as it is counted" in first.content.decode()
+    for _ in range(6):
+        last = admin_client.get(OVERVIEW)
+    assert last.context["missing"] == 0
+    assert "All is well" in last.content.decode()
+
+
+def test_the_number_of_queries_does_not_grow(admin_client: Client) -> None:
+    cluster()
+    admin_client.get(OVERVIEW)
+    with CaptureQueriesContext(connection) as few:
+        admin_client.get(OVERVIEW)
+    for number in range(20):
+        failed(minutes(number), f"more-{number}", f"error {number}", task_type=f"type-{number}")
+    with CaptureQueriesContext(connection) as more:
+        admin_client.get(OVERVIEW)
+
+    assert len(more) == len(few) <= 17
+
+
+def test_nothing_inline(admin_client: Client) -> None:
+    cluster()
+    html = admin_client.get(OVERVIEW).content.decode()
+
+    assert not re.findall(r"<style|\sstyle=|\son\w+=|javascript:", html)
+    assert all(" src=" in tag for tag in re.findall(r"<script[^>]*>", html))
+
+
+@pytest.mark.parametrize("value", ["", "\n", "#", "boom", "\0", "no\nsuch", "x" * 300, "%", "1.5"])
+def test_any_failure_can_be_asked_for(admin_client: Client, value: str) -> None:
+    failed(HOUR, "a")
+    answer: Any = admin_client.get("/admin/sartiq_tasks/task/", {"failure": value})
+
+    assert answer.status_code == 200
+    assert answer.context["cl"].result_count == (value == "boom")
+
+
+def test_a_failure_is_named_in_the_bar(admin_client: Client) -> None:
+    text = admin_client.get("/admin/sartiq_tasks/task/", {"failure": "memory\nError: <b>"}).content.decode()
+
+    assert "<b>memory: Error: &lt;b&gt;</b>" in text
+
+
+def test_the_events_of_a_source(admin_client: Client) -> None:
+    record(task_id="1")
+    TaskStatusEvent.objects.update(source="one & only")
+    record(task_id="2")
+    answer: Any = admin_client.get("/admin/sartiq_tasks/taskstatusevent/", {"source": "one & only"})
+
+    assert [event.task_id for event in answer.context["cl"].result_list] == ["1"]
+    assert TaskStatusEvent.objects.last_of_each_source().keys() == {"one & only", "tests"}
+
+
+def test_an_hour_that_comes_twice_is_told_by_its_offset(admin_client: Client, settings: Any) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 in summer, and an hour later again
+    record(first, task_id="summer", status="failed")
+    record(first + HOUR, task_id="winter", status="failed")
+    filters = {
+        "last_received_at_from": "2026-10-25T02:00+01:00",
+        "last_received_at_to": "2026-10-25T02:59+01:00",
+    }
+    answer: Any = admin_client.get("/admin/sartiq_tasks/task/", filters)
+
+    assert [task.pk for task in answer.context["cl"].result_list] == ["winter"]
+
+
+def test_more_places_than_are_named_are_counted(admin_client: Client) -> None:
+    for number in range(5):
+        failed(minutes(number), f"f-{number}", origin_zone=f"zone-{number}")
+    context = admin_client.get(OVERVIEW).context
+
+    assert context["failures"][0]["places"] == "zone-0, zone-1, zone-2 and 2 more"
+    assert Task.objects.count() == 5
