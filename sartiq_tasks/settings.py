@@ -145,6 +145,7 @@ SARTIQ_TASKS = {
     "THROTTLE_DELIVERIES": env.str("THROTTLE_DELIVERIES", default="") or None,
     "THROTTLE_FAILURES": env.str("THROTTLE_FAILURES", default="120/min") or None,
     "THROTTLE_TOKEN_REQUESTS": env.str("THROTTLE_TOKEN_REQUESTS", default="120/min") or None,
+    "DISTRIBUTED": env.bool("DISTRIBUTED", default=False),
     "METRICS_TOKEN": env.str("METRICS_TOKEN", default="") or None,
 }
 REST_FRAMEWORK = {

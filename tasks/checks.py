@@ -98,6 +98,10 @@ def _header_text(value: Any) -> str | None:
     return "None or a text of printable ASCII characters"
 
 
+def _true_or_false(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "True or False"
+
+
 def _text(value: Any) -> str | None:
     return None if isinstance(value, str) and value else "a string that is not empty"
 
@@ -202,6 +206,7 @@ _JUDGEMENTS: Mapping[str, tuple[str, _Judgement]] = {
     "HANDLER_LEASE": ("sartiq_tasks.E016", _some_duration),
     "HANDLER_POLL": ("sartiq_tasks.E017", _some_duration),
     "HANDLER_RETENTION": ("sartiq_tasks.E018", _duration),
+    "DISTRIBUTED": ("sartiq_tasks.E060", _true_or_false),
 }
 
 

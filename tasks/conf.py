@@ -97,6 +97,8 @@ class AppSettings:
     handler_poll: timedelta = timedelta(milliseconds=200)
     #: How long finished reactions are kept; ``prune_task_events`` deletes older ones.
     handler_retention: timedelta = timedelta(days=30)
+    #: Whether ``distribute_ledger`` has spread the tables over the nodes of a Citus cluster.
+    distributed: bool = False
     #: What Prometheus must send as its bearer token; None neither counts nor serves metrics.
     metrics_token: str | None = field(default=None, repr=False)
 

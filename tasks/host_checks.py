@@ -13,7 +13,9 @@ from django.db import connections, router
 from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
 from oauth2_provider.settings import oauth2_settings
 
-from .models import TaskStatusEvent
+from .conf import app_settings
+from .database import distribution
+from .models import Task, TaskStatusEvent
 from .views import TaskWebhookView
 
 #: What the statement that records an event is written for.
@@ -46,6 +48,34 @@ def _check_vendor() -> list[checks.CheckMessage]:
             "answered 503.",
             hint="Use PostgreSQL or SQLite, or route the app sartiq_tasks to such a database.",
             id="sartiq_tasks.E040",
+        )
+    ]
+
+
+@checks.register(checks.Tags.database)
+def check_distributed(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that ``DISTRIBUTED`` says how the tables are."""
+    connection = distribution.ledger_connection()
+    if connection.vendor != "postgresql" or connection.alias not in (databases or ()):
+        return []
+    is_distributed = distribution.placed(connection).get(Task._meta.db_table) == distribution.Place.BY_TASK
+    if is_distributed == app_settings().distributed:
+        return []
+    if is_distributed:
+        return [
+            checks.Error(
+                "The tables are distributed and SARTIQ_TASKS['DISTRIBUTED'] is not True: a delivery asks "
+                "every node, and the lists of the admin fail.",
+                hint="Set it to True.",
+                id="sartiq_tasks.E061",
+            )
+        ]
+    return [
+        checks.Warning(
+            "SARTIQ_TASKS['DISTRIBUTED'] is True and the tables are not distributed: every delivery takes "
+            "more round trips than it has to.",
+            hint="Run manage.py distribute_ledger, or take it out.",
+            id="sartiq_tasks.W060",
         )
     ]
 

@@ -11,7 +11,8 @@ from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 
-from tests import factories
+from tests import cluster, factories
+from tests.databases import is_citus
 from tests.servers import private_postgresql, temporary_directory
 
 #: What starts servers, browsers or other programs, or waits: left out by ``-m "not slow"``.
@@ -45,10 +46,45 @@ WEBHOOK = "/api/v1/tasks/webhook"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow."""
+    """Mark what is slow, and skip what needs Citus where there is none."""
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("citus") and not is_citus():
+            item.add_marker(pytest.mark.skip("needs a Citus cluster: TEST_CITUS_URL names its coordinator"))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """On Citus, let go of what a run that was broken off has left."""
+    if is_citus():
+        cluster.release(connection)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """On Citus, have the workers know the tests' database, and distribute it."""
+    if is_citus():
+        with django_db_blocker.unblock():
+            cluster.distribute(connection)
+    yield
+    if is_citus():
+        cluster.release(connection)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses ``each_layout`` once in each; a TestCase can have no parameters and keeps the suite's."""
+    if "each_layout" in metafunc.fixturenames:
+        metafunc.parametrize("each_layout", [False, True], ids=["one node", "distributed"], indirect=True)
+
+
+@pytest.fixture
+def each_layout(request: pytest.FixtureRequest, settings: Any) -> None:
+    """Use the statements for one node, or those for Citus, on whichever database."""
+    is_distributed = getattr(request, "param", is_citus())
+    if is_citus() and not is_distributed:
+        pytest.skip("the tables are distributed")
+    settings.SARTIQ_TASKS = {**settings.SARTIQ_TASKS, "DISTRIBUTED": is_distributed}
 
 
 @pytest.fixture

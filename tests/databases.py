@@ -1,4 +1,4 @@
-"""The databases the tests run on: SQLite, and a real PostgreSQL with nothing to install by hand."""
+"""The databases the tests run on: SQLite, a real PostgreSQL with nothing to install by hand, and Citus."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ from pathlib import Path
 
 
 def test_database_url() -> str:
-    """Return the URL for ``TEST_DB``: ``sqlite`` (the default) or ``postgresql``."""
+    """Return the URL for ``TEST_DB``: ``sqlite`` (the default), ``postgresql`` or ``citus``.
+
+    Citus is the default where ``TEST_CITUS_URL`` names a coordinator: nothing else needs that.
+    """
+    if is_citus():
+        return os.environ["TEST_CITUS_URL"]
     if os.environ.get("TEST_DB", "sqlite") == "postgresql":
         return os.environ.get("TEST_DATABASE_URL") or postgresql_url()
     return f"sqlite:///{place('sqlite')}/db.sqlite3"
+
+
+def is_citus() -> bool:
+    """Return whether the tests run on a Citus cluster."""
+    default = "citus" if "TEST_CITUS_URL" in os.environ else "sqlite"
+    return os.environ.get("TEST_DB", default) == "citus"
 
 
 def postgresql_url() -> str:

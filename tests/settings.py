@@ -2,10 +2,11 @@
 
 import os
 
-from tests.databases import place, test_database_url
+from tests.databases import is_citus, place, test_database_url
 
 os.environ["SECRET_KEY"] = "only for tests"
 os.environ["DATABASE_URL"] = test_database_url()
+os.environ["DISTRIBUTED"] = "on" if is_citus() else "off"
 os.environ["DEBUG"] = "off"
 os.environ["HTTPS"] = "off"
 os.environ["THROTTLE_FAILURES"] = os.environ["THROTTLE_TOKEN_REQUESTS"] = ""
@@ -22,6 +23,8 @@ STORAGES = {
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     # A file, as in production: threads and servers of a test share it.
     DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}.test"}  # noqa: F405
+elif is_citus():
+    DATABASES["default"]["TEST"] = {"NAME": "test_sartiq_tasks"}  # noqa: F405
 elif environment := os.environ.get("TOX_ENV_NAME"):
     # Several may run at once, on the one server of TEST_DATABASE_URL.
     DATABASES["default"]["TEST"] = {"NAME": f"test_{environment.replace('-', '_')}"}  # noqa: F405

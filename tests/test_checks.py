@@ -114,6 +114,8 @@ def test_the_defaults_pass_their_own_checks(settings: Any) -> None:
         ("HANDLER_RETENTION", 30, "E018"),
         ("HANDLER_RETENTION", timedelta(days=-1), "E018"),
         ("DATABASE_TIMEOUT", 20, "E009"),
+        ("DISTRIBUTED", "on", "E060"),
+        ("DISTRIBUTED", 1, "E060"),
     ],
 )
 def test_bad(settings: Any, key: str, value: Any, code: str) -> None:
@@ -127,6 +129,7 @@ def test_bad(settings: Any, key: str, value: Any, code: str) -> None:
         ("CLOCK_TOLERANCE", timedelta()),
         ("MAX_STRING_LENGTH", 1),
         ("DATABASE_TIMEOUT", None),
+        ("DISTRIBUTED", True),
         ("DATABASE_TIMEOUT", timedelta(seconds=1)),
         ("SILENT_AFTER", timedelta()),
         ("SILENT_AFTER", {"training": timedelta(minutes=1), "*": None}),

@@ -13,8 +13,10 @@ from django.db import connections
 from django.http import HttpResponse
 from django.urls import include, path, re_path
 
+from tasks.database import distribution
 from tasks.host_checks import (
     check_database,
+    check_distributed,
     check_docs_page,
     check_migrated_database,
     check_token_storage,
@@ -86,6 +88,22 @@ def test_a_database_that_no_event_can_be_recorded_in(
 
     assert str(error.value).count("sartiq_tasks.E040") == 1
     assert name in str(error.value)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("is_set", "place", "found"),
+    [(False, None, []), (True, "distributed", []), (False, "distributed", ["E061"]), (True, None, ["W060"])],
+)
+def test_the_setting_says_how_the_tables_are(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, is_set: bool, place: str | None, found: list[str]
+) -> None:
+    settings.SARTIQ_TASKS = {"DISTRIBUTED": is_set}
+    monkeypatch.setattr(distribution, "placed", lambda connection: {"sartiq_tasks_task": place})
+
+    is_postgresql = connections["default"].vendor == "postgresql"
+    assert codes(check_distributed(databases=["default"])) == (found if is_postgresql else [])
+    assert check_distributed(databases=["another"]) == check_distributed() == []
 
 
 class EventsElsewhere:

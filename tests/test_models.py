@@ -180,7 +180,16 @@ def test_every_unique_key_but_an_events_id_begins_with_the_task_id() -> None:
     assert unique_keys("sartiq_tasks_taskstatusevent") == keys | {("id",)}
 
 
-@pytest.mark.parametrize("statement", [insert_event(), merge_task("status"), record_in_one("status")])
+STATEMENTS = (
+    insert_event(),
+    insert_event(condition=None),
+    merge_task("status", "sqlite"),
+    merge_task("status", "postgresql"),
+    record_in_one("status"),
+)
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
 def test_every_hot_statement_finds_its_rows_by_task_id(statement: str) -> None:
     keys = re.findall(r"ON CONFLICT ?\((\w+)", statement)
 

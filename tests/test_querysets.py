@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tasks.ledger.silence import mark_lost
@@ -247,6 +248,18 @@ def test_known_values_are_found_in_one_query_and_bounded(django_assert_num_queri
 
     with django_assert_num_queries(1):
         assert known_values(Task, "origin_zone", using="default") == ["", "a", "b", "c"]
+    assert known_values(Task, "origin_zone", using="default", most=2) == ["", "a"]
+    assert known_values(Task, "error_category", using="default") == []
+
+
+def test_known_values_where_no_recursive_query_runs(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"DISTRIBUTED": True}
+    for place, zone in enumerate(["b", "a", None, "c", "a", ""]):
+        record(task_id=str(place), origin_zone=zone)
+
+    with CaptureQueriesContext(connection) as captured:
+        assert known_values(Task, "origin_zone", using="default") == ["", "a", "b", "c"]
+    assert not any("RECURSIVE" in query["sql"] for query in captured)
     assert known_values(Task, "origin_zone", using="default", most=2) == ["", "a"]
     assert known_values(Task, "error_category", using="default") == []
 

@@ -18,7 +18,7 @@ from tasks.auth import known_tokens as tokens
 from tasks.auth import permissions
 from tasks.auth.confirmation import Condition
 from tasks.ledger.recording import _ALL, _STATUSES
-from tasks.ledger.upsert import record_in_one
+from tasks.ledger.upsert import insert_event, merge_task, record_in_one
 from tasks.signals import event_recorded
 from tests import factories
 from tests.conftest import WEBHOOK
@@ -113,6 +113,20 @@ def test_a_users_first_post_also_asks_for_the_permission(superuser: bool, asked:
     assert queries_of(post, body(progress=6)) == COUNT[connection.vendor]
 
 
+@on_postgresql
+def test_for_citus_it_is_two_plain_statements_and_the_credentials_apart(post: Post, settings: Any) -> None:
+    settings.SARTIQ_TASKS = {**settings.SARTIQ_TASKS, "DISTRIBUTED": True}
+    post(body())
+
+    assert queries_of(post, body(progress=6)) == ["BEGIN", "SELECT", "INSERT", "INSERT", "COMMIT"]
+    assert queries_of(post, body(progress=6)) == ["BEGIN", "SELECT", "INSERT", "COMMIT"]
+    for number in range(4):
+        post(body(progress=number))
+    with messages() as sent:
+        post(body(progress=50))
+    assert "Parse" not in sent, "no statement is parsed again"
+
+
 @pytest.mark.django_db
 def test_within_a_transaction_it_is_the_same(post: Post) -> None:
     post(body())
@@ -201,7 +215,11 @@ def test_psycopg_remembers_how_it_converted_the_statement(post: Post, returning:
     ((_, checksum),) = tokens._known
     _, (condition, _) = cast("tuple[Any, Condition]", tokens.cached(checksum))
 
-    statement = record_in_one(",".join(returning), condition)
-
-    assert len(statement.encode()) <= queries.MAX_CACHED_STATEMENT_LENGTH
-    assert statement.count("%s") <= queries.MAX_CACHED_STATEMENT_PARAMS
+    of_task = ",".join(returning)
+    for statement in (
+        record_in_one(of_task, condition),
+        insert_event(condition=None),
+        merge_task(of_task, "postgresql", reacting=True),
+    ):
+        assert len(statement.encode()) <= queries.MAX_CACHED_STATEMENT_LENGTH
+        assert statement.count("%s") <= queries.MAX_CACHED_STATEMENT_PARAMS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+from ..conf import app_settings
 from ..models import Handler, Reaction
 
 _TABLE = Reaction._meta.db_table
@@ -40,6 +41,10 @@ def claim(
     if not names:
         return []
     connection = connections[database()]
+    if app_settings().distributed:
+        return list(
+            _claim_each(connection, names, limit, lease=lease, suspects=suspects, among=among, as_of=as_of)
+        )
     lock = "FOR UPDATE SKIP LOCKED" if _is_postgresql(connection) else ""
     picked, parameters, left = [], [], str(int(limit))
     # Each by itself, so that no claim has to read past what waits for another one.
@@ -57,6 +62,30 @@ def claim(
         WHERE id {_among(connection, every)} RETURNING {",".join(_COLUMNS)}
     """
     return _fetch(connection, statement, [*parameters, *started_parameters, *until_parameters])
+
+
+def _claim_each(
+    connection: BaseDatabaseWrapper, names: Sequence[str], limit: int, *, lease: timedelta, **which: Any
+) -> Iterator[Reaction]:
+    """Do as ``claim()``, row by row: Citus locks rows of one task at a time."""
+    lock = "FOR UPDATE SKIP LOCKED" if _is_postgresql(connection) else ""
+    started, started_parameters = _now(connection, None)
+    until, until_parameters = _now(connection, None, plus=lease)
+    for name in names:
+        due, parameters = _due(connection, [name], **which)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT r.task_id, r.id {due} ORDER BY r.due_at LIMIT {int(limit)}", parameters)
+            found = cursor.fetchall()
+        picked = f"SELECT r.id {due} AND r.task_id = %s AND r.id = %s {lock}"
+        statement = f"""
+            UPDATE {_TABLE} SET attempts = attempts + 1, started_at = {started}, due_at = {until}
+            WHERE task_id = %s AND id {_among(connection, picked)} RETURNING {",".join(_COLUMNS)}
+        """
+        for task_id, key in found:
+            values = [*started_parameters, *until_parameters, task_id, *parameters, task_id, key]
+            for one in _fetch(connection, statement, values):
+                limit -= 1
+                yield one
 
 
 def _due(
@@ -107,18 +136,26 @@ def extend(reactions: Iterable[Reaction], *, lease: timedelta) -> None:
     A row that is locked is left alone too: an atomic run has locked its own, which no other worker
     can take meanwhile.
     """
+    # Citus locks rows of one task at a time.
+    held = list(reactions)
+    for batch in [[one] for one in held] if app_settings().distributed else [held]:
+        if batch:
+            _extend(batch, lease)
+
+
+def _extend(held: Sequence[Reaction], lease: timedelta) -> None:
     connection = connections[database()]
     until, parameters = _now(connection, None, plus=lease)
-    held = [value for one in reactions for value in (one.pk, one.attempts)]
-    if not held:
-        return
-    mine = " OR ".join(["(id = %s AND attempts = %s)"] * (len(held) // 2))
+    tasks = [one.task_id for one in held]
+    mine = " OR ".join(["(task_id = %s AND id = %s AND attempts = %s)"] * len(held))
     lock = "FOR UPDATE SKIP LOCKED" if _is_postgresql(connection) else ""
     picked = f"SELECT id FROM {_TABLE} WHERE state = 'pending' AND ({mine}) {lock}"
+    values = [value for one in held for value in (one.task_id, one.pk, one.attempts)]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {_TABLE} SET due_at = {until} WHERE id {_among(connection, picked)}",
-            [*parameters, *held],
+            f"UPDATE {_TABLE} SET due_at = {until}"
+            f" WHERE task_id IN ({_marks(tasks)}) AND id {_among(connection, picked)}",
+            [*parameters, *tasks, *values],
         )
 
 
@@ -128,8 +165,9 @@ def begin(reaction: Reaction, *, lease: timedelta) -> bool:
     until, parameters = _now(connection, None, plus=lease)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {_TABLE} SET due_at = {until} WHERE id = %s AND attempts = %s AND state = 'pending'",
-            [*parameters, reaction.pk, reaction.attempts],
+            f"UPDATE {_TABLE} SET due_at = {until}"
+            " WHERE task_id = %s AND id = %s AND attempts = %s AND state = 'pending'",
+            [*parameters, reaction.task_id, reaction.pk, reaction.attempts],
         )
         return bool(cursor.rowcount)
 

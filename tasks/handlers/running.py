@@ -17,7 +17,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from ..conf import app_settings
-from ..models import Reaction
+from ..models import Reaction, RejectedDelivery
 from . import claiming
 from .change import Change
 from .exceptions import GiveUp, RetryLater
@@ -138,6 +138,8 @@ def _run_atomic(
         handler.function(change)
         reach("effect")
         _mine(reaction, using).update(state=Reaction.State.DONE, ended_at=timezone.now(), error=None)
+        if app_settings().distributed:
+            _commit_in_two_phases(using)
         reach("marked")
     reach("committed")
     return Outcome.DONE
@@ -149,6 +151,15 @@ def _lock(reaction: Reaction, using: str) -> bool:
         # A write takes SQLite's lock at once, whatever transaction mode the host has.
         return bool(_mine(reaction, using).update(attempts=reaction.attempts))
     return bool(_mine(reaction, using).select_for_update(skip_locked=True).values_list("pk"))
+
+
+def _commit_in_two_phases(using: str) -> None:
+    """Have Citus commit the mark together with what the handler wrote at the coordinator.
+
+    It does so only if a table that it keeps there is written to as well, such as this one. Otherwise the
+    mark could be committed on its node, and the effect be lost with the coordinator.
+    """
+    RejectedDelivery.objects.using(using).filter(pk=0).update(not_kept=0)
 
 
 def _run_plain(

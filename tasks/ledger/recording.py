@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from django.db import connections, router, transaction
@@ -116,33 +117,59 @@ def _write(
 ) -> Mapping[str, Any] | None:
     """Return id, deliveries and the ``returning`` columns of the task, or None if nothing is stored."""
     state = {**state, "task_id": row["task_id"]}
-    condition = " AND ".join(sql for sql, _ in confirming) or "true"
-    event_values = _encoded(row, upsert.EVENT_COLUMNS, connection)
-    event_values += [value for _, parameters in confirming for value in parameters]
-    of_task = ",".join(returning)
+    if connection.vendor != "postgresql" or app_settings().distributed:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            return _write_in_steps(cursor, row, state, returning, confirming, match)
+    condition, parameters = _all_of(confirming)
+    values = [*_encoded(row, upsert.EVENT_COLUMNS, connection), *parameters]
+    values += _encoded(state, upsert.TASK_COLUMNS_GIVEN, connection)
+    if match:
+        values += [match.names, match.kinds]
+    statement = upsert.record_in_one(
+        ",".join(returning),
+        condition,
+        reacting=match is not None,
+        finding=match is not None and match.finds,
+    )
+    with connection.cursor() as cursor:
+        return _execute(cursor, statement, values, (*_OF_EVENT, *returning))
+
+
+def _write_in_steps(
+    cursor: CursorWrapper,
+    row: Mapping[str, Any],
+    state: State,
+    returning: Sequence[str],
+    confirming: Sequence[tuple[str, Sequence[Any]]],
+    match: Match | None,
+) -> Mapping[str, Any] | None:
+    """Do as ``_write()``, in a transaction of plain statements: Citus sends each to the task's own node."""
+    connection = cursor.db
+    condition, parameters = _all_of(confirming)
     if connection.vendor == "postgresql":
-        values = event_values + _encoded(state, upsert.TASK_COLUMNS_GIVEN, connection)
-        if match:
-            values += [match.names, match.kinds]
-        statement = upsert.record_in_one(
-            of_task, condition, reacting=match is not None, finding=match is not None and match.finds
-        )
-        with connection.cursor() as cursor:
-            return _execute(cursor, statement, values, (*_OF_EVENT, *returning))
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        stored = _execute(cursor, upsert.insert_event(condition=condition), event_values, _OF_EVENT)
-        if stored is None or stored["deliveries"] > 1:
-            return stored
-        state["first_event_id"] = state["last_event_id"] = stored["id"]
-        values = _encoded(state, upsert.TASK_COLUMNS, connection)
-        merge = upsert.merge_task(of_task, reacting=match is not None)
-        stored |= _execute(cursor, merge, values, returning) or {}
-        if match:
-            cursor.executemany(
-                upsert.insert_reaction(),
-                [_encoded(one, upsert.REACTION_COLUMNS, connection) for one in _reactions(stored, match)],
-            )
+        # Every node has the credentials, and only one the event: one statement about both would ask them all.
+        if confirming and _execute(cursor, f"SELECT 1 WHERE {condition}", parameters, ("is_true",)) is None:
+            return None
+        insert, parameters = upsert.insert_event(condition=None), []
+    else:
+        insert = upsert.insert_event(condition=condition)
+    values = [*_encoded(row, upsert.EVENT_COLUMNS, connection), *parameters]
+    stored = _execute(cursor, insert, values, _OF_EVENT)
+    if stored is None or stored["deliveries"] > 1:
         return stored
+    state["first_event_id"] = state["last_event_id"] = stored["id"]
+    merge = upsert.merge_task(",".join(returning), connection.vendor, reacting=match is not None)
+    stored |= _execute(cursor, merge, _encoded(state, upsert.TASK_COLUMNS, connection), returning) or {}
+    if match and (reactions := list(_reactions(stored, match))):
+        rows = (_encoded(one, upsert.REACTION_COLUMNS, connection) for one in reactions)
+        cursor.execute(upsert.insert_reactions(len(reactions)), list(chain.from_iterable(rows)))
+    return stored
+
+
+def _all_of(confirming: Sequence[tuple[str, Sequence[Any]]]) -> tuple[str, list[Any]]:
+    """Return one condition for all, and its parameters."""
+    condition = " AND ".join(sql for sql, _ in confirming) or "true"
+    return condition, [value for _, parameters in confirming for value in parameters]
 
 
 def _reactions(stored: Mapping[str, Any], match: Match) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The statements that record an event, in SQL: two for SQLite, the same two as one for PostgreSQL.
+"""The statements that record an event, in SQL: two for SQLite and Citus, the same two as one for PostgreSQL.
 
 The ORM has no upsert that merges by a condition, and no way to feed one insert from another in a
 single round trip. The columns come from the models and the merge from ``lifecycle.REGISTERS``, so
@@ -20,6 +20,11 @@ _EVENT = TaskStatusEvent._meta.db_table
 _TASK = Task._meta.db_table
 _REACTION = Reaction._meta.db_table
 _EVENT_ID_COLUMNS = ("first_event_id", "last_event_id")
+#: By vendor. Unlike PostgreSQL's, SQLite's functions are null if one of their values is.
+_FUNCTIONS = {
+    "postgresql": ("least({new},{old})", "greatest({new},{old})"),
+    "sqlite": ("coalesce(min({new},{old}),{new},{old})", "coalesce(max({new},{old}),{new},{old})"),
+}
 
 
 def columns_of(model: type[Model], *, without: Sequence[str] = ()) -> tuple[str, ...]:
@@ -49,16 +54,18 @@ FINDING = (*REACTING, "lost_events")
 
 
 @cache
-def insert_event(returning: str = "id, deliveries", condition: str = "true") -> str:
+def insert_event(returning: str = "id, deliveries", condition: str | None = "true") -> str:
     """Return the statement that stores an event or counts one more delivery of it.
 
     Parameters: ``EVENT_COLUMNS``, and those of ``condition``. It returns id and deliveries (1: the
     event is new), and no row if the key is taken by an event with another payload, or if
-    ``condition`` does not hold.
+    ``condition`` does not hold. With None it has no SELECT, which Citus would run on every node.
     """
+    placeholders = f"{_placeholders(EVENT_COLUMNS)},1"
+    row = f"VALUES ({placeholders})" if condition is None else f"SELECT {placeholders} WHERE {condition}"
     return f"""
         INSERT INTO {_EVENT} AS t ({_list(EVENT_COLUMNS)},deliveries)
-        SELECT {_placeholders(EVENT_COLUMNS)},1 WHERE {condition}
+        {row}
         ON CONFLICT (task_id, idempotency_key) DO UPDATE SET deliveries = t.deliveries + 1
         WHERE t.payload_digest = excluded.payload_digest
         RETURNING {returning}
@@ -66,34 +73,32 @@ def insert_event(returning: str = "id, deliveries", condition: str = "true") -> 
 
 
 @cache
-def merge_task(returning: str, *, reacting: bool = False) -> str:
-    """Return SQLite's statement that merges the state of one event into its task.
+def merge_task(returning: str, vendor: str, *, reacting: bool = False) -> str:
+    """Return the statement that merges the state of one event into its task, for SQLite and for Citus.
 
     Parameters: ``TASK_COLUMNS``. It returns the columns ``returning`` of the task's row. With
     ``reacting`` it also writes the meaning that the task had before.
     """
-    # Unlike PostgreSQL's, SQLite's functions are null if one of their values is.
-    least, greatest = (
-        f"coalesce({function}({{new}},{{old}}),{{new}},{{old}})" for function in ("min", "max")
-    )
+    least, greatest = _FUNCTIONS[vendor]
     wins = {order: f"excluded.{order}>t.{order}" for order in REGISTERS}
     merged = _merged("excluded.", least, greatest, wins)
     if reacting:
         merged["previous_meaning"] = "t.meaning"
-    return f"""
+    return _short(f"""
         INSERT INTO {_TASK} AS t ({_list(TASK_COLUMNS)})
         VALUES ({_placeholders(TASK_COLUMNS)})
         ON CONFLICT (task_id) DO UPDATE SET
         {_list(f"{column}={value}" for column, value in merged.items())}
         RETURNING {returning}
-    """
+    """)
 
 
 @cache
-def insert_reaction() -> str:
-    """Return SQLite's statement that inserts one reaction; parameters: ``REACTION_COLUMNS``."""
+def insert_reactions(number: int) -> str:
+    """Return the statement that follows these two; parameters: ``REACTION_COLUMNS``, ``number`` times."""
+    row = f"({_placeholders(REACTION_COLUMNS)})"
     return f"""
-        INSERT INTO {_REACTION} ({_list(REACTION_COLUMNS)}) VALUES ({_placeholders(REACTION_COLUMNS)})
+        INSERT INTO {_REACTION} ({_list(REACTION_COLUMNS)}) VALUES {_list([row] * number)}
         ON CONFLICT DO NOTHING
     """
 
@@ -115,7 +120,7 @@ def record_in_one(
     handlers of kind ``found``; ``returning`` must then be ``FINDING`` or all.
     """
     wins = {order: f"w{number}" for number, order in enumerate(REGISTERS)}
-    merged = _merged("", "least({new},{old})", "greatest({new},{old})", wins)
+    merged = _merged("", *_FUNCTIONS["postgresql"], wins)
     if reacting:
         merged["previous_meaning"] = "t.meaning"
     won = _list(f"e.{order}>t.{order} {name}" for order, name in wins.items())
@@ -132,7 +137,7 @@ def record_in_one(
         ){_reacted(finding=finding) if reacting else ""}
         SELECT id, deliveries, merged.* FROM event LEFT JOIN merged ON true
     """
-    return re.sub(r"\s*([(),=+<>])\s*|\s+", lambda found: found[1] or " ", statement).strip()
+    return _short(statement)
 
 
 @cache
@@ -169,6 +174,10 @@ def _merged(new: str, least: str, greatest: str, wins: Mapping[str, str]) -> dic
             column: template.format(new=f"{new}{column}", old=f"t.{column}") for column in columns
         }
     return expressions | {"event_count": f"t.event_count+{new}event_count", "previous_status": "t.status"}
+
+
+def _short(statement: str) -> str:
+    return re.sub(r"\s*([(),=+<>])\s*|\s+", lambda found: found[1] or " ", statement).strip()
 
 
 def _list(parts: Iterable[str]) -> str:

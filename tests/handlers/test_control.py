@@ -20,7 +20,7 @@ from tasks.models import Handler, Reaction, Task, TaskStatusEvent
 from tasks.testing import Handlers
 from tests.factories import record
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_layout")]
 DAY = timedelta(days=1)
 
 

@@ -19,7 +19,7 @@ from tasks.lifecycle import TERMINAL, Meaning
 from tasks.models import Reaction, Task, TaskStatusEvent
 from tests.factories import NOON, body, minutes, record
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_layout")]
 
 
 def nothing(change: Any) -> None:

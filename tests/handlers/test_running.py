@@ -18,7 +18,7 @@ from tasks.models import Reaction, Task
 from tasks.testing import CRASH_POINTS, Handlers
 from tests.factories import record
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_layout")]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 

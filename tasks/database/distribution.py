@@ -1,0 +1,224 @@
+"""The tables on the nodes of a Citus cluster: which goes where, and the statements that put it there.
+
+All about one task is on one node: its row, its events and its reactions go by ``task_id``, each to the
+others of the task. Every node has a copy of what a delivery or a claim reads besides: credentials and
+handlers. The rest stays at the coordinator, where the other nodes can ask for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model
+from oauth2_provider.models import get_access_token_model
+
+from ..models import Handler, Task, TaskStatusEvent
+
+SHARDS = 32
+_KEY = "task_id"
+_EVENT = TaskStatusEvent._meta.db_table
+
+
+class Place(StrEnum):
+    """Where the rows of a table are, as Citus calls it."""
+
+    BY_TASK = "distributed"
+    EVERYWHERE = "reference"
+    AT_COORDINATOR = "local"
+
+
+_WORDS = {
+    Place.BY_TASK: "is spread over the nodes by task_id",
+    Place.EVERYWHERE: "is copied to every node",
+    Place.AT_COORDINATOR: "stays at the coordinator, where the other nodes can read and write it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueIndex:
+    """A unique index without ``task_id``, which no node could keep: it knows its own rows only."""
+
+    table: str
+    name: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is done in one transaction, in words and in SQL."""
+
+    words: tuple[str, ...]
+    statements: tuple[str, ...]
+
+
+def places() -> dict[str, Place]:
+    """Return where each table belongs; that of tasks is the first."""
+    using = router.db_for_write(TaskStatusEvent)
+    own = list(apps.get_app_config(Task._meta.app_label).get_models())
+    by_task: list[Any] = [model for model in own if any(field.column == _KEY for field in model._meta.fields)]
+    by_task.sort(key=lambda model: model is not Task)
+    everywhere: list[Any] = [
+        Handler,
+        *(model for model in _credentials() if router.db_for_write(model) == using),
+    ]
+    found = dict.fromkeys((model._meta.db_table for model in by_task), Place.BY_TASK)
+    found |= dict.fromkeys((model._meta.db_table for model in everywhere), Place.EVERYWHERE)
+    rest = (*(model._meta.db_table for model in own), MigrationRecorder.Migration._meta.db_table)
+    return found | {table: Place.AT_COORDINATOR for table in rest if table not in found}
+
+
+def _credentials() -> list[type[Model]]:
+    """Return the models of tokens, applications, users and permissions, and what joins them."""
+    tokens = get_access_token_model()
+    about = [tokens._meta.get_field(name).related_model for name in ("application", "user")]
+    waiting: list[Any] = [tokens, *about, Permission, ContentType]
+    found: list[Any] = []
+    while waiting:
+        model = waiting.pop(0)
+        if model not in found:
+            found.append(model)
+            granting = (one for one in model._meta.many_to_many if one.related_model in (Group, Permission))
+            waiting += [
+                one for field in granting for one in (field.related_model, field.remote_field.through)
+            ]
+    return found
+
+
+def steps(
+    found: Mapping[str, str], indexes: Collection[UniqueIndex], *, shards: int = SHARDS
+) -> Iterator[Step]:
+    """Yield what is still to be done, where the tables are ``found``; ``indexes`` are those in the way."""
+    belong = places()
+    root = next(iter(belong))
+    for table, place in belong.items():
+        if found.get(table) == place:
+            continue
+        words, statements = [f"{table} {_WORDS[place]}."], []
+        name = f"'\"{table}\"'"
+        if place is Place.BY_TASK:
+            for index in (one for one in indexes if one.table == table):
+                words.append(f"Its unique index {index.name} goes, for a plain one: no node can keep it.")
+                columns = ", ".join(index.columns)
+                statements += [
+                    f"DROP INDEX {index.name}",
+                    f"CREATE INDEX {index.name} ON {table} ({columns})",
+                ]
+            if table == _EVENT:
+                words.append("Its ids come from the clock and the node, so that they grow on any node.")
+                statements += _EVENT_IDS
+            where = f"shard_count => {shards}" if table == root else f"colocate_with => '\"{root}\"'"
+            statements += [
+                f"SELECT create_distributed_table({name}, '{_KEY}', {where})",
+                f"SELECT truncate_local_data_after_distributing_table({name})",
+            ]
+        elif place is Place.EVERYWHERE:
+            statements.append(f"SELECT create_reference_table({name})")
+        else:
+            statements.append(f"SELECT citus_add_local_table_to_metadata({name}, true)")
+        yield Step(tuple(words), tuple(statements))
+
+
+# Seconds since 2020, the node and a number: 31, 6 and 16 bits, which JavaScript reads exactly. Citus gives
+# every node a range of the sequence, so that the high bits of its numbers tell the node.
+_EVENT_ID = (
+    "((extract(epoch FROM clock_timestamp())::bigint - 1577836800) << 22)"
+    " | ((nextval('sartiq_event_number') >> 48 & 63) << 16) | (nextval('sartiq_event_number') & 65535)"
+)
+_EVENT_IDS = (
+    "CREATE SEQUENCE sartiq_event_number",
+    f"ALTER TABLE {_EVENT} ALTER COLUMN id DROP IDENTITY IF EXISTS",
+    f"ALTER TABLE {_EVENT} ALTER COLUMN id SET DEFAULT {_EVENT_ID}",
+    f"ALTER SEQUENCE sartiq_event_number OWNED BY {_EVENT}.id",
+)
+
+
+def unique_indexes(connection: BaseDatabaseWrapper) -> list[UniqueIndex]:
+    """Return the unique indexes that are in the way."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT tables.relname, indexes.relname,
+                ARRAY(SELECT attname::text FROM unnest(indkey::int2[]) WITH ORDINALITY AS part(number, place)
+                    JOIN pg_attribute ON attrelid = indrelid AND attnum = part.number ORDER BY place)
+            FROM pg_index
+            JOIN pg_class AS tables ON tables.oid = indrelid
+            JOIN pg_class AS indexes ON indexes.oid = indexrelid
+            WHERE indisunique AND indrelid = ANY(%s::regclass[]) AND NOT EXISTS (
+                SELECT FROM pg_attribute WHERE attrelid = indrelid AND attname = %s AND attnum = ANY(indkey)
+            )
+            """,
+            [_by_task(), _KEY],
+        )
+        return [UniqueIndex(table, name, tuple(columns)) for table, name, columns in cursor.fetchall()]
+
+
+def foreign_keys(connection: BaseDatabaseWrapper) -> list[tuple[str, str]]:
+    """Return the tables, with the names of their foreign keys, that refer to what is to be distributed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conrelid::regclass::text, conname FROM pg_constraint"
+            " WHERE contype = 'f' AND confrelid = ANY(%s::regclass[]) ORDER BY 1, 2",
+            [_by_task()],
+        )
+        return list(cursor.fetchall())
+
+
+def _by_task() -> list[str]:
+    return [table for table, place in places().items() if place is Place.BY_TASK]
+
+
+def has_citus(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether the extension is there."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'citus'")
+        return cursor.fetchone() is not None
+
+
+def placed(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """Return where the tables are that Citus knows."""
+    if not has_citus(connection):
+        return {}
+    with connection.cursor() as cursor:  # pragma: no cover (without Citus there is no such table)
+        cursor.execute(
+            "SELECT relname, CASE WHEN partmethod = 'h' THEN 'distributed'"
+            " WHEN repmodel = 't' THEN 'reference' ELSE 'local' END"
+            " FROM pg_dist_partition JOIN pg_class ON pg_class.oid = logicalrelid"
+            " WHERE logicalrelid = to_regclass(quote_ident(relname))"
+        )
+        return dict(cursor.fetchall())
+
+
+def fault(connection: BaseDatabaseWrapper) -> str | None:
+    """Return why nothing can be distributed from here, or None."""
+    if connection.vendor != "postgresql" or not has_citus(connection):
+        return "Citus is not installed in this database: CREATE EXTENSION citus, and add its nodes."
+    return _fault_of_cluster(connection)  # pragma: no cover (needs Citus)
+
+
+def _fault_of_cluster(connection: BaseDatabaseWrapper) -> str | None:  # pragma: no cover (needs Citus)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT groupid FROM pg_dist_local_group),"
+            " count(*) FILTER (WHERE groupid = 0), count(*) FILTER (WHERE shouldhaveshards)"
+            " FROM pg_dist_node WHERE isactive"
+        )
+        group, coordinators, others = cursor.fetchone()
+    if group != 0:
+        return "This is not the coordinator, from which tables are distributed."
+    if not coordinators:
+        return "The nodes do not know the coordinator: SELECT citus_set_coordinator_host('host', port)."
+    return None if others else "No node takes rows: SELECT citus_add_node('host', port) for each."
+
+
+def ledger_connection() -> Any:
+    """Return the connection to the ledger's database."""
+    return connections[router.db_for_write(TaskStatusEvent)]

@@ -1,0 +1,59 @@
+"""``manage.py distribute_ledger``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from ...conf import app_settings
+from ...database import distribution
+
+
+class Command(BaseCommand):
+    """Spread the ledger over the nodes of a Citus cluster."""
+
+    help = (
+        "Spread tasks, events and reactions by task_id over the nodes of a Citus cluster, and copy to every "
+        "node what a delivery reads besides. Deliveries wait while a table with rows is copied. It can be "
+        "run again: what is in its place stays there."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare into how many parts, and whether to do it."""
+        parser.add_argument(
+            "--shards",
+            type=int,
+            default=distribution.SHARDS,
+            help=f"parts of each table, of which a node holds many ({distribution.SHARDS})",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="say what would be done and do nothing")
+
+    def handle(self, *, shards: int, dry_run: bool, **options: Any) -> None:
+        """Say each step, and do it."""
+        connection = distribution.ledger_connection()
+        if fault := distribution.fault(connection):
+            raise CommandError(fault)
+        if keys := distribution.foreign_keys(connection):
+            told = ", ".join(f"{name} of {table}" for table, name in keys)
+            raise CommandError(
+                f"A foreign key cannot refer to a distributed table: drop {told}, or declare the field with "
+                "db_constraint=False and migrate."
+            )
+        indexes = distribution.unique_indexes(connection)
+        done = 0
+        for step in distribution.steps(distribution.placed(connection), indexes, shards=shards):
+            self.stdout.write("\n".join(step.words))
+            self.stdout.write("".join(f"    {statement};\n" for statement in step.statements))
+            if not dry_run:
+                with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+                    for statement in step.statements:
+                        cursor.execute(statement)
+            done += 1
+        self.stdout.write(f"{done} tables {'would be put' if dry_run else 'were put'} in their places.")
+        if not app_settings().distributed:
+            self.stdout.write(
+                "Set SARTIQ_TASKS['DISTRIBUTED'] = True: without it a delivery asks every node, and the "
+                "lists of the admin fail."
+            )
