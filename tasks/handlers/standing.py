@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connections
+from django.db.models import Count, Min, Q
 from django.utils import timezone
 
+from ..conf import app_settings
 from ..models import Handler, Reaction
 from .claiming import database
 from .registry import by_name
@@ -85,6 +87,8 @@ _COLUMNS = ("pending", "dead", "oldest", "paused_at", "seen_at")
 
 def _known(now: datetime) -> list[tuple[Any, ...]]:
     """Return a row of each handler that the database knows: its name and ``_COLUMNS``."""
+    if app_settings().distributed:
+        return _counted(now)
     connection = connections[database()]
     reactions, handlers = Reaction._meta.db_table, Handler._meta.db_table
 
@@ -118,6 +122,25 @@ def _known(now: datetime) -> list[tuple[Any, ...]]:
         cursor.execute(statement, [connection.ops.adapt_datetimefield_value(now)])
         rows: list[tuple[Any, ...]] = cursor.fetchall()
     return [(*row[:3], *(_time(value, connection) for value in row[3:])) for row in rows]
+
+
+def _counted(now: datetime) -> list[tuple[Any, ...]]:
+    """Do as ``_known()``, counting all that are pending or dead: Citus runs its query for one task only."""
+    waiting = Reaction.objects.using(database()).filter(state__in=("pending", "dead")).order_by()
+    counted = waiting.values_list("handler").annotate(
+        pending=Count("seq", filter=Q(state="pending")),
+        dead=Count("seq", filter=Q(state="dead")),
+        oldest=Min("due_at", filter=Q(state="pending", due_at__lte=now)),
+    )
+    found = {
+        name: (min(pending, MAX_COUNT + 1), min(dead, MAX_COUNT + 1), oldest)
+        for name, pending, dead, oldest in counted
+    }
+    handlers = Handler.objects.using(database()).values_list("name", "paused_at", "seen_at")
+    known = {name: times for name, *times in handlers}
+    return [
+        (name, *found.get(name, (0, 0, None)), *known.get(name, (None, None))) for name in {*found, *known}
+    ]
 
 
 def _time(value: Any, connection: Any) -> Any:

@@ -101,17 +101,23 @@ def claim(now: datetime, *, lease: timedelta) -> list[Silence]:
     connection = connections[database()]
     table = connection.ops.quote_name(Silence._meta.db_table)
     columns = ",".join(connection.ops.quote_name(str(one.column)) for one in Silence._meta.concrete_fields)
-    picked = f"SELECT task_id FROM {table} WHERE due_at <= %s ORDER BY due_at LIMIT {BATCH}"  # noqa: S608
-    # An array is made once; the planner might run a subquery that locks and limits for each row.
-    within = (
-        f"= ANY(ARRAY({picked} FOR UPDATE SKIP LOCKED))"
-        if connection.vendor == "postgresql"
-        else f"IN ({picked})"
-    )
-    statement = f"UPDATE {table} SET due_at = %s WHERE task_id {within} RETURNING {columns}"  # noqa: S608
     adapt = connection.ops.adapt_datetimefield_value
+    if app_settings().distributed:  # Citus locks rows of one task at a time: who changes one first has it
+        due = Silence.objects.using(connection.alias).due(now).order_by("due_at")
+        parameters = list(due.values_list("pk", flat=True)[:BATCH])
+        if not parameters:
+            return []
+        within = f"IN ({','.join('%s' for _ in parameters)}) AND due_at <= %s"
+    else:
+        picked = f"SELECT task_id FROM {table} WHERE due_at <= %s ORDER BY due_at LIMIT {BATCH}"  # noqa: S608
+        # An array is made once; the planner might run a subquery that locks and limits for each row.
+        is_postgresql = connection.vendor == "postgresql"
+        within = f"= ANY(ARRAY({picked} FOR UPDATE SKIP LOCKED))" if is_postgresql else f"IN ({picked})"
+        parameters = []
+    statement = f"UPDATE {table} SET due_at = %s WHERE task_id {within} RETURNING {columns}"  # noqa: S608
     # RawQuerySet converts the columns as the ORM does.
-    return list(Silence.objects.using(connection.alias).raw(statement, [adapt(now + lease), adapt(now)]))
+    silences = Silence.objects.using(connection.alias)
+    return list(silences.raw(statement, [adapt(now + lease), *parameters, adapt(now)]))
 
 
 def settle(silence: Silence, **columns: Any) -> bool:

@@ -21,7 +21,7 @@ from tasks.models import Reaction, Silence, Task
 from tasks.signals import event_recorded
 from tests.factories import NOON, minutes, record
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_layout")]
 LEASE = timedelta(minutes=2)
 
 
@@ -253,7 +253,10 @@ def test_the_database_keeps_a_mark_whole() -> None:
 def test_no_statement_of_a_delivery_knows_of_it_unless_a_handler_asks() -> None:
     asked = upsert.record_in_one(",".join(upsert.REACTING), reacting=True)
     finding = upsert.record_in_one(",".join(upsert.FINDING), reacting=True, finding=True)
-    plain = [upsert.record_in_one("status,previous_status"), upsert.merge_task("status,previous_status")]
+    plain = [
+        upsert.record_in_one("status,previous_status"),
+        upsert.merge_task("status,previous_status", "sqlite"),
+    ]
 
     assert not any("lost" in statement or "silence" in statement for statement in [*plain, asked])
     assert (
