@@ -136,7 +136,21 @@ AUTHENTICATION = {
     ],
     "both": ["tasks.auth.signatures.SignedTokenAuthentication"],
 }
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+_silent_after = env.json("SILENT_AFTER", default=900)
 SARTIQ_TASKS = {
+    "SILENT_AFTER": {name: _duration(limit) for name, limit in _silent_after.items()}
+    if isinstance(_silent_after, dict)
+    else _duration(_silent_after),
+    "QUEUED_AFTER": _duration(env.float("QUEUED_AFTER", default=None)),
+    "LOST_AFTER": _duration(env.float("LOST_AFTER", default=None)),
+    "PROBE_URL": env.str("PROBE_URL", default="") or None,
+    "PROBE_TOKEN": env.str("PROBE_TOKEN", default="") or None,
     "DATABASE_TIMEOUT": timedelta(seconds=env.float("DB_TIMEOUT", default=20)),
     "AUTHENTICATION_CLASSES": AUTHENTICATION[
         env.str("AUTHENTICATION", default="token", choices=tuple(AUTHENTICATION))

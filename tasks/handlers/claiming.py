@@ -231,4 +231,4 @@ def _fetch(connection: BaseDatabaseWrapper, statement: str, parameters: list[Any
 
 
 def _marks(values: Sequence[object]) -> str:
-    return ",".join("%s" for _ in values)
+    return ",".join("%s" for _ in values) or "NULL"

@@ -144,13 +144,14 @@ def ask_soon(task: Task) -> bool:
     return bool(mine.update(due_at=now))
 
 
-def mark_lost(task: Task) -> bool:
+def mark_lost(task: Task, *, at: datetime | None = None) -> bool:
     """Mark ``task`` as lost if it is still what it was when it was read; return whether it is marked now.
 
     It must be queued or running. The reactions of the handlers that ask for it are stored with the
-    mark. The status stays what the sender said, and any later event voids the mark.
+    mark. The status stays what the sender said, and any later event voids the mark. ``at`` is now
+    unless given.
     """
-    using, now = database(), timezone.now()
+    using, now = database(), at or timezone.now()
     asked = Task.objects.using(using).filter(pk=task.pk, event_count=task.event_count)
     with transaction.atomic(using=using):
         unmarked = asked.filter(meaning__in=MAY_BE_LOST).exclude(lost_events=F("event_count"))
@@ -162,12 +163,12 @@ def mark_lost(task: Task) -> bool:
     return True
 
 
-def mark_not_lost(task: Task) -> bool:
+def mark_not_lost(task: Task, *, at: datetime | None = None) -> bool:
     """Take the mark of a lost task back, which counts as a sign of life; return whether there was one.
 
-    The reactions of the handlers that ask for it are stored with it.
+    The reactions of the handlers that ask for it are stored with it. ``at`` is now unless given.
     """
-    using, now = database(), timezone.now()
+    using, now = database(), at or timezone.now()
     marked = Task.objects.using(using).filter(pk=task.pk, event_count=task.event_count)
     limit = app_settings().silence_limit(task.meaning, task.task_type)
     with transaction.atomic(using=using):

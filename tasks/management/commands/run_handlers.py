@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError
 from ...handlers.registry import by_name
 from ...handlers.worker import PATIENCE, Worker
 from ...ledger.catching_up import catch_up
+from ...watchdog.watching import Watch
 
 
 class Command(BaseCommand):
@@ -20,6 +21,7 @@ class Command(BaseCommand):
 
     help = (
         "Call the handlers of every app's task_handlers.py for what happened to tasks, until told to stop. "
+        "It also asks the cluster about silent tasks, and marks lost ones. "
         "Any number may run, on any number of machines. On SIGTERM it finishes what it has begun."
     )
 
@@ -40,15 +42,28 @@ class Command(BaseCommand):
             raise CommandError(
                 f"No such handler: {', '.join(sorted(unknown))}. There are: {', '.join(known)}."
             )
-        worker = Worker(handler or list(known), threads=threads, sweep=catch_up)
+        names, watch = handler or list(known), Watch()
+        workers = [Worker(names, threads=threads, sweep=catch_up) for _ in range(1 + once)]
+
+        def stop(*_: object) -> None:
+            watch.stop()
+            for worker in workers:
+                worker.stop()
+
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: worker.stop())
+                signal.signal(number, stop)
+        watch.start(once=once)
         try:
-            is_well = worker.run(once=once)
+            is_well = workers[0].run(once=once)
+            # What the watchdog's one look has marked or recorded has reactions too.
+            if once and watch.wait():
+                is_well = workers[1].run(once=True) and is_well
         except (DatabaseError, InterfaceError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise CommandError(f"The database failed for {PATIENCE:.0f} s: {reason}") from None
+        finally:
+            watch.stop()
         if not is_well:
             self.stderr.write("A handler did not return in time. Whatever supervises this starts it again.")
             sys.exit(1)
