@@ -17,6 +17,7 @@ from .dataset import OLD_TYPE
 
 EVENTS = "sartiq_tasks/taskstatusevent/"
 TASKS = "sartiq_tasks/task/"
+OVERVIEW = "sartiq_tasks/overview/"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def pages(task_id: str, long_task: str, day: date, events: int, tasks: int) -> l
         f"&received_at__gte={midnight}&received_at__lt={next_midnight}"
     )
     return [
+        Page("the compute overview", OVERVIEW, None, 50),
         Page("events: first page, all filters shown", EVENTS, "", 50),
         Page("events: last page", f"{EVENTS}?p={last_page}", f"?p={last_of_stock}", 60),
         Page("events: status failed, error category, one day", f"{EVENTS}?{failed}", f"?{stock_failed}", 60),

@@ -1,0 +1,148 @@
+"""The overview as somebody sees it who has never seen it: on a desk, on a phone, in the dark, by keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
+from playwright.sync_api import Page, Route, expect
+
+from tasks.admin import overview
+from tests import factories
+from tests.browser.conftest import DESKTOP, PHONE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+OVERVIEW = "/admin/sartiq_tasks/overview/"
+SIZES = {
+    "desk": DESKTOP, "laptop": {"width": 1280, "height": 800}, "tablet": {"width": 820, "height": 1180},
+    "phone": PHONE,
+}  # fmt: skip
+TRACE = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(autouse=True)
+def cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More kinds of failure than are shown, one of them new, a silent task, a rejected delivery."""
+    monkeypatch.setattr(overview, "BUDGET", timedelta(minutes=10))
+
+    def task(hours: float, task_id: str, status: str, **more: Any) -> None:
+        at = timezone.now() - timedelta(hours=hours)
+        where = {"origin_zone": f"zone-{task_id[-1]}", "origin_instance": f"gpu-a100-{task_id[-1]}"}
+        factories.record(at, task_id=task_id, status=status, **where, **more)
+
+    for number in range(8):
+        category = f"category_{number}"
+        for hours in (2 + number, 50 + number):
+            message = (
+                f"{TRACE}SomeError: a text that is longer than the line has room for, of kind {number}" * 2
+            )
+            task(hours, f"failed-{hours}-{number}", "failed", error_message=message, error_category=category)
+            task(hours, f"done-{hours}-{number}", "done", task_type=f"type-{number % 3}")
+    task(1, "new-1", "failed", error_message="Unheard of", error_category="storage")
+    task(1, "silent-1", "running")
+    factories.rejected(received_at=timezone.now() - timedelta(hours=1))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_it_fits_and_axe_finds_nothing_serious(open_page: OpenPage, size: str, scheme: Any) -> None:
+    page = open_page(viewport=SIZES[size], color_scheme=scheme, bypass_csp=True)  # axe itself writes styles
+    page.goto(OVERVIEW)
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]["width"]
+    assert [
+        (violation["id"], node["target"], node["failureSummary"])
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ] == []
+
+
+def test_on_a_desk_it_is_one_screen(open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto(OVERVIEW)
+
+    expect(page.locator(".st-failures tbody tr")).to_have_count(6)
+    box = page.locator(".st-overview").bounding_box()
+    assert box
+    assert box["y"] + box["height"] <= DESKTOP["height"]
+
+
+def test_it_answers_and_leads_on(open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto("/admin/")
+    page.click("#content a:has-text('is all well?')")
+    expect(page.locator("#st-conclusion")).to_contain_text("3 things need you")
+
+    page.click("text=A failure that is new: “Unheard of”, 1 task.")
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    expect(page.locator("#result_list")).to_contain_text("new-1")
+    page.go_back()
+
+    page.click("#st-tile-silent")
+    expect(page.locator("#result_list")).to_contain_text("silent-1")
+    page.go_back()
+
+    bar = page.locator(".st-charts section:first-child .st-failed a").last
+    assert "1 failed" in str(bar.get_attribute("aria-label"))
+    bar.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    page.go_back()
+
+    page.locator(".st-charts section:first-child .st-failed a .st-hit").last.click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    page.go_back()
+
+    page.click("#st-senders ~ * a:has-text('tests')")
+    expect(page.locator("#result_list tbody tr").first).to_be_visible()
+    assert "taskstatusevent" in page.url
+
+
+def test_it_refreshes_itself(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "REFRESH_SECONDS", 1)
+    page = open_page()
+    page.goto(OVERVIEW)
+    expect(page.locator("#st-tile-running strong")).to_have_text("1")
+    factories.record(task_id="just-begun")
+
+    expect(page.locator("#st-tile-running strong")).to_have_text("2")
+
+
+def test_without_javascript_everything_is_there(open_page: OpenPage) -> None:
+    page = open_page(java_script_enabled=False)
+    page.goto(OVERVIEW)
+
+    expect(page.locator("#st-live")).to_be_hidden()
+    expect(page.locator("#st-conclusion")).to_contain_text("3 things need you")
+    page.click("#st-tile-failed")
+    expect(page.locator("#result_list tbody tr")).to_have_count(9)
+
+
+def test_it_breaks_no_strict_content_security_policy(open_page: OpenPage) -> None:
+    page = open_page()
+    page.add_init_script(
+        "window.violations = []; document.addEventListener('securitypolicyviolation',"
+        " (event) => window.violations.push(event.violatedDirective + ' ' + event.blockedURI));"
+    )
+
+    def with_policy(route: Route) -> None:
+        if route.request.resource_type != "document":
+            route.continue_()
+            return
+        answer = route.fetch()
+        policy = {"content-security-policy": "default-src 'self'"}
+        route.fulfill(response=answer, headers={**answer.headers, **policy})
+
+    page.route("**/*", with_policy)
+    page.goto(OVERVIEW)
+    page.wait_for_load_state("networkidle")
+
+    assert page.evaluate("window.violations") == []
+    heights = page.evaluate("[...document.querySelectorAll('.st-bar-of')].map((bar) => bar.getBBox().height)")
+    assert min(heights) >= 6
