@@ -15,6 +15,8 @@ from tests import cluster, factories
 from tests.databases import is_citus
 from tests.servers import private_postgresql, temporary_directory
 
+pytest_plugins = ["tasks.testing.fixtures"]
+
 #: What starts servers, browsers or other programs, or waits: left out by ``-m "not slow"``.
 SLOW = (
     "tests/browser/",

@@ -12,7 +12,6 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from oauth2_provider.models import get_access_token_model, get_application_model, set_token_value
 
-from tasks.auth.clients import create_compute_client, issue_token
 from tasks.auth.confirmation import Condition
 from tasks.exceptions import ContractViolation, error_item
 from tasks.ledger.recording import Recorded, record_event
@@ -21,6 +20,7 @@ from tasks.rejections import keep_rejected
 from tasks.serializers import read_event, task_status_event
 from tasks.testing.bodies import event_body as body
 from tasks.testing.bodies import full_event_body as full_body  # noqa: F401 (tests take it from here)
+from tasks.testing.compute import make_token
 from tasks.wire.canonical import payload_digest
 
 numbers = itertools.count(1)
@@ -71,8 +71,7 @@ def minutes(number: float) -> timedelta:
 
 def client_token() -> str:
     """Return a good token of a new compute client."""
-    client, _ = create_compute_client(f"cluster-{next(numbers)}")
-    return issue_token(client)
+    return make_token(f"cluster-{next(numbers)}")
 
 
 def token(**changes: Any) -> str:

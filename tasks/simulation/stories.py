@@ -15,6 +15,8 @@ from operator import itemgetter
 from random import Random
 from typing import Any
 
+from ..lifecycle import Meaning
+
 #: One event as the cluster would post it: the schema's fields by name, date-times as text.
 Event = dict[str, Any]
 
@@ -108,12 +110,25 @@ def cluster_events(random: Random, *, tasks: int, until: datetime, span: timedel
             yield event
 
 
-def story(random: Random, begins: datetime) -> list[tuple[datetime, Event]]:
-    """Return the events of one task of some kind that is queued at ``begins``, and when each happens."""
-    kind = random.choices(KINDS, [kind.weight for kind in KINDS])[0]
+def kind_of(task_type: str) -> Kind:
+    """Return the kind of that name."""
+    kinds = {kind.task_type: kind for kind in KINDS}
+    if task_type not in kinds:
+        raise ValueError(f"There is no story of the kind {task_type!r}. There are {', '.join(kinds)}.")
+    return kinds[task_type]
+
+
+def story(
+    random: Random, begins: datetime, *, kind: Kind | None = None, ends: Meaning | None = None
+) -> list[tuple[datetime, Event]]:
+    """Return the events of one task that is queued at ``begins``, and when each happens.
+
+    Chance decides which ``kind`` of task it is and how it ``ends``, unless they are given.
+    """
+    kind = kind or random.choices(KINDS, [kind.weight for kind in KINDS])[0]
     common = _common(random, kind)
     steps = list(_steps(random, kind, begins))
-    events, end = _ending(random, kind, steps)
+    events, end = _ending(random, kind, steps, ends or _end(random))
     started = next((at for at, status, _ in steps if status != "queued"), None)
     told: list[tuple[datetime, Event]] = []
     for place, (at, status, progress) in enumerate(events):
@@ -158,18 +173,24 @@ def _steps(random: Random, kind: Kind, begins: datetime) -> Iterator[tuple[datet
     yield at, kind.succeeded, 100.0
 
 
-def _ending(
-    random: Random, kind: Kind, steps: list[tuple[datetime, str, float]]
-) -> tuple[list[tuple[datetime, str, float]], Event]:
-    """Return the steps as far as the task gets, and what its last event says beyond the others."""
+def _end(random: Random) -> Meaning:
     chance = random.random()
     if chance > _FAILED + _CANCELLED:
+        return Meaning.SUCCEEDED
+    return Meaning.CANCELLED if chance > _FAILED else Meaning.FAILED
+
+
+def _ending(
+    random: Random, kind: Kind, steps: list[tuple[datetime, str, float]], ends: Meaning
+) -> tuple[list[tuple[datetime, str, float]], Event]:
+    """Return the steps as far as the task gets, and what its last event says beyond the others."""
+    if ends is Meaning.SUCCEEDED:
         return steps, {}
     reached = random.randrange(1, len(steps))
     at, _, progress = steps[reached]
     if reached == len(steps) - 1:
         progress = steps[reached - 1][2]
-    if chance > _FAILED:
+    if ends is Meaning.CANCELLED:
         return [*steps[:reached], (at, "cancelled", progress)], {}
     category, message = random.choice(kind.failures)
     return [*steps[:reached], (at, "failed", progress)], {

@@ -13,6 +13,7 @@ from ..handlers.points import CRASH_POINTS as CRASH_POINTS
 from ..handlers.registry import by_name
 from ..handlers.running import Report, attempt
 from ..models import Reaction
+from .commits import as_if_committed
 
 
 class WorkerKilled(BaseException):
@@ -25,7 +26,8 @@ class Handlers:
     def run(self, *, after: timedelta = timedelta(), kill_at: str | None = None) -> list[Report]:
         """Make an attempt at everything that is due, as if ``after`` had passed; return what came of each.
 
-        With ``kill_at``, one of ``CRASH_POINTS``, the worker dies when it first comes to that point.
+        What a handler hands to ``transaction.on_commit()`` is called as after a commit. With ``kill_at``,
+        one of ``CRASH_POINTS``, the worker dies when it first comes to that point.
         """
         reports: list[Report] = []
         as_of = timezone.now() + after if after else None
@@ -40,7 +42,8 @@ class Handlers:
                     )
                     continue
                 tried.add(claimed.pk)
-                reports.append(attempt(claimed, by_name()[claimed.handler], claiming.database()))
+                with as_if_committed():
+                    reports.append(attempt(claimed, by_name()[claimed.handler], claiming.database()))
         except WorkerKilled:
             pass
         finally:

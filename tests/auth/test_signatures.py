@@ -14,10 +14,10 @@ from django.http import HttpResponse
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
-from standardwebhooks import Webhook
 
 from tasks.auth.signatures import signer_of
 from tasks.models import TaskStatusEvent
+from tasks.testing import signed_headers
 from tests import factories
 from tests.conftest import WEBHOOK
 from tests.factories import body
@@ -42,12 +42,7 @@ def signing(settings: Any) -> None:
 
 
 def signed(content: bytes = CONTENT, secret: str = NEW, id_: str = "msg-1", age: float = 0) -> dict[str, str]:
-    at = datetime.now(UTC) - timedelta(seconds=age)
-    return {
-        "webhook-id": id_,
-        "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": Webhook(secret).sign(id_, at, content.decode()),
-    }
+    return signed_headers(content, secret, message_id=id_, at=datetime.now(UTC) - timedelta(seconds=age))
 
 
 def post(headers: dict[str, str], content: bytes = CONTENT) -> HttpResponse:

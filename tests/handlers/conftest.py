@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tasks.handlers.registry import declaring
-from tasks.testing import Handlers
 from tests.handlers.processes import POSTGRESQL
 from tests.servers import manage, private_postgresql, temporary_directory
 
@@ -18,12 +17,6 @@ def no_others() -> Iterator[None]:
     """Know no handler but those that the test declares."""
     with declaring():
         yield
-
-
-@pytest.fixture
-def handlers(db: None) -> Handlers:
-    """Run what is to be done."""
-    return Handlers()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import TestCase, TransactionTestCase
 from django.utils import timezone
 
 from tasks.handlers import Change, GiveUp, RetryLater, claiming, on_change, on_event
@@ -266,37 +265,6 @@ def test_what_is_blocked_is_put_off_with_what_blocks_it() -> None:
     assert claiming.put_off_blocked() == 2
     assert set(Reaction.objects.values_list("due_at", flat=True)) == {later}
     assert claiming.put_off_blocked() == 0
-
-
-class Same:
-    """The same calls come whatever kind of test it is."""
-
-    def test_calls(self) -> None:
-        calls: list[int] = []
-
-        @on_event(name=f"same-{id(self)}")
-        def same(change: Change) -> None:
-            effect(change)
-            calls.append(change.seq)
-            if len(calls) == 2:
-                raise ValueError
-
-        for number in range(3):
-            record(progress=number)
-        Handlers().run()
-        Handlers().run(after=DAY)
-
-        assert calls == [1, 2, 2, 3]
-        assert len(effects()) == 3
-        Handlers().assert_nothing_pending()
-
-
-class InTestCase(Same, TestCase):
-    """In the transaction of a test."""
-
-
-class InTransactionTestCase(Same, TransactionTestCase):
-    """Without one."""
 
 
 def test_removing_the_events_leaves_the_reaction(handlers: Handlers) -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tasks.testing import CRASH_POINTS
 from tests.hosts.environments import database_extras, new_project, python_with, run, wheel
 from tests.hosts.pages import commands, text_of, write_files
 
@@ -83,6 +84,14 @@ def test_the_tutorial(tmp_path: Path, host_database: dict[str, Any]) -> None:
     assert lines == 1
     handlers.write_text(kept)
 
-    write_files(host, HOW_TO_TEST)
-    (test,) = commands(HOW_TO_TEST)
+    with_django, with_pytest = HOW_TO_TEST.split("\n## With pytest\n")
+    write_files(host, with_django)
+    (test,) = commands(with_django)
     assert "Ran 6 tests" in host.manage(*arguments(test), options=("-W", "error"))
+
+    write_files(host, with_pytest)
+    install, test = commands(with_pytest)
+    _pip, _install, requirement = install.split()
+    python = python_with(requirement, extras=database_extras())
+    passed = run(python, "-W", "error", *test.split()[1:], cwd=host.directory)
+    assert f"{len(CRASH_POINTS) + 20} passed" in passed

@@ -81,7 +81,10 @@ from sartiq.tasks.querysets import ReactionQuerySet, TaskQuerySet, TaskStatusEve
 from sartiq.tasks.rejections import try_again
 from sartiq.tasks.serializers import TaskSerializer, read_event
 from sartiq.tasks.signals import event_recorded
-from sartiq.tasks.testing import CRASH_POINTS, Handlers, WorkerKilled, event_body, full_event_body
+from sartiq.tasks.testing import (
+    CRASH_POINTS, Compute, ComputeTestMixin, Handlers, WorkerKilled, event_body, full_event_body, make_token,
+    orders, signed_headers, story,
+)
 from sartiq.tasks.views import DocsView, DocumentView, TaskWebhookView
 
 MIDDLEWARE = [f"{deliveries_first.__module__}.{deliveries_first.__name__}"]
@@ -181,6 +184,19 @@ def try_them() -> None:
         Handlers().run(kill_at=point, after=timedelta(hours=1))
     Handlers().assert_done("shop.refund", task_id="t1")
     assert issubclass(WorkerKilled, BaseException)
+    for order in orders(story("training", ends=Meaning.FAILED, task_id="t1"), n=5):
+        for body in order:
+            assert_type(Compute().post(body, expect=422).status_code, int)
+    headers = {"Authorization": f"Bearer {make_token()}"} | signed_headers(b"{}", "whsec_")
+    assert_type(Compute(headers=headers), Compute)
+
+
+class InATest(ComputeTestMixin):
+    def test(self) -> None:
+        compute = self.compute
+        handlers = self.handlers
+        assert_type(compute, Compute)
+        assert_type(handlers, Handlers)
 """
 WRONG = """
 

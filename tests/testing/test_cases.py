@@ -1,0 +1,105 @@
+"""The same calls come under ``TestCase`` and ``TransactionTestCase``, and under pytest's marks for both."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.test import TestCase, TransactionTestCase
+
+from tasks.handlers import Change, GiveUp, RetryLater, on_change, on_event
+from tasks.handlers.registry import declaring
+from tasks.models import Reaction
+from tasks.signals import event_recorded
+from tasks.testing import Compute, ComputeTestMixin, Handlers, orders, story
+
+DAY = timedelta(days=1)
+#: Refund fails at first; of the other handler the second call is put off, and then given up.
+EXPECTED = [
+    ("signal", 1), ("signal", 2), ("signal", 3),
+    ("later", 1, 1), "committed", ("later", 2, 1), "committed", ("refund", 3, 1),
+    ("refund", 3, 2), "committed", ("later", 2, 1), "committed", ("later", 3, 1), "committed",
+    ["refund-3"],
+    [("later", 1, "done"), ("later", 2, "dead"), ("later", 3, "done"), ("refund", 3, "done")],
+]  # fmt: skip
+
+
+def calls_of(compute: Compute, handlers: Handlers) -> list[Any]:
+    """Return what is called, in order, while a cluster posts a story and a worker runs."""
+    called: list[Any] = []
+
+    def receive(sender: object, task: Any, **kwargs: Any) -> None:
+        called.append(("signal", task.event_count))
+
+    with declaring():
+
+        @on_change(to="failed", name="refund")
+        def refund(change: Change) -> None:
+            called.append(("refund", change.seq, change.attempt))
+            Group.objects.create(name=f"refund-{change.seq}")
+            transaction.on_commit(lambda: called.append("committed"))
+            if change.attempt == 1:
+                raise ValueError
+
+        @on_event(name="later", atomic=False, event_type="training_status_update")
+        def later(change: Change) -> None:
+            called.append(("later", change.seq, change.attempt))
+            transaction.on_commit(lambda: called.append("committed"))
+            if change.seq == 2:
+                raise RetryLater(seconds=60) if called.count(("later", 2, 1)) == 1 else GiveUp("enough")
+
+        event_recorded.connect(receive)
+        try:
+            for body in story("training", ends="failed", seed=1)[:2]:
+                compute.post(body)
+            compute.post(story("training", ends="failed", seed=1)[-1])
+            handlers.run()
+            handlers.run(after=DAY)
+            handlers.run(after=DAY, kill_at="committed")
+        finally:
+            event_recorded.disconnect(receive)
+        called.append(sorted(Group.objects.filter(name__startswith="refund").values_list("name", flat=True)))
+        called.append(
+            list(Reaction.objects.order_by("handler", "seq").values_list("handler", "seq", "state"))
+        )
+    return called
+
+
+class Calls(ComputeTestMixin):
+    """One test for both."""
+
+    def test_calls(self) -> None:
+        assert calls_of(self.compute, self.handlers) == EXPECTED
+
+
+class InTestCase(Calls, TestCase):
+    """In the transaction of a test."""
+
+
+class InTransactionTestCase(Calls, TransactionTestCase):
+    """Without one."""
+
+
+@pytest.mark.django_db
+def test_the_fixtures_in_the_transaction_of_a_test(compute: Compute, handlers: Handlers) -> None:
+    assert calls_of(compute, handlers) == EXPECTED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_fixtures_without_one(compute: Compute, handlers: Handlers) -> None:
+    assert calls_of(compute, handlers) == EXPECTED
+
+
+@pytest.mark.parametrize("order", orders(story("training", ends="failed", task_id="t1"), n=10))
+def test_whatever_the_order(order: list[Any], compute: Compute, handlers: Handlers) -> None:
+    on_change(to="failed", name="refund")(lambda change: Group.objects.create(name=change.task_id))
+    for body in order:
+        compute.post(body)
+        handlers.run()
+
+    assert Group.objects.filter(name="t1").count() == 1
+    handlers.assert_done("refund", task_id="t1", times=1)
+    handlers.assert_nothing_pending()
