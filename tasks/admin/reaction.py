@@ -63,9 +63,9 @@ class ReactionAdmin(RecordAdmin):
         return bool(request.user.has_perm("sartiq_tasks.decide_reaction"))
 
     def get_ordering(self, request: HttpRequest) -> Any:
-        """Return the order: of the pending ones the longest due first, by an index that holds only these."""
+        """Return the order: of the pending ones by handler the longest due first, as an index has them."""
         if request.GET.get(StateFilter.parameter_name) == Reaction.State.PENDING:
-            return ("due_at", "id")
+            return ("handler", "due_at", "id")
         return super().get_ordering(request)
 
     @admin.display(description=_("handler"))
