@@ -29,6 +29,8 @@ BACKLOG = 1024
 RESPAWN_INTERVAL = 1.0
 #: Seconds that a worker is given to heed signals, before it is told to stop all the same.
 DEAF = 20.0
+#: Seconds that handlers beside a server may take to end. The next worker begins again what they had begun.
+HANDLERS_PATIENCE = 4.0
 #: The environment's name for the descriptor over which supervisor and worker know of each other.
 LIFELINE = "SARTIQ_TASKS_LIFELINE"
 
@@ -61,10 +63,20 @@ def application() -> Any:
     return loaded
 
 
+def run_handlers() -> None:
+    """Run the handlers in a process beside a server, which ends if the server does."""
+    from django.core.management import execute_from_command_line
+
+    lifeline = socket.socket(fileno=int(os.environ[LIFELINE]))
+    threading.Thread(target=_end_with_supervisor, args=[lifeline], daemon=True).start()
+    lifeline.send(b"!")
+    execute_from_command_line(["manage.py", "run_handlers"])
+
+
 def _end_with_supervisor(lifeline: socket.socket) -> None:
     with suppress(OSError):
         lifeline.recv(1)  # nothing is ever sent: it returns when the other end is closed
-    os.kill(os.getsid(0), signal.SIGTERM)  # Granian's main process
+    os.kill(os.getsid(0), signal.SIGTERM)  # Granian's main process, or what runs the handlers
 
 
 def parser() -> argparse.ArgumentParser:
@@ -89,11 +101,13 @@ def serve(
     workers: int,
     options: Sequence[str] = (),
     announce: Callable[[], None] = lambda: None,
+    *,
+    with_handlers: bool = False,
 ) -> int:
     """Serve until SIGINT, SIGTERM or SIGHUP comes, and return the exit code.
 
-    ``announce`` is called when the server listens. A worker that dies before that ends the server:
-    its configuration is wrong, and it has said how.
+    ``announce`` is called when the server listens, and ``run_handlers`` then started beside it if asked
+    for. A worker that dies before that ends the server: its configuration is wrong, and it has said how.
     """
     signals: list[float] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -108,6 +122,8 @@ def serve(
                     return 1
                 time.sleep(0.1)
             announce()
+            if with_handlers:
+                family.append(_Worker(HANDLERS, name="The handlers' process", patience=HANDLERS_PATIENCE))
             while not signals:
                 for worker in family:
                     worker.replace_if_dead()
@@ -153,6 +169,10 @@ def _prepare_machine() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
+#: The command that runs the handlers beside a server.
+HANDLERS = (sys.executable, "-c", "from sartiq_tasks.server import run_handlers; run_handlers()")
+
+
 def _command(address: str, port: int, workers: int, options: Sequence[str]) -> list[str]:
     return [
         sys.executable, "-m", "granian", "sartiq_tasks.server:application", "--factory",
@@ -174,15 +194,17 @@ def _command(address: str, port: int, workers: int, options: Sequence[str]) -> l
 
 
 class _Worker:
-    """A Granian of one worker, in a session of its own.
+    """A Granian of one worker, or the handlers' process, in a session of its own.
 
     A terminal sends Ctrl-C to all processes of a session. Granian's worker would get that and then
     what its own main process sends, and it deadlocks on a second signal. So only the main process
     is told to stop.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = command
+    def __init__(
+        self, command: Sequence[str], *, name: str = "A worker", patience: float = float("inf")
+    ) -> None:
+        self._command, self._name, self._patience = command, name, patience
         self._start()
 
     def _start(self) -> None:
@@ -208,7 +230,7 @@ class _Worker:
         """Start another if this one has ended, but not more than one a second."""
         if self.has_died() and time.monotonic() - self._started > RESPAWN_INTERVAL:
             print(
-                f"A worker ended ({self._process.returncode}): another is started.",
+                f"{self._name} ended ({self._process.returncode}): another is started.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -220,6 +242,12 @@ class _Worker:
         with suppress(OSError):
             self._lifeline.recv(1)
         self._process.terminate()
+        self._told = time.monotonic()
+
+    def kill_if_late(self) -> None:
+        """End it at once if it has not ended in the time that it is given."""
+        if not self.has_died() and time.monotonic() - self._told > self._patience:
+            self.kill()
 
     def kill(self) -> None:
         """End it and all that it started at once."""
@@ -238,6 +266,8 @@ def _stop(family: Sequence[_Worker], signals: Sequence[float]) -> None:
     for worker in family:
         worker.terminate()
     while not all(worker.has_died() for worker in family):
+        for worker in family:
+            worker.kill_if_late()
         if signals and signals[-1] - signals[0] > 1:
             for worker in family:
                 if not worker.has_died():

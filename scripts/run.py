@@ -53,7 +53,23 @@ def main() -> None:
     kept.servers[str(options.port)] = url
     kept.write()
     told = _told(f"http://127.0.0.1:{options.port}", kept.of_database(url), login, token)
-    sys.exit(serve(options.host, options.port, options.workers, announce=lambda: print(told, flush=True)))
+    sys.exit(
+        serve(
+            options.host,
+            options.port,
+            options.workers,
+            announce=lambda: print(told, flush=True),
+            with_handlers=_has_handlers(),
+        )
+    )
+
+
+def _has_handlers() -> bool:
+    from tasks.conf import app_settings
+    from tasks.handlers.registry import declared
+    from tasks.watchdog.looking import is_asked_for
+
+    return bool(declared()) or is_asked_for(app_settings())
 
 
 def _set_up(kept: dict[str, str]) -> tuple[str, str]:

@@ -120,7 +120,7 @@ def serving(
     """
     commands = [f"create_compute_client cluster-{time.monotonic_ns()} --token --json"]
     if migrate:
-        _copy_migrated_sqlite(database_url)
+        copy_migrated_sqlite(database_url)
         commands.insert(0, "migrate --verbosity 0")
     made = json.loads(manage_each(*commands, database_url=database_url, **changes))
     port = free_port()
@@ -303,7 +303,7 @@ def _ordinary_user() -> str:
     return name
 
 
-def _copy_migrated_sqlite(database_url: str) -> None:
+def copy_migrated_sqlite(database_url: str) -> None:
     """Spare a new SQLite file its migrations, which take three seconds."""
     path = Path(database_url.removeprefix("sqlite:///").partition("?")[0])
     if database_url.startswith("sqlite:") and not path.exists():

@@ -7,15 +7,20 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import stat
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 import requests
 
-from tests.servers import ROOT, free_port, serving_command
+from tests.servers import ROOT, copy_migrated_sqlite, free_port, serving_command
 
 
 @pytest.fixture
@@ -26,8 +31,9 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def printed(checkout: Path) -> str:
-    """Run it, do what it says, and return what it printed."""
+@contextmanager
+def run(checkout: Path, **changes: str) -> Iterator[tuple[psutil.Popen, str]]:
+    """Run it until the end of the block; yield its process and what it printed."""
     port = str(free_port())
     log = checkout / "log"
     ours = (
@@ -39,14 +45,23 @@ def printed(checkout: Path) -> str:
         "SECRET_KEY",
         "STATIC_ROOT",
     )
-    environment = {name: value for name, value in os.environ.items() if name not in ours} | {"PORT": port}
+    environment = {name: value for name, value in os.environ.items() if name not in ours} | {
+        "PORT": port,
+        **changes,
+    }
     command = (sys.executable, str(checkout / "scripts" / "run.py"))
     with serving_command(
         *command, cwd=checkout, env=environment, url=f"http://127.0.0.1:{port}/healthz", log=log
-    ):
-        text = banner(log)
+    ) as process:
+        yield process, banner(log)
+
+
+def printed(checkout: Path) -> str:
+    """Run it, do what it says, and return what it printed."""
+    with run(checkout) as (process, text):
         post_as_told(text)
         log_in_as_told(text)
+        assert handlers_of(process) == []
     return text
 
 
@@ -59,12 +74,13 @@ def banner(log: Path) -> str:
     raise AssertionError(text)
 
 
-def post_as_told(text: str) -> None:
+def post_as_told(text: str, **changes: Any) -> None:
     (line,) = re.findall(r"^curl .*", text, flags=re.MULTILINE)
     curl = shlex.split(line)
     headers = dict(curl[place + 1].split(": ", 1) for place, word in enumerate(curl) if word == "-H")
-    answer = requests.post(curl[2], curl[curl.index("-d") + 1], headers=headers, timeout=30)
-    assert (answer.status_code, answer.json()["task_id"]) == (200, "task-1")
+    event = json.loads(curl[curl.index("-d") + 1]) | changes
+    answer = requests.post(curl[2], json.dumps(event), headers=headers, timeout=30)
+    assert (answer.status_code, answer.json()["task_id"]) == (200, event["task_id"])
 
 
 def log_in_as_told(text: str) -> None:
@@ -85,6 +101,73 @@ def log_in_as_told(text: str) -> None:
     static = re.search(r'href="(/static/admin/css/base[^"]*)"', page.text)
     assert static is not None
     assert requests.get(url.removesuffix("/admin/") + static[1], timeout=30).status_code == 200
+
+
+HANDLER = """
+import pathlib, time
+from tasks.handlers import on_change
+
+@on_change(to="failed")
+def react(change):
+    with pathlib.Path("effects").open("a") as effects:
+        effects.write(f"{change.task_id}\\n")
+    time.sleep(3600 if change.task_id == "slow" else 0)
+"""
+
+
+@pytest.fixture
+def with_handler(checkout: Path) -> Path:
+    """The same with an app that has a handler, and spared the migrations."""
+    copy_migrated_sqlite(f"sqlite:///{checkout}/db.sqlite3")
+    (checkout / "shop").mkdir()
+    (checkout / "shop" / "__init__.py").touch()
+    (checkout / "shop" / "task_handlers.py").write_text(HANDLER)
+    with (checkout / "sartiq_tasks" / "settings.py").open("a") as settings:
+        settings.write("INSTALLED_APPS += ['shop']\n")
+    return checkout
+
+
+def handlers_of(process: psutil.Popen) -> list[psutil.Process]:
+    return [one for one in process.children() if "run_handlers" in " ".join(one.cmdline())]
+
+
+def wait_for_effect(checkout: Path, name: str) -> None:
+    effects = checkout / "effects"
+    for _ in range(600):
+        if effects.exists() and name in effects.read_text().split():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"nobody reacted to {name}")
+
+
+def test_handlers_run_beside_the_server_are_started_again_and_end_with_it(with_handler: Path) -> None:
+    with run(with_handler, DEBUG="on") as (process, text):
+        post_as_told(text, status="failed")
+        wait_for_effect(with_handler, "task-1")
+
+        (handlers,) = handlers_of(process)
+        handlers.kill()
+        post_as_told(text, status="failed", task_id="task-2")
+        wait_for_effect(with_handler, "task-2")
+        assert "The handlers' process ended (-9): another is started." in (with_handler / "log").read_text()
+
+        # One that is slow keeps nobody waiting: it is called again by the next run.
+        post_as_told(text, status="failed", task_id="slow")
+        wait_for_effect(with_handler, "slow")
+        family = process.children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        assert [one for one in family if one.is_running()] == []
+
+
+def test_handlers_end_if_the_server_is_killed(with_handler: Path) -> None:
+    with run(with_handler, DEBUG="on") as (process, text):
+        post_as_told(text, status="failed")
+        wait_for_effect(with_handler, "task-1")
+        family = process.children(recursive=True)
+        process.kill()
+        _, alive = psutil.wait_procs(family, timeout=60)
+        assert alive == []
 
 
 def test_the_first_run_and_the_next(checkout: Path) -> None:

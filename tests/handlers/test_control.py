@@ -58,6 +58,13 @@ def test_an_unknown_handler_is_named_with_the_known(handlers: Handlers) -> None:
             call_command(*command)
 
 
+def test_without_a_handler_a_supervisor_is_told_not_to_try_again() -> None:
+    with pytest.raises(CommandError, match="No app has a handler") as raised:
+        call_command("run_handlers")
+
+    assert raised.value.returncode == 78
+
+
 def test_a_replay_runs_once_more_and_says_so(handlers: Handlers) -> None:
     calls = declare()
     record(status="failed")

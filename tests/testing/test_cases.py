@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import timedelta
 from typing import Any
 
@@ -18,38 +19,38 @@ from tasks.testing import Compute, ComputeTestMixin, Handlers, orders, story
 
 DAY = timedelta(days=1)
 #: Refund fails at first; of the other handler the second call is put off, and then given up.
-EXPECTED = [
-    ("signal", 1), ("signal", 2), ("signal", 3),
-    ("later", 1, 1), "committed", ("later", 2, 1), "committed", ("refund", 3, 1),
-    ("refund", 3, 2), "committed", ("later", 2, 1), "committed", ("later", 3, 1), "committed",
-    ["refund-3"],
-    [("later", 1, "done"), ("later", 2, "dead"), ("later", 3, "done"), ("refund", 3, "done")],
-]  # fmt: skip
+EXPECTED = {
+    "signal": [1, 2, 3],
+    "refund": [(3, 1), (3, 2), "committed"],
+    "later": [(1, 1), "committed", (2, 1), "committed", (2, 1), "committed", (3, 1), "committed"],
+    "effects": ["refund-3"],
+    "reactions": [("later", 1, "done"), ("later", 2, "dead"), ("later", 3, "done"), ("refund", 3, "done")],
+}
 
 
-def calls_of(compute: Compute, handlers: Handlers) -> list[Any]:
-    """Return what is called, in order, while a cluster posts a story and a worker runs."""
-    called: list[Any] = []
+def calls_of(compute: Compute, handlers: Handlers) -> dict[str, list[Any]]:
+    """Return what is called, by whom and in order, while a cluster posts a story and a worker runs."""
+    called: dict[str, list[Any]] = defaultdict(list)
 
     def receive(sender: object, task: Any, **kwargs: Any) -> None:
-        called.append(("signal", task.event_count))
+        called["signal"].append(task.event_count)
 
     with declaring():
 
         @on_change(to="failed", name="refund")
         def refund(change: Change) -> None:
-            called.append(("refund", change.seq, change.attempt))
+            called["refund"].append((change.seq, change.attempt))
             Group.objects.create(name=f"refund-{change.seq}")
-            transaction.on_commit(lambda: called.append("committed"))
+            transaction.on_commit(lambda: called["refund"].append("committed"))
             if change.attempt == 1:
                 raise ValueError
 
         @on_event(name="later", atomic=False, event_type="training_status_update")
         def later(change: Change) -> None:
-            called.append(("later", change.seq, change.attempt))
-            transaction.on_commit(lambda: called.append("committed"))
+            called["later"].append((change.seq, change.attempt))
+            transaction.on_commit(lambda: called["later"].append("committed"))
             if change.seq == 2:
-                raise RetryLater(seconds=60) if called.count(("later", 2, 1)) == 1 else GiveUp("enough")
+                raise RetryLater(seconds=60) if called["later"].count((2, 1)) == 1 else GiveUp("enough")
 
         event_recorded.connect(receive)
         try:
@@ -61,10 +62,12 @@ def calls_of(compute: Compute, handlers: Handlers) -> list[Any]:
             handlers.run(after=DAY, kill_at="committed")
         finally:
             event_recorded.disconnect(receive)
-        called.append(sorted(Group.objects.filter(name__startswith="refund").values_list("name", flat=True)))
-        called.append(
-            list(Reaction.objects.order_by("handler", "seq").values_list("handler", "seq", "state"))
+        groups, reactions = (
+            Group.objects.filter(name__startswith="refund"),
+            Reaction.objects.order_by("handler", "seq"),
         )
+        called["effects"] = list(groups.values_list("name", flat=True))
+        called["reactions"] = list(reactions.values_list("handler", "seq", "state"))
     return called
 
 

@@ -10,9 +10,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
+from ...conf import app_settings
 from ...handlers.registry import by_name
 from ...handlers.worker import PATIENCE, Worker
 from ...ledger.catching_up import catch_up
+from ...watchdog.looking import is_asked_for
 from ...watchdog.watching import Watch
 
 
@@ -37,12 +39,7 @@ class Command(BaseCommand):
         """Work until told to stop."""
         if threads < 1:
             raise CommandError("--threads must be at least 1.")
-        known = by_name()
-        if unknown := set(handler or ()) - set(known):
-            raise CommandError(
-                f"No such handler: {', '.join(sorted(unknown))}. There are: {', '.join(known)}."
-            )
-        names, watch = handler or list(known), Watch()
+        names, watch = _chosen(handler), Watch()
         workers = [Worker(names, threads=threads, sweep=catch_up) for _ in range(1 + once)]
 
         def stop(*_: object) -> None:
@@ -67,3 +64,16 @@ class Command(BaseCommand):
         if not is_well:
             self.stderr.write("A handler did not return in time. Whatever supervises this starts it again.")
             sys.exit(1)
+
+
+def _chosen(names: list[str] | None) -> list[str]:
+    """Return ``names``, or those of all handlers."""
+    known = by_name()
+    if unknown := set(names or ()) - set(known):
+        raise CommandError(f"No such handler: {', '.join(sorted(unknown))}. There are: {', '.join(known)}.")
+    if not known and not is_asked_for(app_settings()):
+        # A supervisor can tell this from a crash: EX_CONFIG of sysexits.h.
+        raise CommandError(
+            "No app has a handler in a task_handlers.py, and no watchdog is asked for.", returncode=78
+        )
+    return names or list(known)
