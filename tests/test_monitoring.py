@@ -14,7 +14,10 @@ import pytest
 import requests
 from django.db import connection
 
-from tasks.ops import metrics
+from tasks.handlers import on_change
+from tasks.handlers.registry import declaring
+from tasks.ops import metrics, reaction_metrics
+from tasks.testing import Handlers
 from tests.factories import full_body, record
 from tests.servers import free_port, serving, wait_for_port
 
@@ -67,8 +70,13 @@ def test_every_expression_of_the_dashboard_is_good(tmp_path: Path) -> None:
 
 @pytest.mark.django_db
 def test_every_metric_that_is_named_exists() -> None:
-    record()
-    names = set(re.findall(r"^(\w+)(?:\{| )", metrics.exposition()[0].decode(), flags=re.MULTILINE))
+    with declaring():
+        on_change(name="shop.refund")(print)
+        record()
+        for report in Handlers().run():
+            reaction_metrics.count(report)
+        text = metrics.exposition()[0].decode()
+    names = set(re.findall(r"^(\w+)(?:\{| )", text, flags=re.MULTILINE))
     # A counter that was never counted has no line yet, and a histogram's lines have its suffixes.
     names |= {"sartiq_tasks_deliveries_total", "sartiq_tasks_rejected_total"}
     named = set(re.findall(r"\bsartiq_tasks_\w+", "".join([ALERTS, *EXPRESSIONS])))

@@ -17,7 +17,9 @@ from django.db import models
 
 from tasks import models as models_of_the_app
 from tasks import urls
-from tasks.ops import metrics
+from tasks.handlers import on_event
+from tasks.handlers.registry import declaring
+from tasks.ops import metrics, reaction_metrics
 from tasks.ops.delivery_log import Delivery
 from tests.factories import record
 
@@ -147,7 +149,11 @@ def test_every_logger_and_what_a_record_of_a_delivery_has() -> None:
 @pytest.mark.django_db
 def test_every_metric() -> None:
     record()
-    exposed = dict(re.findall(r"^# TYPE (sartiq_tasks_\w+) (\w+)$", metrics.exposition()[0].decode(), re.M))
+    reaction_metrics.instruments()
+    with declaring():
+        on_event()(print)
+        text = metrics.exposition()[0].decode()
+    exposed = dict(re.findall(r"^# TYPE (sartiq_tasks_\w+) (\w+)$", text, re.M))
     listed = {name: kind for name, kind in rows(section("Logs and metrics")).items() if "." not in name}
 
     assert listed == {name: kind for name, kind in exposed.items() if not name.endswith("_created")}

@@ -56,6 +56,8 @@ class Report:
     seconds: float
     #: From the event to the beginning of the attempt.
     lag: float
+    #: Whether it was the first attempt, for which nothing was put off.
+    is_first: bool
 
 
 def _nobody() -> None:
@@ -85,8 +87,15 @@ def attempt(reaction: Reaction, handler: Declared, using: str, begin: Callable[[
         if isinstance(caught, DatabaseError) and not called:
             error = RetryLater(f"Not called, because the database failed: {caught}", seconds=5)
         outcome = fail(reaction, handler, error, using)
+    return told(reaction, outcome, error, seconds=time.monotonic() - started, lag=lag)
+
+
+def told(
+    reaction: Reaction, outcome: Outcome, error: BaseException | None, *, seconds: float, lag: float
+) -> Report:
+    """Return the report of an attempt that was told to the log."""
     report = Report(
-        reaction.handler, reaction.task_id, outcome, reaction.attempt, time.monotonic() - started, lag
+        reaction.handler, reaction.task_id, outcome, reaction.attempt, seconds, lag, reaction.attempts == 1
     )
     tell(report, error)
     return report

@@ -20,7 +20,7 @@ from ..models import Handler
 from . import claiming
 from .leases import LOOKS, SHARE, Every, Held, Lapsed
 from .registry import Declared, by_name
-from .running import Report, TimedOut, attempt, fail
+from .running import Report, TimedOut, attempt, fail, told
 
 logger = logging.getLogger("sartiq_tasks.handlers")
 
@@ -218,11 +218,15 @@ class Worker:
         # Until the server has noticed that the connection is cut, the row is locked.
         for _ in range(20):
             try:
-                fail(held.reaction, held.handler, error, self._using)
-                return
+                outcome = fail(held.reaction, held.handler, error, self._using)
             except DatabaseError:
                 connections[self._using].close()
                 time.sleep(0.1)
+            else:
+                took = time.monotonic() - (held.began or 0)
+                lag = (held.reaction.started_at or held.reaction.created_at) - held.reaction.created_at
+                self._report(told(held.reaction, outcome, error, seconds=took, lag=lag.total_seconds()))
+                return
 
     def _limit(self, handler: Declared) -> float:
         """Return the seconds that a run may take: on SQLite an atomic one holds up every delivery."""

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: deliveries by outcome, their duration, the faults, and the age of the newest event.
+"""Metrics for Prometheus: deliveries by outcome, their duration, the faults, the age of the newest event.
 
 Optional: it needs ``sartiq-tasks[metrics]`` and the setting ``METRICS_TOKEN``; until then
 prometheus-client is not even imported. Where the environment names ``PROMETHEUS_MULTIPROC_DIR``,
@@ -23,7 +23,9 @@ from django.utils.decorators import method_decorator
 from django.views import View
 
 from ..conf import app_settings
+from ..handlers.registry import declared
 from ..models import Task
+from .reaction_metrics import HowHandlersStand
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
@@ -48,7 +50,7 @@ def exposition() -> tuple[bytes, str]:
     from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
     _instruments()
-    return generate_latest(_counted()) + generate_latest(_newest_event()), CONTENT_TYPE_PLAIN_0_0_4
+    return generate_latest(_counted()) + generate_latest(_asked()), CONTENT_TYPE_PLAIN_0_0_4
 
 
 # The first deliveries may come at once, and prometheus-client refuses to make a metric twice.
@@ -82,11 +84,13 @@ def _counted() -> CollectorRegistry:
     return of_all_processes
 
 
-def _newest_event() -> CollectorRegistry:
+def _asked() -> CollectorRegistry:
     from prometheus_client import CollectorRegistry
 
     registry = CollectorRegistry()
     registry.register(_NewestEvent())
+    if declared():
+        registry.register(HowHandlersStand())
     return registry
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -14,6 +18,7 @@ from ...conf import app_settings
 from ...handlers.registry import by_name
 from ...handlers.worker import PATIENCE, Worker
 from ...ledger.catching_up import catch_up
+from ...ops import reaction_metrics
 from ...watchdog.looking import is_asked_for
 from ...watchdog.watching import Watch
 
@@ -34,33 +39,32 @@ class Command(BaseCommand):
             "--handler", action="append", metavar="NAME", help="only this one (can be given more than once)"
         )
         parser.add_argument("--once", action="store_true", help="end as soon as nothing is due, as for cron")
+        parser.add_argument(
+            "--metrics",
+            type=_address,
+            metavar="HOST:PORT",
+            help="count the attempts, and answer Prometheus there; without a token, so for a private address",
+        )
 
-    def handle(self, *, threads: int, handler: list[str] | None, once: bool, **options: Any) -> None:
+    def handle(
+        self,
+        *,
+        threads: int,
+        handler: list[str] | None,
+        once: bool,
+        metrics: tuple[str, int] | None = None,
+        **options: Any,
+    ) -> None:
         """Work until told to stop."""
         if threads < 1:
             raise CommandError("--threads must be at least 1.")
-        names, watch = _chosen(handler), Watch()
-        workers = [Worker(names, threads=threads, sweep=catch_up) for _ in range(1 + once)]
-
-        def stop(*_: object) -> None:
-            watch.stop()
-            for worker in workers:
-                worker.stop()
-
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, stop)
-        watch.start(once=once)
-        try:
-            is_well = workers[0].run(once=once)
-            # What the watchdog's one look has marked or recorded has reactions too.
-            if once and watch.wait():
-                is_well = workers[1].run(once=True) and is_well
-        except (DatabaseError, InterfaceError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise CommandError(f"The database failed for {PATIENCE:.0f} s: {reason}") from None
-        finally:
-            watch.stop()
+        names = _chosen(handler)
+        report = {"report": reaction_metrics.count} if metrics else {}
+        workers = [Worker(names, threads=threads, sweep=catch_up, **report) for _ in range(1 + once)]
+        with ExitStack() as stack:
+            if metrics:
+                _serve(stack, *metrics)
+            is_well = _work(workers, once=once)
         if not is_well:
             self.stderr.write("A handler did not return in time. Whatever supervises this starts it again.")
             sys.exit(1)
@@ -77,3 +81,50 @@ def _chosen(names: list[str] | None) -> list[str]:
             "No app has a handler in a task_handlers.py, and no watchdog is asked for.", returncode=78
         )
     return names or list(known)
+
+
+def _work(workers: Sequence[Worker], *, once: bool) -> bool:
+    """Run the first worker, and with ``once`` a second one; return False if a handler hangs."""
+    watch = Watch()
+
+    def stop(*_: object) -> None:
+        watch.stop()
+        for worker in workers:
+            worker.stop()
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+    watch.start(once=once)
+    try:
+        is_well = workers[0].run(once=once)
+        # What the watchdog's one look has marked or recorded has reactions too.
+        if once and watch.wait():
+            is_well = workers[1].run(once=True) and is_well
+    except (DatabaseError, InterfaceError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise CommandError(f"The database failed for {PATIENCE:.0f} s: {reason}") from None
+    finally:
+        watch.stop()
+    return is_well
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Return ``HOST:PORT`` as both, an IPv6 address in brackets."""
+    host, _, port = text.rpartition(":")
+    if not (host and port.isascii() and port.isdecimal() and int(port) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:9102.")
+    return host.strip("[]"), int(port)
+
+
+def _serve(stack: ExitStack, host: str, port: int) -> None:
+    """Answer Prometheus until ``stack`` ends."""
+    # The server's workers answer for each other by the files there. This process answers for itself, and
+    # would be counted twice.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    try:
+        stack.enter_context(reaction_metrics.serving(host, port))
+    except ImportError:
+        raise CommandError("--metrics needs prometheus-client: pip install 'sartiq-tasks[metrics]'") from None
+    except OSError as error:
+        raise CommandError(f"Nothing can listen on {host}, port {port}: {error.strerror}") from None
