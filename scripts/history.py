@@ -1,19 +1,24 @@
 """Fill an empty ledger with two weeks of a simulated cluster, for pictures: each event came in its time.
 
-Run it with the project's environment, such as DATABASE_URL. Something is new today: a storage fails.
+Something is new today: a storage fails. ``scripts.screenshots`` calls it in ``manage.py shell``.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from django.db import transaction
+from rest_framework.exceptions import APIException
+
+from tasks.ledger.recording import record_event
+from tasks.models import RejectedDelivery
+from tasks.rejections import keep_rejected
+from tasks.serializers import read_event, task_status_event
+from tasks.simulation.stories import cluster_events
+from tasks.wire.canonical import payload_digest
 
 TASKS = 2600
 DAYS = timedelta(days=14)
@@ -23,20 +28,11 @@ OUTAGE, SILENT = timedelta(hours=4), 3
 REJECTED = [("cluster-eu", 2), ("cluster-eu", 2), ("cluster-us", 7), ("cluster-us", 70), ("cluster-us", 200)]
 
 
-def main() -> None:
+WRONG = b'{"task_id": "upscaling-9c1", "status": "running", "progress": 104.2, "task_type": "upscaling"}'
+
+
+def fill() -> None:
     """Record all of it, and some deliveries that are rejected."""
-    import django
-
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sartiq_tasks.settings")
-    django.setup()
-    from django.db import transaction
-
-    from tasks.ledger.recording import record_event
-    from tasks.models import RejectedDelivery
-    from tasks.rejections import keep_rejected
-    from tasks.serializers import read_event, task_status_event
-    from tasks.wire.canonical import payload_digest
-
     until = datetime.now(UTC)
     with transaction.atomic():
         for at, body in _events(until):
@@ -47,24 +43,16 @@ def main() -> None:
                 idempotency_key=None,
                 received_at=at + timedelta(milliseconds=180),
             )
-    wrong = b'{"task_id": "upscaling-9c1", "status": "running", "progress": 104.2, "task_type": "upscaling"}'
     for source, hours in REJECTED:
         try:
-            read_event(wrong, "application/json")
-        except Exception as rejection:  # noqa: BLE001 (it is rejected: that is the point)
-            at = until - timedelta(hours=hours)
-            keep_rejected(_any(rejection), body=wrong, headers={}, source=source, idempotency_key=None)
-            last = RejectedDelivery.objects.latest("pk").pk
-            RejectedDelivery.objects.filter(pk=last).update(received_at=at)
-
-
-def _any(value: Any) -> Any:
-    return value
+            read_event(WRONG, "application/json")
+        except APIException as rejection:
+            keep_rejected(rejection, body=WRONG, headers={}, source=source, idempotency_key=None)
+        last = RejectedDelivery.objects.latest("pk").pk
+        RejectedDelivery.objects.filter(pk=last).update(received_at=until - timedelta(hours=hours))
 
 
 def _events(until: datetime) -> Iterator[tuple[datetime, dict[str, Any]]]:
-    from tasks.simulation.stories import cluster_events
-
     random = Random(11)
     silent: set[str] = set()
     for body in cluster_events(random, tasks=TASKS, until=until, span=DAYS):
@@ -79,7 +67,3 @@ def _events(until: datetime) -> Iterator[tuple[datetime, dict[str, Any]]]:
             error = "UploadError: PUT results/: 507 Insufficient Storage"
             body |= {"status": "failed", "progress": 98, "error_category": "storage", "error_message": error}
         yield at, body
-
-
-if __name__ == "__main__":
-    main()

@@ -22,12 +22,14 @@ from tests.servers import manage, serving  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 MAX_BYTES = 300_000
+DESK = {"width": 1440, "height": 900}
 SIMULATION = [
     "--tasks=150", "--rate=400", "--hours=3", "--seed=11", "--duplicate=0.05",
     "--shuffle=0.03", "--late=0.01",
 ]  # fmt: skip
 LOGIN = "pictures"
 DASHBOARD = "/admin/sartiq_tasks/task/"
+OVERVIEW = "/admin/sartiq_tasks/overview/"
 FAILED = f"{DASHBOARD}?meaning=failed&task_type=training"
 EVENTS = "/admin/sartiq_tasks/taskstatusevent/"
 #: File, address, whether to open the first row of the list there, and the browser's options.
@@ -41,6 +43,12 @@ PICTURES: list[tuple[str, str, bool, dict[str, Any]]] = [
     ("events", EVENTS, False, {}),
     ("event", f"{EVENTS}?status=failed", True, {}),
 ]
+#: Likewise those of two weeks.
+HISTORY: list[tuple[str, str, bool, dict[str, Any]]] = [
+    ("overview", OVERVIEW, False, {"viewport": DESK}),
+    ("overview-dark", OVERVIEW, False, {"viewport": DESK, "color_scheme": "dark"}),
+    ("overview-phone", OVERVIEW, False, {"viewport": PHONE}),
+]
 
 
 def main() -> None:
@@ -50,20 +58,26 @@ def main() -> None:
         sys.exit("There is no browser: install Debian's package chromium, or name one in CHROMIUM.")
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
-        database = f"sqlite:///{directory}/db.sqlite3"
         static = f"{directory}/static"
-        manage("collectstatic", "--no-input", database_url=database, STATIC_ROOT=static)
-        with serving(database, STATIC_ROOT=static) as server, sync_playwright() as playwright:
-            _simulate(server.url, database)
-            browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-            for name, path, opens_row, options in tqdm(PICTURES, unit="picture"):
-                _take(browser, server.url, name, path, opens_row, options)
-            browser.close()
+        for name, fill, pictures in (("now", _simulate, PICTURES), ("history", _fill, HISTORY)):
+            database = f"sqlite:///{directory}/{name}.sqlite3"
+            manage("collectstatic", "--no-input", "--verbosity=0", database_url=database, STATIC_ROOT=static)
+            with serving(database, STATIC_ROOT=static) as server, sync_playwright() as playwright:
+                user = {"DJANGO_SUPERUSER_PASSWORD": LOGIN, "DJANGO_SUPERUSER_EMAIL": ""}
+                manage("createsuperuser", "--no-input", f"--username={LOGIN}", database_url=database, **user)
+                fill(server.url, database)
+                browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+                for picture in tqdm(pictures, unit="picture"):
+                    _take(browser, server.url, *picture)
+                browser.close()
+
+
+def _fill(url: str, database: str) -> None:
+    code = "from scripts.history import fill; fill()"
+    manage("shell", "--command", code, database_url=database)
 
 
 def _simulate(url: str, database: str) -> None:
-    user = {"DJANGO_SUPERUSER_PASSWORD": LOGIN, "DJANGO_SUPERUSER_EMAIL": ""}
-    manage("createsuperuser", "--no-input", f"--username={LOGIN}", database_url=database, **user)
     made = json.loads(manage("create_compute_client", LOGIN, "--json", database_url=database))
     client = [f"--client-id={made['client_id']}", f"--client-secret={made['client_secret']}"]
     print(manage("simulate_compute", f"--url={url}", *client, *SIMULATION, database_url=database))
@@ -82,6 +96,8 @@ def _take(browser: Browser, url: str, name: str, path: str, opens_row: bool, opt
     if opens_row:
         page.click("#result_list tbody tr:first-child th a")
     page.wait_for_load_state("networkidle")
+    while page.locator(".st-missing").count():
+        page.reload()
     file = IMAGES / f"{name}.png"
     page.screenshot(path=file)
     if file.stat().st_size > MAX_BYTES:

@@ -116,7 +116,7 @@ def test_the_sums(admin_client: Client) -> None:
         ("node & lost", "(no error message)", 1),
         ("memory", "KeyError: 1", 1),
     }
-    assert context["other_failures"] == 0
+    assert not context["has_more_failures"]
     assert [row["total"] for row in context["charts"][1]["rows"]] == ["8", "12", "12"]
     assert [(row["name"], row["rejected"], row["others"]) for row in context["senders"]] == [("tests", 4, 2)]
 
@@ -362,6 +362,16 @@ def test_an_hour_that_comes_twice_is_told_by_its_offset(admin_client: Client, se
     answer: Any = admin_client.get("/admin/sartiq_tasks/task/", filters)
 
     assert [task.pk for task in answer.context["cl"].result_list] == ["winter"]
+
+
+def test_more_kinds_of_failure_than_are_shown_lead_to_all(admin_client: Client) -> None:
+    for number in range(9):
+        failed(minutes(number), f"f-{number}", "abcdefghi"[number])
+    answer = admin_client.get(OVERVIEW)
+    (url,) = re.findall(r'<a href="([^"]*)">All 9 tasks that failed</a>', answer.content.decode())
+
+    assert len(answer.context["failures"]) == 6
+    assert rows_of(admin_client, unescape(url)) == 9
 
 
 def test_more_places_than_are_named_are_counted(admin_client: Client) -> None:

@@ -21,3 +21,14 @@ def test_every_variable_is_defined_or_has_a_fallback(style: Path) -> None:
     used_alone = set(re.findall(r"var\(\s*(--[\w-]+)\s*\)", text))
 
     assert used_alone <= defined
+
+
+def test_no_page_gives_another_look_to_a_class_of_admin_css() -> None:
+    """It is loaded before each of them: a class that both style would change by what the other says."""
+    of_lists = {"st-bar", "st-none", "st-succeeded"}
+    classes = {
+        style.name: set(re.findall(r"\.(st-[\w-]+)", re.sub(r"var\([^)]*\)", "", style.read_text())))
+        for style in STYLES
+    }
+
+    assert classes["overview.css"] & classes["admin.css"] == of_lists
