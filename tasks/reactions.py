@@ -74,6 +74,12 @@ class Reaction(models.Model):
             models.Index(
                 fields=["task", "handler", "seq"], name="sartiq_reaction_head", condition=Q(state="pending")
             ),
+            # What is being run, and what a dead worker has left.
+            models.Index(
+                fields=["task", "handler"],
+                name="sartiq_reaction_runs",
+                condition=Q(state="pending", started_at__isnull=False),
+            ),
             models.Index(fields=["handler", "id"], name="sartiq_reaction_dead", condition=Q(state="dead")),
             # For claims, which must not read past what waits for another handler, and for the admin.
             models.Index(

@@ -14,6 +14,11 @@ from ..conf import app_settings
 from ..models import Handler, Reaction
 
 _TABLE = Reaction._meta.db_table
+#: So many reactions of one task and handler may be due at once; the later ones are put off meanwhile.
+CHAIN = 10
+CHAIN_PAUSE = timedelta(minutes=1)
+#: So many of a handler's are looked at by a claim.
+LOOKAHEAD = 500
 _COLUMNS = tuple(str(field.column) for field in Reaction._meta.concrete_fields)
 
 
@@ -46,12 +51,21 @@ def claim(
             _claim_each(connection, names, limit, lease=lease, suspects=suspects, among=among, as_of=as_of)
         )
     lock = "FOR UPDATE SKIP LOCKED" if _is_postgresql(connection) else ""
+    now, now_parameters = _now(connection, as_of)
     picked, parameters, left = [], [], str(int(limit))
     # Each by itself, so that no claim has to read past what waits for another one.
     for number, name in enumerate(names):
         due, values = _due(connection, [name], suspects=suspects, among=among, as_of=as_of)
-        picked.append(f"p{number} AS MATERIALIZED (SELECT r.id {due} ORDER BY r.due_at LIMIT {left} {lock})")
-        parameters += values
+        # Other workers may claim the first of them at this moment.
+        heads = f"SELECT id FROM ({due}) AS head LIMIT {4 * int(limit)}"
+        picked.append(f"""
+            p{number} AS MATERIALIZED (
+                SELECT id FROM {_TABLE} WHERE id {_among(connection, heads)}
+                AND state = 'pending' AND {_started(suspects)} AND due_at <= {now}
+                ORDER BY due_at LIMIT {left} {lock}
+            )
+        """)
+        parameters += [*values, *now_parameters]
         left += f" - (SELECT count(*) FROM p{number})"
     started, started_parameters = _now(connection, None)
     until, until_parameters = _now(connection, None, plus=lease)
@@ -72,7 +86,7 @@ def _claim_each(
     started, started_parameters = _now(connection, None)
     until, until_parameters = _now(connection, None, plus=lease)
     for name in names:
-        due, parameters = _due(connection, [name], **which)
+        due, parameters = _due_anywhere(connection, [name], **which)
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT r.task_id, r.id {due} ORDER BY r.due_at LIMIT {int(limit)}", parameters)
             found = cursor.fetchall()
@@ -88,6 +102,10 @@ def _claim_each(
                 yield one
 
 
+def _started(suspects: bool) -> str:
+    return f"started_at IS {'NOT NULL' if suspects else 'NULL'}"
+
+
 def _due(
     connection: BaseDatabaseWrapper,
     names: Sequence[str],
@@ -96,7 +114,47 @@ def _due(
     among: Sequence[int] | None = None,
     as_of: datetime | None = None,
 ) -> tuple[str, list[Any]]:
-    """Return FROM and WHERE of the reactions that can be claimed, and their parameters."""
+    """Return the query of what can be claimed, and its parameters.
+
+    The subqueries are scalar, so that PostgreSQL makes no join of them: whatever it believes of the
+    table, each costs a look into an index, for at most ``LOOKAHEAD`` rows.
+    """
+    now, parameters = _now(connection, as_of)
+    due = f"""
+        SELECT r.id, r.attempts FROM (
+            SELECT id, task_id, handler, attempts FROM {_TABLE}
+            WHERE state = 'pending' AND due_at <= {now} AND handler IN ({_marks(names)})
+            AND {_started(suspects)}
+            {"" if among is None else f"AND id IN ({_marks(among)})"}
+            AND handler NOT IN (
+                SELECT name FROM {Handler._meta.db_table}
+                WHERE paused_at IS NOT NULL AND name IN ({_marks(names)})
+            )
+            ORDER BY due_at LIMIT {LOOKAHEAD}
+        ) AS r
+        WHERE r.id = (
+            SELECT o.id FROM {_TABLE} o
+            WHERE o.task_id = r.task_id AND o.handler = r.handler AND o.state = 'pending'
+            ORDER BY o.seq LIMIT 1
+        )
+        AND 0 = (
+            SELECT count(*) FROM {_TABLE} o
+            WHERE o.task_id = r.task_id AND o.handler = r.handler AND o.state = 'pending'
+            AND o.started_at IS NOT NULL AND o.due_at > {now} AND o.id <> r.id
+        )
+    """
+    return due, [*parameters, *names, *(among or ()), *names, *parameters]
+
+
+def _due_anywhere(
+    connection: BaseDatabaseWrapper,
+    names: Sequence[str],
+    *,
+    suspects: bool,
+    among: Sequence[int] | None = None,
+    as_of: datetime | None = None,
+) -> tuple[str, list[Any]]:
+    """Do as ``_due()``, as FROM and WHERE of a statement that Citus sends to every node."""
     now, parameters = _now(connection, as_of)
     due = f"""
         FROM {_TABLE} r
@@ -124,10 +182,20 @@ def lapsed(names: Sequence[str]) -> list[tuple[int, int]]:
     if not names:
         return []
     connection = connections[database()]
-    due, parameters = _due(connection, names, suspects=True)
+    query, parameters = _due(connection, names, suspects=True)
+    if app_settings().distributed:
+        due, parameters = _due_anywhere(connection, names, suspects=True)
+        query = f"SELECT r.id, r.attempts {due} LIMIT {LOOKAHEAD}"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT r.id, r.attempts {due} ORDER BY r.due_at, r.id LIMIT 1000", parameters)
+        cursor.execute(query, parameters)
         return list(cursor.fetchall())
+
+
+def is_crowded(names: Sequence[str]) -> bool:
+    """Return whether so much is due of one of the handlers ``names`` that a claim may not see all of it."""
+    due = Reaction.objects.using(database()).pending().filter(due_at__lte=timezone.now())
+    places = slice(LOOKAHEAD // 2, LOOKAHEAD // 2 + 1)
+    return any(due.filter(handler=name).order_by("due_at").values_list("pk")[places] for name in names)
 
 
 def extend(reactions: Iterable[Reaction], *, lease: timedelta) -> None:
@@ -193,15 +261,89 @@ def put_off_blocked() -> int:
     """Put what waits for an earlier reaction off until that is due, so that no claim has to look at it."""
     connection = connections[database()]
     now, parameters = _now(connection, None)
-    statement = f"""
-        UPDATE {_TABLE} AS r SET due_at = h.due_at FROM {_TABLE} AS h
+    waits = f"""
+        SELECT r.task_id, r.id, h.due_at FROM {_TABLE} r JOIN {_TABLE} h
+        ON h.task_id = r.task_id AND h.handler = r.handler AND h.state = 'pending' AND h.seq < r.seq
         WHERE r.state = 'pending' AND r.due_at <= {now} AND r.started_at IS NULL
-        AND h.task_id = r.task_id AND h.handler = r.handler AND h.state = 'pending'
-        AND h.seq < r.seq AND h.due_at > {now} AND h.started_at IS NULL
+        AND h.due_at > {now} AND h.started_at IS NULL
+        {"FOR UPDATE OF r SKIP LOCKED" if _locks_rows(connection) else ""}
     """
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*parameters, *parameters])
+        cursor.execute(
+            f"UPDATE {_TABLE} AS r SET due_at = w.due_at FROM ({waits}) AS w"
+            " WHERE r.task_id = w.task_id AND r.id = w.id",
+            [*parameters, *parameters],
+        )
         return int(cursor.rowcount)
+
+
+def shorten_chains() -> int:
+    """Put off what waits for many earlier ones of its task and handler, so that no claim reads past it.
+
+    It is put off for a while, and let go on by ``mark_done()``.
+    """
+    if app_settings().distributed:
+        return 0
+    connection = connections[database()]
+    now, parameters = _now(connection, None)
+    later, later_parameters = _now(connection, None, plus=CHAIN_PAUSE)
+    places = f"""
+        SELECT id FROM (
+            SELECT id, row_number() OVER (PARTITION BY task_id, handler ORDER BY seq) AS place
+            FROM {_TABLE} WHERE state = 'pending' AND due_at <= {now} AND attempts = 0
+        ) AS due WHERE place > {CHAIN}
+    """
+    lock = "FOR UPDATE SKIP LOCKED" if _is_postgresql(connection) else ""
+    picked = f"SELECT id FROM {_TABLE} WHERE id {_among(connection, places)} AND state = 'pending' {lock}"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {_TABLE} SET due_at = {later} WHERE id {_among(connection, picked)}",
+            [*later_parameters, *parameters],
+        )
+        return int(cursor.rowcount)
+
+
+def mark_done(reaction: Reaction) -> bool:
+    """Mark a reaction as done and let the next ones of its task go on; return whether it was still held."""
+    connection = connections[database()]
+    now, parameters = _now(connection, None)
+    done = f"""
+        UPDATE {_TABLE} SET state = 'done', ended_at = {now}, error = NULL
+        WHERE task_id = %s AND id = %s AND attempts = %s AND state = 'pending' RETURNING id
+    """
+    values = [*parameters, reaction.task_id, reaction.pk, reaction.attempts]
+    release, release_values = _release(connection, reaction)
+    with connection.cursor() as cursor:
+        if _locks_rows(connection):
+            # In one round trip.
+            statement = f"WITH done AS ({done}), released AS ({release}) SELECT count(*) FROM done"
+            cursor.execute(statement, [*values, *release_values])
+            return bool(cursor.fetchone()[0])
+        cursor.execute(done, values)
+        is_done = cursor.fetchone() is not None
+        cursor.execute(release, release_values)
+        return is_done
+
+
+def release(reaction: Reaction) -> None:
+    """Let the next reactions of a task go on, when an earlier one has ended."""
+    connection = connections[database()]
+    with connection.cursor() as cursor:
+        cursor.execute(*_release(connection, reaction))
+
+
+def _release(connection: BaseDatabaseWrapper, reaction: Reaction) -> tuple[str, list[Any]]:
+    now, parameters = _now(connection, None)
+    following = f"""
+        SELECT id FROM {_TABLE} WHERE task_id = %s AND handler = %s AND state = 'pending' AND seq > %s
+        ORDER BY seq LIMIT {CHAIN}
+    """
+    statement = f"""
+        UPDATE {_TABLE} SET due_at = {now} WHERE task_id = %s AND id {_among(connection, following)}
+        AND state = 'pending' AND attempts = 0 AND due_at > {now}
+    """
+    task_id = reaction.task_id
+    return statement, [*parameters, task_id, task_id, reaction.handler, reaction.seq, *parameters]
 
 
 def _now(
@@ -218,6 +360,11 @@ def _among(connection: BaseDatabaseWrapper, picked: str) -> str:
     """Return the condition that an id is one of those that the query ``picked`` returns."""
     # PostgreSQL makes an array once; it might run a subquery that locks and limits for each row.
     return f"= ANY(ARRAY({picked}))" if _is_postgresql(connection) else f"IN ({picked})"
+
+
+def _locks_rows(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a statement can lock rows of several tasks, and change several tables at once."""
+    return _is_postgresql(connection) and not app_settings().distributed
 
 
 def _is_postgresql(connection: BaseDatabaseWrapper) -> bool:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.db import DatabaseError, connections, transaction
-from django.db.models import F
+from django.db.models import F, Func, TextField, Value
 from django.utils import timezone
 
 from ..conf import app_settings
@@ -146,7 +146,7 @@ def _run_atomic(
         begin()
         handler.function(change)
         reach("effect")
-        _mine(reaction, using).update(state=Reaction.State.DONE, ended_at=timezone.now(), error=None)
+        claiming.mark_done(reaction)
         if app_settings().distributed:
             _commit_in_two_phases(using)
         reach("marked")
@@ -159,7 +159,18 @@ def _lock(reaction: Reaction, using: str) -> bool:
     if connections[using].vendor != "postgresql":
         # A write takes SQLite's lock at once, whatever transaction mode the host has.
         return bool(_mine(reaction, using).update(attempts=reaction.attempts))
-    return bool(_mine(reaction, using).select_for_update(skip_locked=True).values_list("pk"))
+    locked = _mine(reaction, using).select_for_update(skip_locked=True)
+    if app_settings().distributed:
+        return bool(locked.values_list("pk"))
+    # A power cut may then take effect and mark, which are made again, but never one without the other.
+    hasty = Func(
+        Value("synchronous_commit"),
+        Value("off"),
+        Value(True),
+        function="set_config",
+        output_field=TextField(),
+    )
+    return bool(locked.values_list(hasty))
 
 
 def _commit_in_two_phases(using: str) -> None:
@@ -179,7 +190,7 @@ def _run_plain(
     begin()
     handler.function(change)
     reach("effect")
-    done = _mine(reaction, using).update(state=Reaction.State.DONE, ended_at=timezone.now(), error=None)
+    done = claiming.mark_done(reaction)
     reach("committed")
     return Outcome.DONE if done else Outcome.FENCED
 
@@ -194,7 +205,9 @@ def fail(reaction: Reaction, handler: Declared, error: BaseException, using: str
         if not _mine(reaction, using).update(**changes):
             return Outcome.FENCED
         reach("failing")
-        if outcome is not Outcome.DEAD:
+        if outcome is Outcome.DEAD:
+            claiming.release(reaction)
+        else:
             later = (
                 Reaction.objects.using(using)
                 .pending()

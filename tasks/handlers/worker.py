@@ -127,6 +127,8 @@ class Worker:
         """Put off what is blocked; more seldom say that this worker is there, and sweep."""
         with self._turn:
             claiming.put_off_blocked()
+            if claiming.is_crowded(self._names):
+                claiming.shorten_chains()
         if time.monotonic() - self._swept >= _SWEEP:
             with self._turn:
                 see(self._names, self._using)

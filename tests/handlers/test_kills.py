@@ -41,7 +41,7 @@ class Sender:
             while not self._is_stored(one):
                 time.sleep(0.2)
             self.acknowledged += 1
-            time.sleep(0.1)
+            time.sleep(0.3)
 
     def _is_stored(self, one: dict[str, Any]) -> bool:
         with suppress(requests.RequestException):
@@ -99,6 +99,13 @@ def wait_for_more(url: str, senders: list[Sender]) -> None:
         time.sleep(0.1)
 
 
+def wait_for_effects(url: str, number: int) -> None:
+    end = time.monotonic() + 180
+    while (done := effects(url)) < number:
+        assert time.monotonic() < end, f"{done} of {number} effects"
+        time.sleep(0.5)
+
+
 def assert_each_once_and_in_order(found: dict[str, Any], acknowledged: int) -> None:
     assert found["states"] == {"done": acknowledged}, found["states"]
     assert found["events"] == acknowledged
@@ -141,7 +148,9 @@ def test_killed_in_turn() -> None:
                     workers.kill(turn % 2)
             wait_for_more(url, senders)
         acknowledged = sum(one.acknowledged for one in senders)
-        found = wait_until(url, lambda found: found["states"].keys() == {"done"}, 180)
+        wait_for_effects(url, acknowledged)
+
+        found = left(url)
 
     assert_each_once_and_in_order(found, acknowledged)
     again = sum(row[4] > 1 for row in found["rows"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from tasks.conf import app_settings
 from tasks.handlers import Change, GiveUp, RetryLater, claiming, on_change, on_event
 from tasks.handlers.control import pause
 from tasks.handlers.registry import by_name
@@ -288,3 +289,25 @@ def test_no_claim_waits_behind_the_backlog_of_another_handler() -> None:
     claimed = claiming.claim(["paused", "b", "a"], limit=6, lease=HOUR)
     assert sorted(one.handler for one in claimed) == ["a", "a", "b", "b", "b", "b"]
     assert claiming.claim([], limit=6, lease=HOUR) == claiming.lapsed([]) == []
+
+
+def test_of_a_long_chain_only_the_next_ones_are_due(handlers: Handlers) -> None:
+    """No claim reads past all of it, and each that ends lets the next ones go on."""
+    seen: list[int] = []
+
+    @on_event(name="a")
+    def see(change: Change) -> None:
+        seen.append(change.seq)
+        if change.seq == 2:
+            raise GiveUp
+
+    for number in range(claiming.CHAIN + 7):
+        record(progress=number)
+
+    put_off = 0 if app_settings().distributed else 7
+    assert claiming.shorten_chains() == put_off
+    assert claiming.shorten_chains() == 0
+    assert Reaction.objects.filter(due_at__gt=timezone.now()).count() == put_off
+    handlers.run()
+    assert seen == list(range(1, claiming.CHAIN + 8))
+    assert Reaction.objects.filter(state="done").count() == claiming.CHAIN + 6
