@@ -134,10 +134,9 @@ class Task(models.Model):
             models.Index(fields=["meaning", "-last_received_at", "task_id"], name="sartiq_task_meaning"),
             # For filters and search. Each is paid at every event, so that none holds more than its column:
             # equal values share an entry, and what does not change with an event is soon pruned.
-            models.Index(fields=["task_type"], name="sartiq_task_type"),
-            models.Index(
-                fields=["origin_zone"], name="sartiq_task_zone", condition=Q(origin_zone__isnull=False)
-            ),
+            # Two hold a second column, which is looked for under each value of the first.
+            models.Index(fields=["task_type", "origin_version"], name="sartiq_task_type"),
+            models.Index(fields=["origin_zone", "origin_instance"], name="sartiq_task_zone"),
             models.Index(
                 fields=["error_category"], name="sartiq_task_error", condition=Q(error_category__isnull=False)
             ),
@@ -301,6 +300,9 @@ class TaskStatusEvent(models.Model):
             models.Index(fields=["event_type", "id"], name="sartiq_event_type"),
             models.Index(fields=["task_type", "id"], name="sartiq_event_task_type"),
             models.Index(fields=["source", "id"], name="sartiq_event_source"),
+            models.Index(
+                fields=["timestamp", "id"], name="sartiq_event_time", condition=Q(timestamp__isnull=False)
+            ),
             models.Index(
                 fields=["error_category", "id"],
                 name="sartiq_event_error",

@@ -28,6 +28,8 @@ class RecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     show_facets = admin.ShowFacets.NEVER
     # No page is saved here, to go back to the list as it was; keeping its filters resolves each row's link.
     preserve_filters = False
+    #: The columns without an index, by which the list sorts only the rows at its head.
+    sorted_in_newest: ClassVar[Sequence[str]] = ()
     #: The columns of the files.
     export_columns: ClassVar[Sequence[str]] = ()
 
@@ -52,7 +54,11 @@ class RecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         if "\0" in search_term:
             return queryset.none(), False
         is_searched = search_term and self.get_search_fields(request)
-        return (queryset.search(search_term) if is_searched else queryset), False
+        return (self.found(request, queryset, search_term) if is_searched else queryset), False
+
+    def found(self, request: HttpRequest, rows: Any, term: str) -> Any:
+        """Return the rows that a search for ``term`` finds."""
+        return rows.search(term)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Return the row with the id, or None. PostgreSQL cannot be asked for U+0000, nor Django for a

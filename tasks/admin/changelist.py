@@ -16,16 +16,24 @@ from django.utils.safestring import SafeString, mark_safe
 from ..models import Task, TaskStatusEvent
 from .addresses import event_url, task_url
 from .display import EMPTY
-from .filters import Filter, KnownValuesFilter
+from .filters import Filter
+from .paginator import MAX_COUNT
 
 
 class RecordList(ChangeList):
     """A list that reads only what it shows."""
 
+    #: It is sorted by a column without an index, and so shows the rows at the head of the list alone.
+    is_sorted_in_newest = False
+
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
         """Return the filtered rows without the columns that no list shows."""
         model_admin: Any = self.model_admin
-        return model_admin.for_list(super().get_queryset(request, exclude_parameters))
+        rows: Any = super().get_queryset(request, exclude_parameters)
+        columns = dict(enumerate(map(str, self.list_display)))
+        sorted_by = {columns.get(place) for place in self.get_ordering_field_columns()}
+        self.is_sorted_in_newest = not sorted_by.isdisjoint(model_admin.sorted_in_newest)
+        return model_admin.for_list(rows.among_newest(MAX_COUNT) if self.is_sorted_in_newest else rows)
 
     def rows_but_for(self, request: HttpRequest, filters: Collection[type[Filter]]) -> Any:
         """Return the rows as filtered and searched, but for what ``filters`` leave out."""
@@ -41,15 +49,16 @@ class RecordList(ChangeList):
         return timezone.get_current_timezone_name()
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
-        """Return the list's order, led by a column that is filtered and so the same in every row.
+        """Return the list's order, led by the column of a filter whose index serves both.
 
-        It changes nothing but the index that serves it: see ``TaskStatusEventQuerySet.with_value()``.
+        See ``TaskStatusEventQuerySet.with_value()``.
         """
         ordering = super().get_ordering(request, queryset)
-        filters = (one for one in self.filter_specs if isinstance(one, KnownValuesFilter))
-        column = next((one.parameter_name for one in filters if one.value() is not None), None)
-        if column is None:
+        leading = [one.parameter_name for one in self.filter_specs if isinstance(one, Filter) and one.leads()]
+        if not leading:
             return ordering
+        # A range of times reads no more rows than it has.
+        column = "timestamp" if "timestamp" in leading else leading[0]
         return [f"-{column}" if str(ordering[0]).startswith("-") else column, *ordering]
 
     def url_for_result(self, result: Any) -> str:

@@ -17,13 +17,13 @@ from .base import RecordAdmin
 from .filters import (
     ErrorCategoryFilter,
     EventTypeFilter,
-    ReceivedFilter,
     SourceFilter,
     StatusFilter,
     TaskFilter,
     TaskTypeFilter,
 )
 from .original_body import payload_of
+from .time_filters import EventTimeFilter, ReceivedFilter
 
 
 @admin.register(TaskStatusEvent)
@@ -42,6 +42,7 @@ class TaskStatusEventAdmin(RecordAdmin):
         EventTypeFilter,
         SourceFilter,
         ReceivedFilter,
+        EventTimeFilter,
         TaskFilter,
     )
     search_fields = ("task_id",)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -22,11 +20,18 @@ from ..querysets import known_values
 from .display import duration, shown
 from .paginator import MAX_COUNT
 
+#: More values than these of an index's first column are not looked under.
+MAX_FIRST = 500
+
 
 class Filter(admin.SimpleListFilter):
     """A filter in the bar above the list, which names its choice there."""
 
     template = "admin/sartiq_tasks/filter.html"
+
+    def leads(self) -> bool:
+        """Return whether the list is ordered by the filter's column first, for the index that serves it."""
+        return False
 
     @classmethod
     def parameters(cls) -> tuple[str, ...]:
@@ -76,8 +81,23 @@ class SilentFilter(Filter):
         return queryset.lost() if self.value() == "lost" else queryset.silent(now=timezone.now())
 
 
-class KnownValuesFilter(Filter):
-    """By a column's value: the values that exist, by a jump from each to the next in the index."""
+class ValueFilter(Filter):
+    """By a column's value."""
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the rows with the value. No row holds U+0000, and PostgreSQL refuses to be asked."""
+        value = self.value()
+        if value is None:
+            return queryset
+        return queryset.none() if "\0" in value else self.found(queryset, value)
+
+    def found(self, queryset: Any, value: str) -> Any:
+        """Return the rows with ``value``, which an index finds."""
+        return queryset.filter(**{str(self.parameter_name): value})
+
+
+class KnownValuesFilter(ValueFilter):
+    """By the values that exist, found by a jump from each to the next in the index."""
 
     def __init__(self, request: HttpRequest, params: Any, model: type[Model], model_admin: Any) -> None:
         self.model, self.using = model, model_admin.get_queryset(request).db
@@ -91,16 +111,13 @@ class KnownValuesFilter(Filter):
             values.append(asked_for)
         return [(value, shown(value)) for value in values]
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the rows with the value. No row holds U+0000, and PostgreSQL refuses to be asked."""
-        value = self.value()
-        if value is None:
-            return queryset
-        return queryset.none() if "\0" in value else self.found(queryset, value)
-
     def found(self, queryset: Any, value: str) -> Any:
         """Return the rows with ``value``."""
         return queryset.with_value(self.parameter_name, value)
+
+    def leads(self) -> bool:
+        """Return whether a value is chosen. It is the same in every row, and changes no order."""
+        return self.value() is not None
 
 
 class TaskTypeFilter(KnownValuesFilter):
@@ -145,24 +162,13 @@ class EventTypeFilter(KnownValuesFilter):
     parameter_name = "event_type"
 
 
-class LinkedFilter(Filter):
+class LinkedFilter(ValueFilter):
     """By a value that a link on a page leads to; the bar shows it only then."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the value that is asked for."""
         value = self.value()
         return [] if value is None else [(value, shown(value))]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the rows with the value; see ``KnownValuesFilter``."""
-        value = self.value()
-        if value is None:
-            return queryset
-        return queryset.none() if "\0" in value else self.found(queryset, value)
-
-    def found(self, queryset: Any, value: str) -> Any:
-        """Return the rows with ``value``, which an index finds."""
-        return queryset.filter(**{str(self.parameter_name): value})
 
 
 class TaskFilter(LinkedFilter):
@@ -187,18 +193,38 @@ class RecentFilter(LinkedFilter):
         return queryset.among_newest(MAX_COUNT).filter(**{str(self.parameter_name): value})
 
 
-class InstanceFilter(RecentFilter):
+class UnderFilter(LinkedFilter):
+    """By the second column of an index, looked for under each value of the first one, of which there are few.
+
+    An index of its own would be written with each event.
+    """
+
+    first: ClassVar[str]
+
+    def found(self, queryset: Any, value: str) -> Any:
+        """Return the rows with ``value``; beyond so many values of the first column by reading the table."""
+        wanted = {str(self.parameter_name): value}
+        known = known_values(queryset.model, self.first, using=queryset.db, most=MAX_FIRST)
+        if len(known) == MAX_FIRST:
+            return queryset.filter(**wanted)
+        under = Q(**{f"{self.first}__in": known}, **wanted)
+        if queryset.model._meta.get_field(self.first).null:
+            under |= Q(**{f"{self.first}__isnull": True}, **wanted)
+        return queryset.filter(under)
+
+
+class InstanceFilter(UnderFilter):
     """By the instance it runs on."""
 
-    title = _("instance, among the 10,000 heard of last")
-    parameter_name = "origin_instance"
+    title = _("instance")
+    parameter_name, first = "origin_instance", "origin_zone"
 
 
-class VersionFilter(RecentFilter):
+class VersionFilter(UnderFilter):
     """By the version of what runs."""
 
-    title = _("version, among the 10,000 heard of last")
-    parameter_name = "origin_version"
+    title = _("version")
+    parameter_name, first = "origin_version", "task_type"
 
 
 def failure_value(category: str | None, line: str) -> str:
@@ -230,111 +256,6 @@ class FailureFilter(LinkedFilter):
             rows = rows.filter(error_message__contains=piece)
         read = rows.with_ends_of_error().newest(MOST_READ).values_list("pk", "error_start", "error_end")
         return queryset.filter(pk__in=[pk for pk, start, end in read if alike(headline(start, end)) == line])
-
-
-class TimeFilter(Filter):
-    """By a time: so long ago at most, on one day, or between two times."""
-
-    template = "admin/sartiq_tasks/time_filter.html"
-
-    @classmethod
-    def parameters(cls) -> tuple[str, ...]:
-        """Return the parameter of a period or day, and those of a range."""
-        return (*super().parameters(), f"{cls.parameter_name}_from", f"{cls.parameter_name}_to")
-
-    def __init__(self, request: HttpRequest, params: Any, model: type[Model], model_admin: Any) -> None:
-        _one, *range_names = self.parameters()
-        given = [params.pop(name, [""])[-1] for name in range_names]
-        #: The two ends as the form has them.
-        self.range_given = dict(zip(range_names, given, strict=True))
-        super().__init__(request, params, model, model_admin)
-
-    def expected_parameters(self) -> list[str | None]:
-        """Return all that a link to another choice must drop."""
-        return list(self.parameters())
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the usual periods."""
-        return [
-            ("1h", _("Past hour")),
-            ("24h", _("Past 24 hours")),
-            ("7d", _("Past 7 days")),
-            ("30d", _("Past 30 days")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of the period, day or range; of what is none of these, no row."""
-        value, ends = self.value(), list(self.range_given.values())
-        if value is None and not any(ends):
-            return queryset
-        if value in _PERIODS:
-            return queryset.filter(**{f"{self.parameter_name}__gte": timezone.now() - _PERIODS[value]})
-        try:
-            if value is not None:
-                start: datetime | None = _utc(datetime.combine(date.fromisoformat(value), time()))
-                end: datetime | None = _utc(datetime.combine(date.fromisoformat(value), time.max))
-            else:
-                start, end = (_utc(datetime.fromisoformat(one)) if one else None for one in ends)
-                # A minute that is named without seconds is meant whole.
-                if end and re.fullmatch(_MINUTE, ends[1]):
-                    end = _utc(datetime.fromisoformat(ends[1]).replace(second=59, microsecond=999_999))
-        except ValueError:
-            return queryset.none()
-        after = {f"{self.parameter_name}__gte": start} if start else {}
-        until = {f"{self.parameter_name}__lte": end} if end else {}
-        return queryset.filter(**after, **until)
-
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        """Return the choices, and first of all what the form of the range needs."""
-        names, value = self.parameters(), self.value()
-
-        def link(**chosen: str) -> str:
-            return str(changelist.get_query_string({**dict.fromkeys(names), **chosen}))
-
-        given = " … ".join(one.replace("T", " ") for one in self.range_given.values() if one)
-        chosen = dict[Any, Any](self.lookup_choices).get(value, value) or given or None
-        others = {name: values for name, values in changelist.filter_params.items() if name not in names}
-        yield {
-            "selected": chosen is None, "query_string": link(), "display": _("All"),
-            "chosen": chosen, "range": self.range_given, "others": others,
-        }  # fmt: skip
-        for period, title in self.lookup_choices:
-            yield {
-                "selected": value == period, "query_string": link(**{names[0]: period}), "display": title
-            }  # fmt: skip
-
-
-def _utc(local: datetime) -> datetime:
-    """Return a time of the current zone in UTC, at an end of the calendar the last one that there is."""
-    aware = timezone.make_aware(local) if timezone.is_naive(local) else local
-    try:
-        return aware.astimezone(UTC)
-    except OverflowError:
-        end = datetime.min if local.year == 1 else datetime.max
-        return end.replace(tzinfo=UTC)
-
-
-_MINUTE = r".*T\d\d:\d\d([+-]\d\d:\d\d)?"
-_PERIODS = {
-    "1h": timedelta(hours=1),
-    "24h": timedelta(hours=24),
-    "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
-}
-
-
-class LastHeardFilter(TimeFilter):
-    """By when the task was last heard of."""
-
-    title = _("last heard of")
-    parameter_name = "last_received_at"
-
-
-class ReceivedFilter(TimeFilter):
-    """By when it was received."""
-
-    title = _("received")
-    parameter_name = "received_at"
 
 
 class StateFilter(Filter):
@@ -369,10 +290,3 @@ class KindFilter(RecentFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Return the kinds there are."""
         return list(Reaction.Kind.choices)
-
-
-class CreatedFilter(TimeFilter):
-    """By when it was stored."""
-
-    title = _("created")
-    parameter_name = "created_at"

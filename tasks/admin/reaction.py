@@ -26,7 +26,8 @@ from . import display, reaction_display
 from .addresses import event_url, task_url
 from .base import RecordAdmin
 from .confirmation import confirmation, is_confirmed
-from .filters import CreatedFilter, HandlerFilter, KindFilter, StateFilter, TaskFilter
+from .filters import HandlerFilter, KindFilter, StateFilter, TaskFilter
+from .time_filters import CreatedFilter
 
 #: An action changes so many at once: each is a transaction of its own, and a field of the form that
 #: confirms it, of which Django takes 1,000.

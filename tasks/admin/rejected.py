@@ -26,7 +26,8 @@ from ..serializers import task_status_event
 from . import display
 from .base import RecordAdmin
 from .body_marks import marked
-from .filters import Filter, ReceivedFilter, SourceFilter
+from .filters import Filter, SourceFilter
+from .time_filters import ReceivedFilter
 
 #: Every type of error there is: asking the table for those that it has would read it whole.
 ERROR_TYPES = (

@@ -19,7 +19,7 @@ from ..conf import app_settings
 from ..lifecycle import Meaning, Phase
 from ..models import Task
 from ..ops.headline import headline
-from . import display, history, task_reactions, timeline
+from . import display, history, task_reactions, task_rows, timeline
 from .addresses import event_urls, unworded
 from .base import RecordAdmin
 from .filters import (
@@ -27,7 +27,6 @@ from .filters import (
     ErrorCategoryFilter,
     FailureFilter,
     InstanceFilter,
-    LastHeardFilter,
     MeaningFilter,
     SilentFilter,
     TaskTypeFilter,
@@ -36,6 +35,7 @@ from .filters import (
 )
 from .paginator import MAX_COUNT
 from .plots import plots
+from .time_filters import LastHeardFilter
 
 #: A page refreshes itself after so many seconds.
 REFRESH_SECONDS = 5
@@ -55,9 +55,13 @@ class TaskAdmin(RecordAdmin):
         EntityFilter, InstanceFilter, VersionFilter, FailureFilter,
     )  # fmt: skip
     search_fields = ("task_id",)
-    search_help_text = _("Searches for a task id or its beginning, or a whole entity id. Letter case counts.")
+    search_help_text = _(
+        "Finds the beginning of a task id and a whole entity id; among the 10,000 tasks heard of last also "
+        "any part of an id, entity, instance or error, in any letter case."
+    )
     ordering = ("-last_received_at", "task_id")
-    sortable_by = ("last_heard",)
+    sortable_by = ("last_heard", "progress_shown", "duration")
+    sorted_in_newest = ("progress_shown", "duration")
     export_columns = tuple(
         field.attname for field in Task._meta.concrete_fields if not field.attname.endswith("_order")
     )
@@ -73,7 +77,7 @@ class TaskAdmin(RecordAdmin):
         """Return the status as a badge."""
         return display.task_badge(task, timezone.now())
 
-    @admin.display(description=_("progress"))
+    @admin.display(description=_("progress"), ordering="progress")
     def progress_shown(self, task: Task) -> str:
         """Return the progress as a bar."""
         return display.progress_bar(task.progress, Meaning(task.meaning))
@@ -100,7 +104,7 @@ class TaskAdmin(RecordAdmin):
         """Return how long ago the last event was received."""
         return display.ago(task.last_received_at)
 
-    @admin.display(description=_("duration"))
+    @admin.display(description=_("duration"), ordering=task_rows.DURATION)
     def duration(self, task: Task) -> str:
         """Return how long it took, or has taken."""
         return display.duration(task.duration(timezone.now()))
@@ -109,6 +113,13 @@ class TaskAdmin(RecordAdmin):
     def error(self, task: Any) -> str:
         """Return the error's headline, or its category."""
         return display.cut(headline(task.error_start, task.error_end) or display.shown(task.error_category))
+
+    def found(self, request: HttpRequest, rows: Any, term: str) -> Any:
+        """Return the tasks that a search for ``term`` finds: for the list, and once more for its counts."""
+        known = vars(request).setdefault("_sartiq_tasks_found", {})
+        if term not in known:
+            known[term] = task_rows.found(rows, term)
+        return rows.filter(known[term])
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the list under the counts of each meaning."""

@@ -7,9 +7,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from tasks.admin import filters
 from tests.factories import record
 
 pytestmark = pytest.mark.django_db
@@ -91,6 +93,8 @@ def test_events(admin_client: Client, query: dict[str, str], expected: set[str])
         ({"event_type": "e", "o": "0"}, ("event_type", "id")),
         ({"event_type": "e", "status": "running"}, ("-status", "-id")),
         ({"received_at": "24h"}, ("-id",)),
+        ({"timestamp": "24h"}, ("-timestamp", "-id")),
+        ({"timestamp_from": "2026-05-01", "status": "running", "o": "0"}, ("timestamp", "id")),
     ],
 )
 @pytest.mark.usefixtures("rows")
@@ -119,3 +123,52 @@ def test_silence_is_a_setting(admin_client: Client, settings: Any) -> None:
     settings.SARTIQ_TASKS = {"SILENT_AFTER": timedelta(hours=3)}
 
     assert found(admin_client, "task", {"silent": "1"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"timestamp": "2026-05-01", "status": "running"}, {"b", "a"}),
+        ({"timestamp_from": "2026-05-01T12:00:01"}, {"b"}),
+        ({"timestamp_from": "2026-05-01T12:00", "timestamp_to": "2026-05-01T12:00:01"}, {"a"}),
+        ({"timestamp": "1h"}, set()),
+        ({}, {"a", "b", "none"}),
+    ],
+)
+def test_events_by_the_time_that_the_sender_says(
+    admin_client: Client, query: dict[str, str], expected: set[str]
+) -> None:
+    record(task_id="none")
+    for task_id, second in (("b", 9), ("a", 1)):
+        record(task_id=task_id, timestamp=f"2026-05-01T12:00:0{second - 1}.500Z")
+
+    assert found(admin_client, "taskstatusevent", query) == expected
+
+
+@pytest.mark.parametrize("column", ["origin_instance", "origin_version"])
+@pytest.mark.parametrize("most", [1, 500])
+def test_what_is_under_each_value_of_another_column(
+    admin_client: Client, monkeypatch: Any, column: str, most: int
+) -> None:
+    monkeypatch.setattr(filters, "MAX_FIRST", most)
+    for number, zone in enumerate(["a", "b", None]):
+        record(task_id=f"t{number}", origin_zone=zone, task_type=f"type {number}", **{column: "this"})
+    record(task_id="other", origin_zone="a", **{column: "that"})
+
+    assert found(admin_client, "task", {column: "this"}) == {"t0", "t1", "t2"}
+    assert found(admin_client, "task", {column: "\0"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("column", "index"), [("origin_instance", "sartiq_task_zone"), ("origin_version", "sartiq_task_type")]
+)
+def test_an_index_serves_it(admin_client: Client, column: str, index: str) -> None:
+    record(origin_zone="z", **{column: "this"})
+    answer: Any = admin_client.get("/admin/sartiq_tasks/task/", {column: "this"})
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_indexscan = off")
+    rows = answer.context["cl"].queryset.order_by().values("pk")
+
+    assert index in rows.explain()

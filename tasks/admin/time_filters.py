@@ -1,0 +1,138 @@
+"""The lists' filters by a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .filters import Filter
+
+
+class TimeFilter(Filter):
+    """By a time: so long ago at most, on one day, or between two times."""
+
+    template = "admin/sartiq_tasks/time_filter.html"
+
+    @classmethod
+    def parameters(cls) -> tuple[str, ...]:
+        """Return the parameter of a period or day, and those of a range."""
+        return (*super().parameters(), f"{cls.parameter_name}_from", f"{cls.parameter_name}_to")
+
+    def __init__(self, request: HttpRequest, params: Any, model: type[Model], model_admin: Any) -> None:
+        _one, *range_names = self.parameters()
+        given = [params.pop(name, [""])[-1] for name in range_names]
+        #: The two ends as the form has them.
+        self.range_given = dict(zip(range_names, given, strict=True))
+        super().__init__(request, params, model, model_admin)
+
+    def expected_parameters(self) -> list[str | None]:
+        """Return all that a link to another choice must drop."""
+        return list(self.parameters())
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the usual periods."""
+        return [
+            ("1h", _("Past hour")),
+            ("24h", _("Past 24 hours")),
+            ("7d", _("Past 7 days")),
+            ("30d", _("Past 30 days")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of the period, day or range; of what is none of these, no row."""
+        value, ends = self.value(), list(self.range_given.values())
+        if value is None and not any(ends):
+            return queryset
+        if value in _PERIODS:
+            return queryset.filter(**{f"{self.parameter_name}__gte": timezone.now() - _PERIODS[value]})
+        try:
+            if value is not None:
+                start: datetime | None = _utc(datetime.combine(date.fromisoformat(value), time()))
+                end: datetime | None = _utc(datetime.combine(date.fromisoformat(value), time.max))
+            else:
+                start, end = (_utc(datetime.fromisoformat(one)) if one else None for one in ends)
+                # A minute that is named without seconds is meant whole.
+                if end and re.fullmatch(_MINUTE, ends[1]):
+                    end = _utc(datetime.fromisoformat(ends[1]).replace(second=59, microsecond=999_999))
+        except ValueError:
+            return queryset.none()
+        after = {f"{self.parameter_name}__gte": start} if start else {}
+        until = {f"{self.parameter_name}__lte": end} if end else {}
+        return queryset.filter(**after, **until)
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Return the choices, and first of all what the form of the range needs."""
+        names, value = self.parameters(), self.value()
+
+        def link(**chosen: str) -> str:
+            return str(changelist.get_query_string({**dict.fromkeys(names), **chosen}))
+
+        given = " … ".join(one.replace("T", " ") for one in self.range_given.values() if one)
+        chosen = dict[Any, Any](self.lookup_choices).get(value, value) or given or None
+        others = {name: values for name, values in changelist.filter_params.items() if name not in names}
+        yield {
+            "selected": chosen is None, "query_string": link(), "display": _("All"),
+            "chosen": chosen, "range": self.range_given, "others": others,
+        }  # fmt: skip
+        for period, title in self.lookup_choices:
+            yield {
+                "selected": value == period, "query_string": link(**{names[0]: period}), "display": title
+            }  # fmt: skip
+
+
+def _utc(local: datetime) -> datetime:
+    """Return a time of the current zone in UTC, at an end of the calendar the last one that there is."""
+    aware = timezone.make_aware(local) if timezone.is_naive(local) else local
+    try:
+        return aware.astimezone(UTC)
+    except OverflowError:
+        end = datetime.min if local.year == 1 else datetime.max
+        return end.replace(tzinfo=UTC)
+
+
+_MINUTE = r".*T\d\d:\d\d([+-]\d\d:\d\d)?"
+_PERIODS = {
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
+
+
+class LastHeardFilter(TimeFilter):
+    """By when the task was last heard of."""
+
+    title = _("last heard of")
+    parameter_name = "last_received_at"
+
+
+class ReceivedFilter(TimeFilter):
+    """By when it was received."""
+
+    title = _("received")
+    parameter_name = "received_at"
+
+
+class CreatedFilter(TimeFilter):
+    """By when it was stored."""
+
+    title = _("created")
+    parameter_name = "created_at"
+
+
+class EventTimeFilter(TimeFilter):
+    """By the sender's timestamp."""
+
+    title = _("event time")
+    parameter_name = "timestamp"
+
+    def leads(self) -> bool:
+        """Return whether a time is chosen: then the list is in the order of event times."""
+        return self.value() is not None or any(self.range_given.values())

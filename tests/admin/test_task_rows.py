@@ -1,0 +1,173 @@
+"""What the list of tasks finds and sorts by without an index."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from tasks.admin import task_rows
+from tasks.models import Task
+from tests.factories import NOON, minutes, record
+
+pytestmark = pytest.mark.django_db
+TABLE = "sartiq_tasks_task"
+LIST = "/admin/sartiq_tasks/task/"
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL's own")
+
+
+def listed(client: Client, **query: str) -> list[str]:
+    answer: Any = client.get(f"{LIST}?{urlencode(query)}")
+    assert answer.status_code == 200
+    return [row.pk for row in answer.context["cl"].result_list]
+
+
+TRACE = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\nOutOfMemoryError: CUDA'
+
+
+@pytest.mark.parametrize(
+    ("term", "found"),
+    [
+        ("TRAIN", {"train-1"}),
+        ("rain-1", {"train-1"}),
+        ("Model-7", {"train-1"}),
+        ("GPU-NODE", {"gen-2"}),
+        ("outofmemory", {"gen-2"}),
+        ("boom", {"gen-3"}),
+        ("100%", {"gen-3"}),
+        ("_", set()),
+        ("%", {"gen-3"}),
+        ("\\", set()),
+        ("nothing", set()),
+        ("gen", {"gen-2", "gen-3"}),
+    ],
+)
+def test_any_part_in_any_letter_case(admin_client: Client, term: str, found: set[str]) -> None:
+    record(task_id="train-1", entity_id="model-7")
+    record(task_id="gen-2", origin_instance="gpu-node-1", status="failed", error_message=TRACE)
+    record(task_id="gen-3", status="failed", error_message="Boom at 100%\nmore")
+
+    assert set(listed(admin_client, q=term)) == found
+
+
+@pytest.fixture
+def old(monkeypatch: Any) -> None:
+    """A task that is not among the two heard of last."""
+    monkeypatch.setattr(task_rows, "MAX_COUNT", 2)
+    record(NOON, task_id="old-one", entity_id="old-model", progress=99)
+    record(NOON + minutes(1), task_id="b")
+    record(NOON + minutes(2), task_id="c")
+
+
+@pytest.mark.usefixtures("old")
+@pytest.mark.parametrize(
+    ("term", "found"), [("old-", True), ("old-model", True), ("OLD-", False), ("ne", False)]
+)
+def test_beyond_the_tasks_heard_of_last_only_what_an_index_finds(
+    admin_client: Client, term: str, found: bool
+) -> None:
+    assert listed(admin_client, q=term) == (["old-one"] if found else [])
+
+
+@on_postgresql
+@pytest.mark.usefixtures("old")
+@pytest.mark.parametrize(("term", "found"), [("OLD-", True), ("ne", False), ("d-o", True), ("d%o", False)])
+def test_with_an_index_of_the_hosts_own_all_tasks_are_searched(
+    admin_client: Client, term: str, found: bool
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE INDEX {task_rows.INDEX} ON sartiq_tasks_task ({task_rows.SEARCHED})")
+
+    assert listed(admin_client, q=term) == (["old-one"] if found else [])
+
+
+def test_the_index_is_that_of_the_page_for_staff() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "admin.md").read_text()
+
+    assert f"{task_rows.INDEX} ON {TABLE} USING gin ({task_rows.SEARCHED} gin_trgm_ops);" in page
+
+
+@on_postgresql
+def test_trigrams_serve_the_search() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM pg_available_extensions WHERE name = 'pg_trgm'")
+        if cursor.fetchone() == (0,):
+            pytest.skip("This PostgreSQL has no pg_trgm.")
+        cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        cursor.execute(
+            f"CREATE INDEX {task_rows.INDEX} ON {TABLE} USING gin ({task_rows.SEARCHED} gin_trgm_ops)"
+        )
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(
+            f"EXPLAIN SELECT task_id FROM {TABLE} WHERE {task_rows.SEARCHED} ILIKE '%abc%' LIMIT 5"
+        )
+        assert task_rows.INDEX in str(cursor.fetchall())
+
+
+def test_a_search_is_made_once_a_page(admin_client: Client, django_assert_num_queries: Any) -> None:
+    record(task_id="train-1")
+    listed(admin_client, q="RAIN")
+
+    # Session, user, the bound of the search and what it finds, the choices of three filters, the number
+    # of rows, the rows, the counts. PostgreSQL is asked for the index too.
+    with django_assert_num_queries(10 + (connection.vendor == "postgresql")):
+        assert listed(admin_client, q="RAIN") == ["train-1"]
+
+
+def test_sorted_by_progress(admin_client: Client) -> None:
+    for number, progress in enumerate((30, 10, 20)):
+        record(NOON + minutes(number), task_id=f"t{progress}", progress=progress)
+
+    assert listed(admin_client, o="2") == ["t10", "t20", "t30"]
+    assert listed(admin_client, o="-2") == ["t30", "t20", "t10"]
+
+
+def at(number: float) -> str:
+    return (NOON + minutes(number)).isoformat()
+
+
+def test_sorted_by_duration(admin_client: Client) -> None:
+    now = timezone.now()
+    record(now, task_id="runs", started_at=(now - timedelta(hours=1)).isoformat())
+    record(now, task_id="told", status="failed", started_at=at(0), completed_at=at(17))
+    for minute, status in ((0, "running"), (9, "failed"), (10, "failed")):
+        record(NOON + minutes(minute), task_id="once", status=status, timestamp=at(minute))
+    for minute, status in ((0, "running"), (2, "failed"), (3, "running"), (5, "failed")):
+        record(NOON + minutes(minute), task_id="again", status=status, timestamp=at(minute))
+    for minute, status in ((0, "failed"), (1, "queued"), (2, "failed")):
+        record(NOON + minutes(minute), task_id="queued", status=status, timestamp=at(minute))
+    expected = sorted(Task.objects.all(), key=lambda task: task.duration(now))
+
+    assert [task.pk for task in expected] == ["queued", "again", "once", "told", "runs"]
+    assert listed(admin_client, o="7") == ["queued", "again", "once", "told", "runs"]
+    assert listed(admin_client, o="-7") == ["runs", "told", "once", "again", "queued"]
+
+
+@pytest.mark.parametrize("order", ["2", "-2", "7", "2.6"])
+def test_a_sort_without_an_index_is_among_the_tasks_heard_of_last(
+    admin_client: Client, monkeypatch: Any, order: str
+) -> None:
+    monkeypatch.setattr("tasks.admin.changelist.MAX_COUNT", 2)
+    for number in range(3):
+        record(NOON + minutes(number), task_id=f"t{number}", progress=number)
+    answer = admin_client.get(LIST, {"o": order})
+
+    assert b"Sorted among the 10,000 heard of last." in answer.content
+    assert set(listed(admin_client, o=order)) == {"t1", "t2"}
+
+
+@pytest.mark.parametrize("order", ["", "6", "-6", "x", "99"])
+def test_any_other_order_is_of_all(admin_client: Client, monkeypatch: Any, order: str) -> None:
+    monkeypatch.setattr("tasks.admin.changelist.MAX_COUNT", 2)
+    for number in range(3):
+        record(NOON + minutes(number), task_id=f"t{number}")
+    answer = admin_client.get(LIST, {"o": order} if order else {})
+
+    assert b"Sorted among" not in answer.content
+    assert len(listed(admin_client, o=order)) == 3
