@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     """Let two indexes of the tasks serve a second filter each, and find events by their own time."""
 
     atomic = False
-    dependencies = [("sartiq_tasks", "0014_event_source")]
+    dependencies = [("sartiq_tasks", "0015_running_reactions")]
 
     operations = [
         RemoveIndexBesideWriters("task", "sartiq_task_type"),
