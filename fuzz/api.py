@@ -13,7 +13,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.servers import ROOT, serving, temporary_directory
+from harness.environment import ROOT
+from harness.servers import serving, temporary_directory
 
 SCHEMATHESIS = ROOT / ".venv-fuzz" / "bin" / "schemathesis"
 #: What a run leaves: the requests that found something, as tests in Python.

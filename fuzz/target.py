@@ -12,7 +12,7 @@ from rest_framework.renderers import JSONRenderer
 from tasks.conf import COLUMN_LENGTH, app_settings
 from tasks.exceptions import ContractViolation
 from tasks.lifecycle import order_key, state_of, tie_of
-from tasks.serializers import read_event, task_status_event
+from tasks.serializers import task_status_event
 from tasks.wire.canonical import canonical_json, payload_digest
 from tasks.wire.json_text import parse_json
 
@@ -31,13 +31,15 @@ def is_accepted(body: bytes) -> bool:
     Raises ``Finding`` where a promise is broken; any other exception is a finding too.
     """
     try:
-        event, digest = read_event(body, "application/json")
+        # As read_event() does, which keeps the parsed body to itself.
+        value = parse_json(body, app_settings())
+        event, digest = task_status_event.run_validation(value), payload_digest(value)
     except ContractViolation as violation:
         _check_rejection(violation.items, len(body))
         return False
     except UnicodeEncodeError as error:
         raise Finding(f"no U+0000 and no surrogate is left: {error}") from error
-    _check_event(parse_json(body, app_settings()), event, digest)
+    _check_event(value, event, digest)
     return True
 
 

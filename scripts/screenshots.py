@@ -17,8 +17,8 @@ sys.path.insert(0, str(ROOT))
 from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from tests.browser.conftest import ARGUMENTS, PHONE, find_chromium  # noqa: E402
-from tests.servers import manage, serving  # noqa: E402
+from harness.browser import ARGUMENTS, PHONE, find_chromium  # noqa: E402
+from harness.servers import manage, serving  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 MAX_BYTES = 300_000

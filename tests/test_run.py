@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,22 +21,19 @@ import psutil
 import pytest
 import requests
 
-from tests.servers import ROOT, copy_migrated_sqlite, free_port, serving_command
+from tests.servers import ROOT, copy_migrated_sqlite, free_port, manage, serving_command
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """What the script needs of the project, and nothing that an earlier run left."""
+    here = tmp_path / "checkout"
     for name in ("scripts", "tasks", "sartiq_tasks"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+        shutil.copytree(ROOT / name, here / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return here
 
 
-@contextmanager
-def run(checkout: Path, **changes: str) -> Iterator[tuple[psutil.Popen, str]]:
-    """Run it until the end of the block; yield its process and what it printed."""
-    port = str(free_port())
-    log = checkout / "log"
+def environment(port: str, **changes: str) -> dict[str, str]:
     ours = (
         "ALLOWED_HOSTS",
         "DATABASE_URL",
@@ -45,13 +43,22 @@ def run(checkout: Path, **changes: str) -> Iterator[tuple[psutil.Popen, str]]:
         "SECRET_KEY",
         "STATIC_ROOT",
     )
-    environment = {name: value for name, value in os.environ.items() if name not in ours} | {
-        "PORT": port,
-        **changes,
-    }
+    theirs = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**theirs, "PORT": port, **changes}
+
+
+@contextmanager
+def run(checkout: Path, **changes: str) -> Iterator[tuple[psutil.Popen, str]]:
+    """Run it until the end of the block; yield its process and what it printed."""
+    port = changes.pop("PORT", str(free_port()))
+    log = checkout / "log"
     command = (sys.executable, str(checkout / "scripts" / "run.py"))
     with serving_command(
-        *command, cwd=checkout, env=environment, url=f"http://127.0.0.1:{port}/healthz", log=log
+        *command,
+        cwd=checkout,
+        env=environment(port, **changes),
+        url=f"http://127.0.0.1:{port}/healthz",
+        log=log,
     ) as process:
         yield process, banner(log)
 
@@ -183,3 +190,55 @@ def test_the_first_run_and_the_next(checkout: Path) -> None:
     for told in (first, again):
         assert made["client_secret"] in told
         assert made["password"] in told
+
+
+def demo(checkout: Path, port: str, *arguments: str) -> str:
+    """Run ``make demo`` as in another terminal, which knows nothing but the port; return what it printed."""
+    done = subprocess.run(
+        (sys.executable, str(checkout / "scripts" / "demo.py"), *arguments),
+        cwd=checkout, env=environment(port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def tasks_in(url: str) -> int:
+    code = "from tasks.models import Task; print(Task.objects.count())"
+    return int(manage("shell", "-v", "0", "-c", code, database_url=url).split()[-1])
+
+
+def test_the_demo_plays_to_the_database_that_is_served(checkout: Path, own_database: str) -> None:
+    """``DATABASE_URL`` of ``make run`` has changed: the client is that of the other database."""
+    port = str(free_port())
+    default = f"sqlite:///{checkout}/db.sqlite3"
+    few = ("--tasks", "4", "--rate", "200")
+    copy_migrated_sqlite(default)
+    copy_migrated_sqlite(own_database)
+    with run(checkout, PORT=port):
+        demo(checkout, port, *few, "--seed", "1")
+    assert tasks_in(default) == 4
+
+    with run(checkout, PORT=port, DATABASE_URL=own_database) as (_, text):
+        told = demo(checkout, port, *few, "--seed", "2")
+        again = shlex.split(told.partition("The same again:\n")[2])
+        (arguments,) = [word.removeprefix("ARGS=") for word in again if word.startswith("ARGS=")]
+        demo(checkout, port, *shlex.split(arguments))
+        assert json.loads((checkout / "local" / "run.json").read_text())["databases"][own_database]
+    assert "password: " in text
+    assert tasks_in(own_database) == 4
+    assert tasks_in(default) == 4
+
+    with run(checkout, PORT=port):
+        demo(checkout, port, *few, "--seed", "3")
+    assert tasks_in(default) == 8
+
+
+def test_the_demo_without_a_server_says_so(checkout: Path) -> None:
+    done = subprocess.run(
+        (sys.executable, str(checkout / "scripts" / "demo.py")),
+        cwd=checkout, env=environment(str(free_port())), capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("`make run` has made no client in this database.")

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from harness.environment import free_port, project_environment
 
 from . import load
 from .load import Measurement, Processor
@@ -133,7 +134,7 @@ def contenders(postgresql: PostgreSQL, names: list[str]) -> Iterator[Server | Pg
             yield server
     if "ceiling" in names:
         postgresql.query("CREATE DATABASE ceiling")
-        environment = project_environment(postgresql.url("ceiling"))
+        environment = environment_of_ours(postgresql.url("ceiling"))
         _run(_manage("migrate", "--verbosity=0"), environment)
         yield PgBench(_for_pgbench(statement), "ceiling")
 
@@ -143,15 +144,9 @@ def set_up(server: Server) -> None:
     server.token = _token_of(_run(server.set_up, server.environment))
 
 
-def project_environment(database_url: str) -> dict[str, str]:
+def environment_of_ours(database_url: str) -> dict[str, str]:
     """Return the environment of the project on that database."""
-    return {
-        "DATABASE_URL": database_url,
-        "SECRET_KEY": "only for this measurement, which nobody else can reach",
-        "ALLOWED_HOSTS": "127.0.0.1,localhost",
-        "HTTPS": "off",
-        "LOG_DELIVERIES": "off",  # the peers log no request either
-    }
+    return project_environment(database_url, LOG_DELIVERIES="off")  # the peers log no request either
 
 
 def ours(url: str, name: str = "ours", **environment: str) -> Server:
@@ -160,7 +155,7 @@ def ours(url: str, name: str = "ours", **environment: str) -> Server:
         name,
         [str(OURS / "python"), "-m", "sartiq_tasks.server", "--port"],
         ["sh", "-c", f"{_shell('migrate --verbosity=0')} && {_shell(CLIENT)}"],
-        project_environment(url) | environment,
+        environment_of_ours(url) | environment,
         table=EVENTS,
         database=name,
     )
@@ -186,7 +181,7 @@ def _servers(postgresql: PostgreSQL, statement: dict[str, Any]) -> list[Server]:
             name,
             [*UVICORN[:1], f"{PEER}.raw:app", *UVICORN[1:]],
             ours(url).set_up,
-            project_environment(url) | own,
+            environment_of_ours(url) | own,
             table=EVENTS,
             database=name,
         )
@@ -238,7 +233,7 @@ def running(servers: list[Server | PgBench]) -> Iterator[None]:
 
 def start(server: Server) -> None:
     """Start one server, and wait until it answers."""
-    port = _free_port()
+    port = free_port()
     server.url = f"http://127.0.0.1:{port}{WEBHOOK}"
     last = f"127.0.0.1:{port}" if server.command[-1] == "--bind" else str(port)
     server.process = subprocess.Popen(
@@ -290,7 +285,7 @@ def _statement() -> dict[str, Any]:
         "'event': s.EVENT_COLUMNS, 'task': s.TASK_COLUMNS_GIVEN}))"
     )
     said = _run(
-        _manage("shell", "--verbosity=0", "--command", code), project_environment("sqlite://:memory:")
+        _manage("shell", "--verbosity=0", "--command", code), environment_of_ours("sqlite://:memory:")
     )
     statement: dict[str, Any] = json.loads(said.splitlines()[-1])
     numbers = iter(range(1, 1000))
@@ -362,9 +357,3 @@ def _found(pattern: str, text: str) -> str:
     if match is None:
         raise SystemExit(f"pgbench said nothing of {pattern!r}:\n{text}")
     return match[1]
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

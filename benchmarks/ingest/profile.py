@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 from unittest.mock import patch
 
-from .contenders import WEBHOOK, project_environment
+from .contenders import WEBHOOK, environment_of_ours
 from .postgresql import postgresql
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--user", action="store_true", help="post with a user's token, not a client's own")
     given = parser.parse_args()
     with postgresql() as database:
-        os.environ.update(project_environment(database.url("postgres")))
+        os.environ.update(environment_of_ours(database.url("postgres")))
         os.environ["DJANGO_SETTINGS_MODULE"] = "sartiq_tasks.settings"
         import django
 

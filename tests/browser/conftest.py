@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,20 +10,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-# Also as root, and with nothing but the page on the network.
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-]  # fmt: skip
+from harness.browser import ARGUMENTS, find_chromium
+
 # Longer than a page takes to refresh itself, on a busy machine too.
 expect.set_options(timeout=20_000)
 DESKTOP = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
-
-
-def find_chromium() -> str | None:
-    """Return the browser's program: the one that ``CHROMIUM`` names, else the one installed."""
-    return os.environ.get("CHROMIUM") or shutil.which("chromium")
 
 
 def chromium() -> str:

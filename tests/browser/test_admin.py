@@ -13,9 +13,9 @@ from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
+from harness.browser import PHONE
 from tasks.models import TaskStatusEvent
 from tests import factories
-from tests.browser.conftest import PHONE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -169,5 +169,5 @@ def _share(text: str) -> float:
 def _datetime(text: str) -> Any:
     value = parse_datetime(text)
     if value is None or value.tzinfo is None:
-        raise ArgumentTypeError(f"{text} is no date and time with an offset, such as 2026-05-01T12:00:00Z")
+        raise ArgumentTypeError(f"{text} is not a date and time with an offset, such as 2026-05-01T12:00:00Z")
     return value
