@@ -284,7 +284,7 @@ class HandlerFilter(KnownValuesFilter):
 class KindFilter(RecentFilter):
     """By why there is a reaction. Almost all may be of one kind, and no index is worth its price."""
 
-    title = _("why, among the last 10,000")
+    title = _("kind, among the last 10,000")
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:

@@ -107,7 +107,7 @@ class HandlerAdmin(RecordAdmin):
         back = reverse("admin:sartiq_tasks_handler_changelist", current_app=self.admin_site.name)
         if not is_confirmed(request):
             return confirmation(
-                request, self, title=_("Pause") if action == "pause" else _("Resume"),
+                request, self, title=(_("Pause %s?") if action == "pause" else _("Resume %s?")) % name,
                 text=_("No worker begins a reaction of it until it is resumed. They are stored all the same:")
                 if action == "pause" else _("Workers go on with what has been stored meanwhile:"),
                 objects=[name], fields=[(action, name)], back=back,

@@ -97,12 +97,12 @@ class ReactionAdmin(RecordAdmin):
         """Return how many attempts were made."""
         return reaction_display.attempts(reaction)
 
-    @admin.display(description=_("next attempt"))
+    @admin.display(description=_("next try"))
     def next_attempt(self, reaction: Reaction) -> str:
         """Return when it is tried next."""
         return reaction_display.next_attempt(reaction, timezone.now())
 
-    @admin.display(description=_("created"), ordering="id")
+    @admin.display(description=_("stored"), ordering="id")
     def created(self, reaction: Reaction) -> str:
         """Return how long ago it was stored."""
         return display.ago(reaction.created_at)
@@ -170,13 +170,13 @@ class ReactionAdmin(RecordAdmin):
             (_("Handler"), format_html('<a href="{}">{}</a>', handlers, reaction.handler)),
             (_("Task"), self.task_link(reaction)),
             (_("Event"), event),
-            (_("Because"), Reaction.Kind(reaction.kind).label),
+            (_("Kind"), Reaction.Kind(reaction.kind).label),
             (_("Number in the task"), reaction.seq),
             (_("Attempts"), reaction_display.attempts(reaction)),
             (_("Attempts that do not count"), reaction.excused),
             (_("Replays"), reaction.replays),
-            (_("Next attempt"), reaction_display.next_attempt(reaction, timezone.now())),
-            (_("Created"), display.time_tag(reaction.created_at)),
+            (_("Next try"), reaction_display.next_attempt(reaction, timezone.now())),
+            (_("Stored"), display.time_tag(reaction.created_at)),
             (_("Last attempt began"), display.time_tag(reaction.started_at)),
             (_("Ended"), display.time_tag(reaction.ended_at)),
             (_("Idempotency key"), reaction.key),

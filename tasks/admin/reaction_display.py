@@ -48,10 +48,10 @@ def state_badge(reaction: Reaction, now: datetime) -> SafeString:
 
 
 def change(reaction: Reaction) -> str:
-    """Return what happened to the task: its status before and after, or the status that it kept."""
+    """Return what happened to the task: its status before and after, or the one that it has."""
     if reaction.kind in _SILENCE:
         return str(_SILENCE[reaction.kind])
-    if reaction.previous == reaction.status:
+    if reaction.previous in (None, reaction.status):
         return display.shown(reaction.status)
     return f"{display.shown(reaction.previous)} → {display.shown(reaction.status)}"
 

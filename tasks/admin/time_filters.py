@@ -123,7 +123,7 @@ class ReceivedFilter(TimeFilter):
 class CreatedFilter(TimeFilter):
     """By when it was stored."""
 
-    title = _("created")
+    title = _("stored")
     parameter_name = "created_at"
 
 
