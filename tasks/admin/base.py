@@ -66,10 +66,14 @@ class RecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         """
         return None if "\0" in object_id else super().get_object(request, object_id, from_field or None)
 
+    def may_be_id(self, text: str) -> bool:
+        """Return whether the database can be asked for the row with the id ``text``."""
+        return text.isascii() and text.isdecimal() and len(text) < 19
+
     def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
         """Run an action on what was selected, if these are ids."""
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        if not all(one.isascii() and one.isdecimal() and len(one) < 19 for one in selected):
+        if not all(map(self.may_be_id, selected)):
             raise BadRequest("What was selected is not a list of ids.")
         return super().response_action(request, queryset, *args, **kwargs)
 

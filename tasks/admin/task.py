@@ -14,13 +14,14 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 
 from ..conf import app_settings
 from ..lifecycle import Meaning, Phase
 from ..models import Task
 from ..ops.headline import headline
-from . import display, history, task_reactions, task_rows, timeline
-from .addresses import event_urls, unworded
+from . import display, history, task_reactions, task_rows, task_silence, timeline
+from .addresses import event_urls, task_url, unworded
 from .base import RecordAdmin
 from .filters import (
     EntityFilter,
@@ -62,6 +63,7 @@ class TaskAdmin(RecordAdmin):
     ordering = ("-last_received_at", "task_id")
     sortable_by = ("last_heard", "progress_shown", "duration")
     sorted_in_newest = ("progress_shown", "duration")
+    actions = ("ask_now", "mark_as_lost", "mark_as_not_lost")
     export_columns = tuple(
         field.attname for field in Task._meta.concrete_fields if not field.attname.endswith("_order")
     )
@@ -181,6 +183,8 @@ class TaskAdmin(RecordAdmin):
         return {
             **self.state(task),
             **self.history(request, task),
+            **task_silence.told(task, request),
+            "silence_url": f"{task_url(task.pk, self.admin_site.name).removesuffix('change/')}silence/",
             **task_reactions.told(task, request, self.admin_site.name),
             "title": display.shown(task.task_id),
             "subtitle": None,
@@ -229,9 +233,57 @@ class TaskAdmin(RecordAdmin):
         return event_urls(self.admin_site.name) if may_see else None
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the parts of a page that it fetches."""
-        view = self.admin_site.admin_view(self.part_view)
-        return [path("<path:object_id>/part/", view, name="sartiq_tasks_task_part"), *super().get_urls()]
+        """Add the parts of a page that it fetches, and what its buttons do."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("<path:object_id>/part/", wrap(self.part_view), name="sartiq_tasks_task_part"),
+            path("<path:object_id>/silence/", wrap(require_POST(self.silence_view))),
+            *super().get_urls(),
+        ]
+
+    def silence_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Do what a button of a silent or lost task's page asks for."""
+        task = self.get_object(request, unquote(unworded(object_id)))
+        if task is None:
+            raise Http404
+        return task_silence.of_page(self, request, task)
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Return the actions, in the lists of silent and of lost tasks alone."""
+        return super().get_actions(request) if SilentFilter.parameter_name in request.GET else {}
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """Return the order: of the silent and lost ones the longest silent first."""
+        if SilentFilter.parameter_name in request.GET:
+            return ("last_received_at", "task_id")
+        return super().get_ordering(request)
+
+    def has_ask_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may have the cluster asked."""
+        return bool(request.user.has_perm(task_silence.ASK))
+
+    def has_mark_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may mark tasks as lost, and take the mark back."""
+        return bool(request.user.has_perm(task_silence.MARK))
+
+    def may_be_id(self, text: str) -> bool:
+        """Return whether it can be a task's id. No row holds U+0000, and PostgreSQL refuses to be asked."""
+        return "\0" not in text
+
+    @admin.action(description=_("Ask now"), permissions=["ask"])
+    def ask_now(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        """Have the watchdog ask about the selected tasks at once."""
+        return task_silence.of_list(self, request, queryset, "ask_now")
+
+    @admin.action(description=_("Mark as lost"), permissions=["mark"])
+    def mark_as_lost(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        """Mark the selected tasks as lost."""
+        return task_silence.of_list(self, request, queryset, "mark_as_lost")
+
+    @admin.action(description=_("Not lost"), permissions=["mark"])
+    def mark_as_not_lost(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        """Take the marks of the selected tasks back."""
+        return task_silence.of_list(self, request, queryset, "mark_as_not_lost")
 
     def part_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Return a part of a task's page: the events ``before`` an id, or else its state, with what has
@@ -248,7 +300,8 @@ class TaskAdmin(RecordAdmin):
         if before is not None:
             context["timeline"] = history.page_before(task, before, settings, urls)
         else:
-            context |= {**self.state(task), **task_reactions.told(task, request, self.admin_site.name)}
+            reactions = task_reactions.told(task, request, self.admin_site.name)
+            context |= {**self.state(task), **task_silence.told(task, request), **reactions}
             new = history.page_since(task, since or 0, after or 0, settings, urls)
             if new is not None:
                 context |= {**self.history(request, task), "timeline": new, "has_new": True}

@@ -246,8 +246,9 @@ def test_of_more_events_the_plot_is_a_sample_of_all_and_no_phase_is_told(
         record(NOON + minutes(number), progress=number, status="queued" if number < 9 else "running")
     page(admin_client, task_url("task-1"))
 
-    # Session, user, task, events, too many to draw, the ends of the sample, its ids, its events.
-    with django_assert_num_queries(8):
+    # Session, user, task, events, too many to draw, the ends of the sample, its ids, its events; and of a
+    # silent task, what the watchdog knows of it, and what was received last.
+    with django_assert_num_queries(10):
         html = page(admin_client, task_url("task-1"))
 
     (line,) = re.findall(r'<polyline points="([^"]*)"', html)

@@ -55,6 +55,7 @@ def reads(task: Task) -> None:
 """
 #: Each public name at least once, in the way that a host uses it.
 USES = """
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -69,15 +70,16 @@ from sartiq.tasks.exceptions import (
     BodyIncomplete, BodyTooLarge, ContractViolation, DatabaseUnavailable, IdempotencyConflict, LengthRequired,
     Unconfirmed,
 )
-from sartiq.tasks.handlers import Change, GiveUp, RetryLater, on_change, on_event
+from sartiq.tasks.handlers import Change, GiveUp, RetryLater, on_change, on_event, on_found, on_lost
 from sartiq.tasks.ledger.rebuilding import rebuild_task
 from sartiq.tasks.ledger.recording import Recorded, record_event
+from sartiq.tasks.ledger.silence import mark_lost, mark_not_lost
 from sartiq.tasks.lifecycle import Meaning, Phase
 from sartiq.tasks.middleware import deliveries_first
-from sartiq.tasks.models import Handler, Reaction, RejectedDelivery
+from sartiq.tasks.models import Handler, Reaction, RejectedDelivery, Silence
 from sartiq.tasks.ops.health import healthz, readyz
 from sartiq.tasks.ops.metrics import MetricsView
-from sartiq.tasks.querysets import ReactionQuerySet, TaskQuerySet, TaskStatusEventQuerySet
+from sartiq.tasks.querysets import ReactionQuerySet, SilenceQuerySet, TaskQuerySet, TaskStatusEventQuerySet
 from sartiq.tasks.rejections import try_again
 from sartiq.tasks.serializers import TaskSerializer, read_event
 from sartiq.tasks.signals import event_recorded
@@ -86,6 +88,7 @@ from sartiq.tasks.testing import (
     orders, signed_headers, story,
 )
 from sartiq.tasks.views import DocsView, DocumentView, TaskWebhookView
+from sartiq.tasks.watchdog import Alive, Gone, Report, Reported, record_report
 
 MIDDLEWARE = [f"{deliveries_first.__module__}.{deliveries_first.__name__}"]
 
@@ -176,6 +179,29 @@ def failed(change: Change) -> None:
 def each(change: Change) -> None:
     assert_type(change.event, TaskStatusEvent | None)
     assert_type(change.previous, str | None)
+
+
+@on_lost(task_type="training")
+def lost(change: Change) -> None:
+    print(change.task.lost_at)
+
+
+@on_found()
+def found_again(change: Change) -> None:
+    print(change.event)
+
+
+def ask(asked: Sequence[Task]) -> Iterator[Alive | Gone | Report]:
+    for task in asked:
+        yield Alive(task.task_id) if task.is_silent() else Gone(task.task_id)
+        yield Report(task.task_id, body={"task_id": task.task_id})
+
+
+def judge(task: Task, silences: SilenceQuerySet, now: datetime) -> Silence | None:
+    assert_type(mark_lost(task) or mark_not_lost(task), bool)
+    assert_type(record_report(Report(task.task_id, b"{}")), Reported)
+    print(Task.objects.lost(), silences.judged())
+    return silences.due(now).first()
 
 
 def try_them() -> None:

@@ -1,0 +1,185 @@
+"""What a task's page tells of its silence, and what staff decide about silent and lost tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from ..conf import app_settings
+from ..ledger.silence import ask_soon, last_received, mark_lost, mark_not_lost
+from ..models import Silence, Task
+from ..querysets import MAY_BE_LOST
+from ..watchdog.asking import probe_of
+from . import display
+from .addresses import task_url
+from .confirmation import confirmation, is_confirmed
+
+#: An action changes so many at once: see ``reaction.MAX_DECIDED``.
+MAX_DECIDED = 500
+ASK, MARK = "sartiq_tasks.ask_task", "sartiq_tasks.mark_task_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Something that staff can have done about a silent or lost task."""
+
+    title: Any
+    #: What the page says that asks before; None asks nothing.
+    question: Any
+    permission: str
+    do: Callable[[Task], bool]
+    log: str
+
+
+DECISIONS: Mapping[str, Decision] = {
+    "ask_now": Decision(_("Ask now"), None, ASK, ask_soon, "Asked the cluster about it."),
+    "mark_as_lost": Decision(
+        _("Mark as lost"),
+        _(
+            "They are marked as lost, and the handlers of lost tasks are called. The status stays what the "
+            "sender said, and the next event of a task takes its mark away:"
+        ),
+        MARK,
+        mark_lost,
+        "Marked as lost.",
+    ),
+    "mark_as_not_lost": Decision(
+        _("Not lost"),
+        _("Their marks are taken back, and they may be silent for as long again:"),
+        MARK,
+        mark_not_lost,
+        "Marked as not lost.",
+    ),
+}
+
+
+def told(task: Task, request: HttpRequest) -> dict[str, Any]:
+    """Return what the page tells of the task's silence, and what the user can decide."""
+    now, settings = timezone.now(), app_settings()
+    is_silent, silence = task.is_silent(now), None
+    if is_silent or task.is_lost or task.is_ended:
+        silence = Silence.objects.using(task._state.db).filter(pk=task.pk).first()
+    is_over = silence is not None and silence.event_count != task.event_count
+    offered = {
+        "ask_now": (is_silent or task.is_lost) and probe_of(settings) is not None,
+        "mark_as_lost": is_silent and not task.is_lost,
+        "mark_as_not_lost": task.is_lost,
+    }
+    return {
+        "silence_notes": [] if task.is_ended else _notes(task, None if is_over else silence, is_silent),
+        "silence_facts": _facts(silence) if silence and silence.asked_at else [],
+        "decisions": [
+            (name, one.title)
+            for name, one in DECISIONS.items()
+            if offered[name] and request.user.has_perm(one.permission)
+        ],
+    }
+
+
+_LOST = _("Marked as lost {}. The status is what the sender said. The next event takes the mark away.")
+_SILENT = _("Nothing was heard of it for %(length)s. Such a task may be silent for %(limit)s.")
+_ENDED = _(
+    "It has probably ended: the event received last says so. One with a later timestamp says otherwise, so a "
+    "clock was ahead."
+)
+_HELD = _(
+    "It would be marked as lost, and has been held back since {}: nobody else was heard, or many would be "
+    "marked at once."
+)
+
+
+def _notes(task: Task, silence: Silence | None, is_silent: bool) -> list[str]:
+    found: list[str] = []
+    if task.is_lost:
+        found.append(format_html(str(_LOST), display.ago(task.lost_at)))
+    if is_silent or task.is_lost:
+        limit = app_settings().silence_limit(task.meaning, task.task_type)
+        length = timezone.now() - task.last_received_at
+        found.append(str(_SILENT) % {"length": display.duration(length), "limit": display.duration(limit)})
+        if last_received([task.pk]).get(task.pk, (0, False))[1]:
+            found.append(str(_ENDED))
+    if silence is not None and silence.judged_at is not None:
+        found.append(format_html(str(_HELD), display.time_tag(silence.judged_at)))
+    return found
+
+
+def _facts(silence: Silence) -> list[tuple[Any, Any]]:
+    answer = Silence.Answer(silence.answer).label if silence.answer else display.EMPTY
+    facts: list[tuple[Any, Any]] = [
+        (_("The cluster was asked"), display.ago(silence.asked_at)),
+        (_("It said"), silence.error or answer),
+    ]
+    if silence.failures:
+        facts.append((_("Asked in vain"), silence.failures))
+    if silence.due_at is not None:
+        facts.append((_("Asked again"), display.time_tag(silence.due_at)))
+    return facts
+
+
+def of_page(model_admin: Any, request: HttpRequest, task: Task) -> HttpResponse:
+    """Do what the form of a task's page asks for."""
+    name = request.POST.get("action", "")
+    if name not in DECISIONS:
+        raise BadRequest("There is no such action.")
+    back = task_url(task.pk, model_admin.admin_site.name)
+    return _decide(model_admin, request, [task], name, fields=[("action", name)], back=back)
+
+
+def of_list(model_admin: Any, request: HttpRequest, queryset: Any, name: str) -> HttpResponse | None:
+    """Do what an action of the list asks for, to up to ``MAX_DECIDED`` of what was selected."""
+    if name == "mark_as_not_lost":
+        queryset = queryset.lost()
+    found = list(queryset.filter(meaning__in=MAY_BE_LOST)[:MAX_DECIDED])
+    fields = [("action", name), *((ACTION_CHECKBOX_NAME, str(one.pk)) for one in found)]
+    return _decide(model_admin, request, found, name, fields=fields, back=request.get_full_path())
+
+
+def _decide(
+    model_admin: admin.ModelAdmin[Any],
+    request: HttpRequest,
+    found: list[Task],
+    name: str,
+    *,
+    fields: list[tuple[str, str]],
+    back: str,
+) -> HttpResponse:
+    decision = DECISIONS[name]
+    if not (model_admin.has_view_permission(request) and request.user.has_perm(decision.permission)):
+        raise PermissionDenied
+    if found and decision.question is not None and not is_confirmed(request):
+        title, text = str(decision.title), str(decision.question)
+        return confirmation(
+            request, model_admin, title=title, text=text, objects=found, fields=fields, back=back
+        )
+    changed = [one for one in found if decision.do(one)]
+    for one in changed:
+        model_admin.log_change(request, one, decision.log)
+    _tell(model_admin, request, name, len(changed), len(found) - len(changed))
+    return redirect(back)
+
+
+def _tell(model_admin: Any, request: HttpRequest, name: str, changed: int, left: int) -> None:
+    if changed and name == "ask_now":
+        text = ngettext(
+            "The watchdog asks about %d task within seconds, if run_handlers runs.",
+            "The watchdog asks about %d tasks within seconds, if run_handlers runs.",
+            changed,
+        )
+        model_admin.message_user(request, text % changed, messages.SUCCESS)
+    elif changed:
+        text = ngettext("%d task was changed.", "%d tasks were changed.", changed)
+        model_admin.message_user(request, text % changed, messages.SUCCESS)
+    if left or not changed:
+        told = _("%d tasks were left alone: they have changed meanwhile, or it is so already.") % left
+        model_admin.message_user(request, told, messages.WARNING)
