@@ -93,11 +93,16 @@ STORAGES = {
     },
 }
 
+# Pages name files by their content's hash alone.
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+
 # Behind TLS, which is what a deployment is; HTTPS=off serves plain HTTP on a developer's machine.
 HTTPS = env.bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-SECURE_REDIRECT_EXEMPT = [r"^api/v1/tasks/webhook/?$", r"^api/v1/login/access-token/?$", r"^metrics$"]
+SECURE_REDIRECT_EXEMPT = [
+    r"^api/v1/tasks/webhook/?$", r"^api/v1/login/access-token/?$", r"^(metrics|healthz|readyz)$",
+]  # fmt: skip
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS

@@ -6,9 +6,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from django.core.management import get_commands
 
 from tasks.conf import AppSettings
 from tests.servers import ROOT
@@ -45,15 +49,16 @@ def test_nginx_reads_the_site(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_systemd_reads_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(path.name for path in (DEPLOY / "systemd").iterdir()))
+def test_systemd_reads_the_unit(name: str, tmp_path: Path) -> None:
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("systemd-analyze is not installed")
-    unit = (DEPLOY / "systemd" / "sartiq-tasks.service").read_text()
+    unit = (DEPLOY / "systemd" / name).read_text()
     # The paths and the user are those of an installation; here only the grammar and the options count.
     unit = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", unit, flags=re.MULTILINE)
     unit = re.sub(r"^(User|Group|Documentation)=.*\n", "", unit, flags=re.MULTILINE)
-    there = tmp_path / "sartiq-tasks.service"
+    there = tmp_path / name
     there.write_text(unit)
 
     done = subprocess.run(
@@ -63,6 +68,46 @@ def test_systemd_reads_the_unit(tmp_path: Path) -> None:
 
     complaints = [line for line in done.stderr.splitlines() if there.name in line]
     assert (done.returncode, complaints) == (0, [])
+
+
+def compose() -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return read
+
+
+def test_compose_runs_commands_that_exist_in_services_that_can_write_nowhere_but_tmp() -> None:
+    services = compose()["services"]
+
+    assert services.keys() == {"migrate", "web", "handlers", "postgres"}
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        if "build" in service:
+            context = (DEPLOY / service["build"]["context"]).resolve()
+            assert (context / service["build"]["dockerfile"]).exists()
+        if command := service.get("command"):
+            assert command[:2] == ["python", "manage.py"]
+            assert command[2] in get_commands()
+
+
+def test_each_service_that_stays_has_a_health_check() -> None:
+    services = compose()["services"]
+
+    assert {name for name, one in services.items() if "healthcheck" in one} == {"web", "handlers", "postgres"}
+    for one in services.values():
+        assert all(services[other] for other in one.get("depends_on", {}))
+
+
+def test_the_health_check_of_the_web_service_asks_it(live_server: Any, settings: Any) -> None:
+    """Behind HTTPS, and by a name that is allowed."""
+    settings.SECURE_SSL_REDIRECT = True
+    settings.ALLOWED_HOSTS = ["tasks.example.org"]
+    code = compose()["services"]["web"]["healthcheck"]["test"][-1]
+    for allowed, is_well in ((".example.org", False), ("tasks.example.org,other", True)):
+        done = subprocess.run(
+            [sys.executable, "-c", code.replace("http://127.0.0.1:8000", live_server.url)],
+            env={**os.environ, "ALLOWED_HOSTS": allowed}, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode == 0) == is_well, done.stderr
 
 
 def test_containerfile_copies_what_exists() -> None:

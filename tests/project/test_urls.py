@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.test import Client
 
@@ -10,6 +12,15 @@ def test_the_root_leads_to_the_admin() -> None:
     answer = Client().get("/")
 
     assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_probe_beside_the_server_gets_its_answer_without_https(path: str, settings: Any) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+
+    assert Client().get(path).status_code == 200
+    assert Client().get("/admin/").status_code == 301
 
 
 @pytest.mark.parametrize(
