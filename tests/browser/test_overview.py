@@ -11,9 +11,10 @@ from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
+from harness.browser import PHONE
 from tasks.admin import overview
 from tests import factories
-from tests.browser.conftest import DESKTOP, PHONE
+from tests.browser.conftest import DESKTOP
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OVERVIEW = "/admin/sartiq_tasks/overview/"
