@@ -93,7 +93,11 @@ class RecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             rows = self.get_changelist_instance(request).queryset.defer(None)
         except IncorrectLookupParameters as error:
             raise BadRequest("The list has no such page.") from error
-        return export(rows, self.export_columns, ending)
+        return export(rows, self.export_columns, ending, self.exported)
+
+    def exported(self, row: Any, column: str) -> Any:
+        """Return the row's value of a column of the files."""
+        return getattr(row, column)
 
 
 def _reads(list_filter: Any, parameter: str) -> bool:

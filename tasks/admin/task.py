@@ -64,8 +64,9 @@ class TaskAdmin(RecordAdmin):
     sortable_by = ("last_heard", "progress_shown", "duration")
     sorted_in_newest = ("progress_shown", "duration")
     actions = ("ask_now", "mark_as_lost", "mark_as_not_lost")
-    export_columns = tuple(
-        field.attname for field in Task._meta.concrete_fields if not field.attname.endswith("_order")
+    export_columns = (
+        *(field.attname for field in Task._meta.concrete_fields if not field.attname.endswith("_order")),
+        "duration_seconds",
     )
     fields = ("task_id",)
 
@@ -132,6 +133,12 @@ class TaskAdmin(RecordAdmin):
         if "cl" in context:
             context["counts"] = self.counts(request, context["cl"])
         return response
+
+    def exported(self, row: Any, column: str) -> Any:
+        """Return the task's value of a column of the files."""
+        if column == "duration_seconds":
+            return row.duration(timezone.now()).total_seconds()
+        return super().exported(row, column)
 
     def counts(self, request: HttpRequest, shown: Any) -> list[dict[str, Any]]:
         """Return the count of each meaning, and of silent and lost tasks, among those that the list's other

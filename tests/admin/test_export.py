@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.admin.export import FORMATS, cell, export
-from tasks.models import TaskStatusEvent
+from tasks.models import Task, TaskStatusEvent
 from tests.factories import record
 
 
@@ -38,9 +38,26 @@ def test_cell(value: Any, written: Any) -> None:
     assert cell(value) == written
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("x" * 32_767, "x" * 32_767),
+        ("x" * 32_768, "x" * 32_766 + "…"),
+        ("=" * 32_767, "'" + "=" * 32_765 + "…"),
+        ("😀" * 16_383 + "x", "😀" * 16_383 + "x"),
+        ("😀" * 16_384, "😀" * 16_383 + "…"),
+        ("x" + "😀" * 16_384, "x" + "😀" * 16_382 + "…"),
+        (["x" * 40_000], '["' + "x" * 32_764 + "…"),
+    ],
+)
+def test_a_cell_holds_no_more_than_a_spreadsheet(text: Any, written: str) -> None:
+    assert cell(text) == written
+    assert len(cell(text).encode("utf-16-le")) <= 2 * 32_767
+
+
 def rows_of(format_: str) -> str:
     response = export(
-        TaskStatusEvent.objects.all(), ("task_id", "progress", "timestamp", "metadata"), format_
+        TaskStatusEvent.objects.order_by("-pk"), ("task_id", "progress", "timestamp", "metadata"), format_
     )
     return b"".join(response.streaming_content).decode()
 
@@ -49,7 +66,10 @@ def rows_of(format_: str) -> str:
 def test_csv_holds_what_was_sent() -> None:
     record(task_id='=a,"b"\nc', metadata={"a": "=1"}, timestamp="2026-05-01T12:00:00.25Z")
 
-    assert list(csv.reader(rows_of("csv").splitlines(keepends=True))) == [
+    written = rows_of("csv")
+
+    assert written.startswith("\ufefftask_id,"), "the mark by which Excel knows UTF-8"
+    assert list(csv.reader(written.removeprefix("\ufeff").splitlines(keepends=True))) == [
         ["task_id", "progress", "timestamp", "metadata"],
         ['\'=a,"b"\nc', "5.0", "2026-05-01T12:00:00.250000Z", '{"a": "=1"}'],
     ]
@@ -74,3 +94,57 @@ def test_a_file_is_streamed_under_a_name_of_its_own(format_: str) -> None:
     assert response.streaming
     assert f'.{format_}"' in response["Content-Disposition"]
     assert datetime.now(UTC).strftime("%Y%m%d") in response["Content-Disposition"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("batch", [1, 2, 500])
+def test_the_rows_are_in_the_order_of_the_list(monkeypatch: Any, batch: int) -> None:
+    monkeypatch.setattr("tasks.admin.export.BATCH", batch)
+    for task_id, progress in (("b", 2), ("a", 3), ("c", 1)):
+        record(task_id=task_id, progress=progress)
+    rows = Task.objects.filter(progress__gt=1).order_by("progress")
+    response = export(rows, ("task_id",), "jsonl")
+    Task.objects.filter(task_id="b").update(progress=9)
+    written = b"".join(response.streaming_content).decode()
+
+    assert [json.loads(line)["task_id"] for line in written.splitlines()] == ["a", "b"]
+    response = export(rows, ("task_id",), "jsonl")
+    content = iter(response.streaming_content)
+    first = next(content)
+    Task.objects.filter(task_id="a").delete()
+    assert (json.loads(first)["task_id"], len(list(content))) == ("a", 1)
+
+
+@pytest.mark.django_db
+def test_a_row_that_is_deleted_meanwhile_is_left_out(monkeypatch: Any) -> None:
+    monkeypatch.setattr("tasks.admin.export.BATCH", 1)
+    for task_id in "abc":
+        record(task_id=task_id)
+    content = iter(export(Task.objects.order_by("task_id"), ("task_id",), "jsonl").streaming_content)
+    next(content)
+    Task.objects.filter(task_id="b").delete()
+
+    assert [json.loads(line)["task_id"] for line in content] == ["c"]
+
+
+@pytest.mark.django_db
+def test_more_rows_are_in_the_order_of_their_keys(monkeypatch: Any) -> None:
+    monkeypatch.setattr("tasks.admin.export.MAX_ORDERED", 2)
+    for task_id, progress in (("b", 2), ("a", 3), ("c", 1)):
+        record(task_id=task_id, progress=progress)
+    written = b"".join(export(Task.objects.order_by("progress"), ("task_id",), "jsonl").streaming_content)
+
+    assert [json.loads(line)["task_id"] for line in written.splitlines()] == ["c", "b", "a"]
+
+
+@pytest.mark.django_db
+def test_the_list_of_tasks_is_exported_as_it_is_sorted_with_durations(admin_client: Any) -> None:
+    for minute, task_id in ((3, "b"), (5, "a"), (4, "c")):
+        record(task_id=task_id, started_at="2026-05-01T12:00:00Z", progress=minute, status="done",
+               completed_at=f"2026-05-01T12:0{minute}:00Z")  # fmt: skip
+    written = admin_client.get("/admin/sartiq_tasks/task/export.csv", {"o": "-7"})
+    rows = csv.DictReader(b"".join(written.streaming_content).decode("utf-8-sig").splitlines())
+
+    assert [(row["task_id"], row["duration_seconds"]) for row in rows] == [
+        ("a", "300.0"), ("c", "240.0"), ("b", "180.0")
+    ]  # fmt: skip
