@@ -87,20 +87,24 @@ def record_event(
     meaning = None if event["status"] is None else state["meaning"]
     match = matching(event["event_type"], event["task_type"], meaning)
     announced = event_recorded.has_listeners()
-    reacting = upsert.FINDING if match and match.finds else upsert.REACTING
-    returning = _ALL if announced else reacting if match else _STATUSES
     with rejecting_data():
-        stored = _write(connection, row, state, returning, confirming, match)
+        stored = _write(connection, row, state, _returning(match, announced=announced), confirming, match)
     if stored is None:
         raise Unconfirmed if confirming else IdempotencyConflict
-    event_id, deliveries = stored["id"], stored["deliveries"]
-    if deliveries > 1:
-        return Recorded(event_id, event["task_id"], duplicate=True, status_changed=False)
-    status_changed = stored["status"] != stored["previous_status"]
-    recorded = Recorded(event_id, event["task_id"], duplicate=False, status_changed=status_changed)
-    if announced:
+    duplicate = stored["deliveries"] > 1
+    status_changed = not duplicate and stored["status"] != stored["previous_status"]
+    if announced and not duplicate:
         _announce_after_commit(row, stored, status_changed, connection)
-    return recorded
+    return Recorded(stored["id"], event["task_id"], duplicate=duplicate, status_changed=status_changed)
+
+
+def _returning(match: Match | None, *, announced: bool) -> tuple[str, ...]:
+    """Return what of the task's row is read back."""
+    if announced:
+        return _ALL
+    if match is None:
+        return _STATUSES
+    return upsert.FINDING if match.finds else upsert.REACTING
 
 
 def _stored_key(key: bytes) -> bytes:

@@ -147,31 +147,33 @@ def webhook_operation(*, body: Schema, validation_errors: Schema, security: list
     }
 
 
+_TOKEN_FORM: Schema = {
+    "grant_type": {"type": "string", "enum": ["client_credentials", "password"], "default": "password"},
+    "client_id": {"type": "string"},
+    "client_secret": {"type": "string", "format": "password"},
+    "username": {"type": "string"},
+    "password": {"type": "string", "format": "password"},
+    "scope": {"type": "string"},
+}
+_TOKEN: Schema = {
+    "type": "object",
+    "required": ["access_token", "expires_in", "token_type", "scope"],
+    "properties": {
+        "access_token": {"type": "string"},
+        "expires_in": {"type": "integer", "description": "Seconds."},
+        "token_type": {"type": "string"},
+        "scope": {"type": "string"},
+    },
+}
+_TOKEN_ERROR: Schema = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
+}
+
+
 def token_operation() -> Schema:
     """Return the token endpoint's operation."""
-    properties: Schema = {
-        "grant_type": {"type": "string", "enum": ["client_credentials", "password"], "default": "password"},
-        "client_id": {"type": "string"},
-        "client_secret": {"type": "string", "format": "password"},
-        "username": {"type": "string"},
-        "password": {"type": "string", "format": "password"},
-        "scope": {"type": "string"},
-    }
-    answer: Schema = {
-        "type": "object",
-        "required": ["access_token", "expires_in", "token_type", "scope"],
-        "properties": {
-            "access_token": {"type": "string"},
-            "expires_in": {"type": "integer", "description": "Seconds."},
-            "token_type": {"type": "string"},
-            "scope": {"type": "string"},
-        },
-    }
-    error: Schema = {
-        "type": "object",
-        "required": ["error"],
-        "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
-    }
 
     def response(description: str, schema: Schema, example: Any, **headers: Schema) -> Schema:
         content = {"application/json": {"schema": schema, "example": example}}
@@ -190,14 +192,14 @@ def token_operation() -> Schema:
         "requestBody": {
             "required": True,
             "content": {
-                "application/x-www-form-urlencoded": {"schema": {"type": "object", "properties": properties}}
+                "application/x-www-form-urlencoded": {"schema": {"type": "object", "properties": _TOKEN_FORM}}
             },
         },
         "security": [],
         "responses": {
-            "200": response("A token.", answer, issued),
-            "400": response("The form is not valid.", error, {"error": "invalid_grant"}),
-            "401": response("The client is not known.", error, {"error": "invalid_client"}),
+            "200": response("A token.", _TOKEN, issued),
+            "400": response("The form is not valid.", _TOKEN_ERROR, {"error": "invalid_grant"}),
+            "401": response("The client is not known.", _TOKEN_ERROR, {"error": "invalid_client"}),
             "429": response("Over a limit that the operator set.", _DETAIL, throttled, **retry),
             "503": response("The database is away.", _DETAIL, wait, **retry),
         },
