@@ -67,9 +67,8 @@ def main() -> None:
 def _has_handlers() -> bool:
     from tasks.conf import app_settings
     from tasks.handlers.registry import declared
-    from tasks.watchdog.looking import is_asked_for
 
-    return bool(declared()) or is_asked_for(app_settings())
+    return bool(declared()) or app_settings().watches
 
 
 def _set_up(kept: dict[str, str]) -> tuple[str, str]:

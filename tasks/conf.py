@@ -110,6 +110,11 @@ class AppSettings:
         merged = {**kept, **self.statuses}
         return {normalise(status): meaning for meaning, names in merged.items() for status in names}
 
+    @property
+    def watches(self) -> bool:
+        """Whether the watchdog has anything to do: a cluster to ask, or a time after which tasks are lost."""
+        return any(one is not None for one in (self.probe, self.probe_url, self.lost_after))
+
     @cached_property
     def silence_limits(self) -> Mapping[str, timedelta | None]:
         """How long a running task may be silent, by task type; under ``"*"`` for all others."""

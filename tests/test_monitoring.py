@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from django.db import connection
 
 from tasks.handlers import on_change
 from tasks.handlers.registry import declaring
-from tasks.ops import metrics, reaction_metrics
+from tasks.ledger.silence import mark_lost
+from tasks.models import Task
+from tasks.ops import metrics, reaction_metrics, silence_metrics
 from tasks.testing import Handlers
 from tests.factories import full_body, record
 from tests.servers import free_port, serving, wait_for_port
@@ -69,10 +72,13 @@ def test_every_expression_of_the_dashboard_is_good(tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_every_metric_that_is_named_exists() -> None:
+def test_every_metric_that_is_named_exists(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"LOST_AFTER": timedelta(hours=1)}
+    silence_metrics.count({"alive": 1})
     with declaring():
         on_change(name="shop.refund")(print)
         record()
+        mark_lost(Task.objects.get())
         for report in Handlers().run():
             reaction_metrics.count(report)
         text = metrics.exposition()[0].decode()

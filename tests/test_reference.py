@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 from dataclasses import fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tasks import models as models_of_the_app
 from tasks import urls
 from tasks.handlers import on_event
 from tasks.handlers.registry import declaring
-from tasks.ops import metrics, reaction_metrics
+from tasks.ops import metrics, reaction_metrics, silence_metrics
 from tasks.ops.delivery_log import Delivery
 from tests.factories import record
 
@@ -147,9 +148,11 @@ def test_every_logger_and_what_a_record_of_a_delivery_has() -> None:
 
 
 @pytest.mark.django_db
-def test_every_metric() -> None:
+def test_every_metric(settings: Any) -> None:
     record()
+    settings.SARTIQ_TASKS = {"LOST_AFTER": timedelta(hours=1)}
     reaction_metrics.instruments()
+    silence_metrics.instruments()
     with declaring():
         on_event()(print)
         text = metrics.exposition()[0].decode()

@@ -26,6 +26,7 @@ from ..conf import app_settings
 from ..handlers.registry import declared
 from ..models import Task
 from .reaction_metrics import HowHandlersStand
+from .silence_metrics import WhatIsSilent
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
@@ -91,6 +92,8 @@ def _asked() -> CollectorRegistry:
     registry.register(_NewestEvent())
     if declared():
         registry.register(HowHandlersStand())
+    if app_settings().watches:
+        registry.register(WhatIsSilent())
     return registry
 
 

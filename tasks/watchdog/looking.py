@@ -50,18 +50,13 @@ class Look:
     held_back: Counter[Held] = field(default_factory=Counter)
 
 
-def is_asked_for(settings: AppSettings) -> bool:
-    """Return whether there is anything to do: a cluster to ask, or a time after which tasks are lost."""
-    return settings.lost_after is not None or probe_of(settings) is not None
-
-
 def look(asker: Asker | None = None, *, clock: Callable[[], datetime] = timezone.now) -> Look:
     """Look once at all silent tasks that are due; return what was found.
 
     Any number of watchdogs may look at once: each silence is claimed by one of them.
     """
     found, settings, asker = Look(), app_settings(), asker or Asker()
-    if not is_asked_for(settings):
+    if not settings.watches:
         return found
     for _ in range(_STEPS):
         noticed = ledger.notice(clock())

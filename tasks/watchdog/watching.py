@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import close_old_connections, connections
 
 from ..conf import app_settings
 from .asking import Asker
-from .looking import is_asked_for, look
+from .looking import Look, look
 
 logger = logging.getLogger("sartiq_tasks.watchdog")
 
@@ -24,8 +25,10 @@ PATIENCE = timedelta(minutes=2)
 class Watch:
     """Looks again and again until it is told to stop. It never keeps the process from ending."""
 
-    def __init__(self, *, every: timedelta = EVERY) -> None:
-        self._every, self._asker = every.total_seconds(), Asker()
+    def __init__(
+        self, *, every: timedelta = EVERY, report: Callable[[Look], object] = lambda found: None
+    ) -> None:
+        self._every, self._asker, self._report = every.total_seconds(), Asker(), report
         self._stopping, self._told_to_stop = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -56,11 +59,11 @@ class Watch:
             connections.close_all()
 
     def _look(self) -> None:
-        if not is_asked_for(app_settings()):
+        if not app_settings().watches:
             return
         close_old_connections()
         try:
-            look(self._asker)
+            self._report(look(self._asker))
         except Exception:
             logger.exception("The watchdog could not look; it looks again")
             connections.close_all()

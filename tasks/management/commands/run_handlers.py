@@ -18,8 +18,7 @@ from ...conf import app_settings
 from ...handlers.registry import by_name
 from ...handlers.worker import PATIENCE, Worker
 from ...ledger.catching_up import catch_up
-from ...ops import reaction_metrics
-from ...watchdog.looking import is_asked_for
+from ...ops import reaction_metrics, silence_metrics
 from ...watchdog.watching import Watch
 
 
@@ -64,7 +63,8 @@ class Command(BaseCommand):
         with ExitStack() as stack:
             if metrics:
                 _serve(stack, *metrics)
-            is_well = _work(workers, once=once)
+            watch = Watch(report=lambda found: silence_metrics.count(found.answers)) if metrics else Watch()
+            is_well = _work(workers, watch, once=once)
         if not is_well:
             self.stderr.write("A handler did not return in time. Whatever supervises this starts it again.")
             sys.exit(1)
@@ -75,7 +75,7 @@ def _chosen(names: list[str] | None) -> list[str]:
     known = by_name()
     if unknown := set(names or ()) - set(known):
         raise CommandError(f"No such handler: {', '.join(sorted(unknown))}. There are: {', '.join(known)}.")
-    if not known and not is_asked_for(app_settings()):
+    if not known and not app_settings().watches:
         # A supervisor can tell this from a crash: EX_CONFIG of sysexits.h.
         raise CommandError(
             "No app has a handler in a task_handlers.py, and no watchdog is asked for.", returncode=78
@@ -83,9 +83,8 @@ def _chosen(names: list[str] | None) -> list[str]:
     return names or list(known)
 
 
-def _work(workers: Sequence[Worker], *, once: bool) -> bool:
+def _work(workers: Sequence[Worker], watch: Watch, *, once: bool) -> bool:
     """Run the first worker, and with ``once`` a second one; return False if a handler hangs."""
-    watch = Watch()
 
     def stop(*_: object) -> None:
         watch.stop()
@@ -123,6 +122,7 @@ def _serve(stack: ExitStack, host: str, port: int) -> None:
     # would be counted twice.
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     try:
+        silence_metrics.instruments()
         stack.enter_context(reaction_metrics.serving(host, port))
     except ImportError:
         raise CommandError("--metrics needs prometheus-client: pip install 'sartiq-tasks[metrics]'") from None
