@@ -8,9 +8,11 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core import checks
 from django.db import connections, router
 from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
+from oauth2_provider.models import get_access_token_model
 from oauth2_provider.settings import oauth2_settings
 
 from .conf import app_settings
@@ -93,6 +95,29 @@ def check_token_storage(**kwargs: Any) -> list[checks.CheckMessage]:
             id="sartiq_tasks.W040",
         )
     ]
+
+
+@checks.register("sartiq_tasks")
+def check_tenants(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that the tokens that django-tenants' tenants share do not name users that each has of its own."""
+    of_tenants = [str(app) for app in getattr(settings, "TENANT_APPS", None) or ()]
+    users, tokens = get_user_model()._meta.app_label, get_access_token_model()._meta.app_label
+    if not _is_among(of_tenants, users) or _is_among(of_tenants, tokens):
+        return []
+    return [
+        checks.Error(
+            "The tenants share tokens, which name a user by number, but each tenant has users of its own: "
+            "a user's token is another user's at each tenant.",
+            hint=f"Put {apps.get_app_config(tokens).name} into TENANT_APPS too, or keep users in "
+            "SHARED_APPS alone. Silence this if only clients have tokens.",
+            id="sartiq_tasks.E041",
+        )
+    ]
+
+
+def _is_among(given: Sequence[str], label: str) -> bool:
+    name = apps.get_app_config(label).name
+    return any(app == name or app.startswith(f"{name}.apps.") for app in given)
 
 
 @checks.register("sartiq_tasks")

@@ -19,6 +19,7 @@ from tasks.host_checks import (
     check_distributed,
     check_docs_page,
     check_migrated_database,
+    check_tenants,
     check_token_storage,
     check_urls,
 )
@@ -225,3 +226,26 @@ class TestTheDocsPage:
         settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "drf_spectacular_sidecar"]
 
         assert check_docs_page() == []
+
+
+AUTH, TOKENS = "django.contrib.auth", "oauth2_provider"
+
+
+@pytest.mark.parametrize(
+    ("tenant_apps", "expected"),
+    [
+        (None, []),
+        ([], []),
+        (["tasks"], []),
+        (["tasks", AUTH, TOKENS], []),
+        (("tasks", TOKENS), []),
+        (["tasks", AUTH], ["E041"]),
+        (("tasks", "django.contrib.auth.apps.AuthConfig"), ["E041"]),
+        (["django.contrib.auth.apps.AuthConfig", "oauth2_provider.apps.DOTConfig"], []),
+        (["django.contrib.authors"], []),
+    ],
+)
+def test_users_of_each_tenant_and_tokens_of_all(settings: Any, tenant_apps: Any, expected: list[str]) -> None:
+    settings.TENANT_APPS = tenant_apps
+
+    assert codes(check_tenants()) == expected

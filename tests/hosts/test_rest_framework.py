@@ -17,6 +17,7 @@ INSTALLED_APPS += ["drf_spectacular_sidecar", "sartiq.tasks"]
 OAUTH2_PROVIDER = {"SCOPES": {"tasks:webhook": "Post"}, "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True}
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
 SPECTACULAR_SETTINGS = {"TITLE": "Shop", "OAS_VERSION": os.environ.get("OAS_VERSION", "3.0.3")}
+SPECTACULAR_SETTINGS["SCHEMA_PATH_PREFIX"] = os.environ.get("SCHEMA_PATH_PREFIX")
 ALLOWED_HOSTS = ["testserver"]
 SECRET_KEY = "only for tests, and long enough for a signature by SHA-256"
 """
@@ -155,3 +156,16 @@ def test_its_own_document_is_valid_with_the_app_in_it(host: Host, version: str, 
     assert document["info"]["title"] == "Shop"
     webhook = prefix.replace("<slug:tenant>", "{tenant}")
     assert set(document["paths"]) == {"/shop/users/", "/shop/users/{id}/", f"/{webhook}tasks/webhook"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "shop_users_list"), ({"SCHEMA_PATH_PREFIX": "/shop/"}, "users_list")],
+    ids=["changed by what the paths have in common", "kept by the page's setting"],
+)
+def test_the_names_of_its_operations(host: Host, given: dict[str, str], expected: str) -> None:
+    host.manage("spectacular", "--format", "openapi-json", "--file", "own.json", **given)
+
+    document = json.loads((host.directory / "own.json").read_text())
+    operation = document["paths"]["/shop/users/"]["get"]
+    assert (operation["operationId"], operation["tags"]) == (expected, [expected.partition("_")[0]])

@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.hosts.environments import Host, database_extras, new_project, python_with
+from tests.hosts.environments import Host, database_extras, new_project, python_with, run
 
 pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="django-tenants is for PostgreSQL")
 
 SETTINGS = """
+import os
 DATABASES["default"]["ENGINE"] = "django_tenants.postgresql_backend"
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
 TENANT_LIMIT_SET_CALLS = {limit}
 TENANT_MODEL, TENANT_DOMAIN_MODEL = "customers.Client", "customers.Domain"
 THEIRS = ["django.contrib.contenttypes", "django.contrib.auth", "oauth2_provider", "sartiq.tasks"]
 SHARED_APPS = ["django_tenants", "customers", *THEIRS]
+SILENCED_SYSTEM_CHECKS = os.environ.get("SILENCED", "").split()
 TENANT_APPS = {tenant_apps}
 INSTALLED_APPS = [*SHARED_APPS, "django.contrib.sessions", "django.contrib.messages", "django.contrib.admin",
     "django.contrib.staticfiles", "rest_framework", "drf_spectacular", "drf_spectacular_sidecar"]
@@ -135,10 +137,9 @@ print(json.dumps([answers, kept]))
 """
 
 
-@pytest.fixture
-def host(tmp_path: Path, host_database: dict[str, Any], limit: bool, tenant_apps: str) -> Host:
+def new_host(tmp_path: Path, database: dict[str, Any], limit: bool, tenant_apps: str) -> Host:
     python = python_with("django-tenants", extras=database_extras())
-    host = new_project(tmp_path, python, database=host_database)
+    host = new_project(tmp_path, python, database=database)
     host.write("backend/settings.py", SETTINGS.format(limit=limit, tenant_apps=tenant_apps), append=True)
     host.write("customers/__init__.py", "")
     host.write("customers/models.py", MODELS)
@@ -147,9 +148,19 @@ def host(tmp_path: Path, host_database: dict[str, Any], limit: bool, tenant_apps
         "\nfrom django.urls import include\nurlpatterns += [path('api/v1/', include('sartiq.tasks.urls'))]\n",
         append=True,
     )
-    host.manage("makemigrations", "customers")
-    host.manage("migrate_schemas", "--shared", "--verbosity", "0")
     return host
+
+
+def migrate(host: Host, **environment: str) -> None:
+    host.manage("makemigrations", "customers", **environment)
+    host.manage("migrate_schemas", "--shared", "--verbosity", "0", **environment)
+
+
+@pytest.fixture
+def host(tmp_path: Path, host_database: dict[str, Any], limit: bool, tenant_apps: str) -> Host:
+    made = new_host(tmp_path, host_database, limit, tenant_apps)
+    migrate(made)
+    return made
 
 
 limits = pytest.mark.parametrize("limit", [False, True], ids=["set always", "set when it changes"])
@@ -187,3 +198,38 @@ def test_a_shared_token_posts_to_the_ledger_of_the_tenant_whose_host_it_posts_to
     for schema, rows in kept.items():
         mine = [[f"{schema}-of-ada", "ada"]] * 8 + [[f"{schema}-of-client", "my-cluster"]] * 8
         assert rows == mine
+
+
+#: The first user of each tenant is another: who has the number that the token names may post in one alone.
+USERS_OF_EACH = """
+client, _ = create_compute_client("my-cluster")
+make_token("public", "of-client", application=client)
+for schema in SCHEMAS:
+    with schema_context(schema):
+        user = User.objects.create_user(f"{schema}-user")
+        if schema == "alpha":
+            user.user_permissions.add(Permission.objects.get(codename="add_taskstatusevent"))
+make_token("public", "of-user", user=user)
+answers = {token: [post(schema, token) for schema in SCHEMAS] for token in ("of-client", "of-user")}
+with schema_context("alpha"):
+    print(json.dumps([answers, sorted(TaskStatusEvent.objects.values_list("task_id", "source"))]))
+"""
+
+
+def test_shared_tokens_and_users_of_each_tenant_are_an_error(
+    tmp_path: Path, host_database: dict[str, Any]
+) -> None:
+    """The token of beta's user is good for alpha's user of that number: hence the error."""
+    own = "['django.contrib.contenttypes', 'django.contrib.auth', 'sartiq.tasks']"
+    host = new_host(tmp_path, host_database, limit=True, tenant_apps=own)
+    said = run(host.python, "manage.py", "check", cwd=host.directory, fails=True)
+    assert "sartiq_tasks.E041" in said
+
+    silent = {"SILENCED": "sartiq_tasks.E041"}
+    migrate(host, **silent)
+    code = PREPARATION + USERS_OF_EACH
+    printed = host.manage("shell", "--verbosity", "0", "--command", code, **silent)
+    answers, kept = json.loads(printed.splitlines()[-1])
+
+    assert answers == {"of-client": [200] * 3, "of-user": [403, 200, 403]}
+    assert kept == [["alpha-of-client", "my-cluster"], ["alpha-of-user", "alpha-user"]]
