@@ -14,7 +14,7 @@ from django.core.management import call_command
 def distribute(connection: Any) -> None:
     """Make the database that Django has just made known to the workers, and spread its tables."""
     name = connection.settings_dict["NAME"]
-    for worker in _workers(connection):
+    for worker in workers(connection):
         with _session(connection, "postgres", *worker) as server:
             server.execute(f'CREATE DATABASE "{name}"')
         with _session(connection, name, *worker) as server:
@@ -23,7 +23,7 @@ def distribute(connection: Any) -> None:
         cursor.execute("CREATE EXTENSION citus")
         given = connection.get_connection_params()
         cursor.execute("SELECT citus_set_coordinator_host(%s, %s)", [given["host"], int(given["port"])])
-        for host, port in _workers(connection):
+        for host, port in workers(connection):
             cursor.execute("SELECT citus_add_node(%s, %s)", [host, port])
     call_command("distribute_ledger", shards=4, verbosity=0)
 
@@ -31,7 +31,7 @@ def distribute(connection: Any) -> None:
 def release(connection: Any) -> None:
     """Drop the tests' database at the workers, and let Django drop it at the coordinator."""
     name = connection.creation._get_test_db_name()
-    workers = _workers(connection)
+    nodes = workers(connection)
     connection.close()
     with _session(connection, "postgres") as server:
         if server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
@@ -39,12 +39,13 @@ def release(connection: Any) -> None:
             server.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name]
             )
-    for worker in workers:
+    for worker in nodes:
         with _session(connection, "postgres", *worker) as server:
             server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-def _workers(connection: Any) -> list[tuple[str, int]]:
+def workers(connection: Any) -> list[tuple[str, int]]:
+    """Return the host and port of each worker."""
     with _session(connection, "postgres") as server:
         return server.execute(
             "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid <> 0 ORDER BY groupid"

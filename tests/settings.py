@@ -24,7 +24,9 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     # A file, as in production: threads and servers of a test share it.
     DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}.test"}  # noqa: F405
 elif is_citus():
-    DATABASES["default"]["TEST"] = {"NAME": "test_sartiq_tasks"}  # noqa: F405
+    DATABASES["default"]["TEST"] = {"NAME": f"test_{DATABASES['default']['NAME']}"}  # noqa: F405
+    # In the one transaction of a test users are changed after tasks were read, which Citus allows so only.
+    DATABASES["default"]["OPTIONS"]["options"] += " -c citus.multi_shard_modify_mode=sequential"  # noqa: F405
 elif environment := os.environ.get("TOX_ENV_NAME"):
     # Several may run at once, on the one server of TEST_DATABASE_URL.
     DATABASES["default"]["TEST"] = {"NAME": f"test_{environment.replace('-', '_')}"}  # noqa: F405

@@ -19,6 +19,7 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
+from django.db.models.fields import AutoFieldMixin
 from oauth2_provider.models import get_access_token_model
 
 from ..models import Handler, Task, TaskStatusEvent
@@ -97,34 +98,66 @@ def steps(
     found: Mapping[str, str], indexes: Collection[UniqueIndex], *, shards: int = SHARDS
 ) -> Iterator[Step]:
     """Yield what is still to be done, where the tables are ``found``; ``indexes`` are those in the way."""
-    belong = places()
-    root = next(iter(belong))
-    for table, place in belong.items():
-        if found.get(table) == place:
-            continue
-        words, statements = [f"{table} {_WORDS[place]}."], []
-        name = f"'\"{table}\"'"
+    left = {table: place for table, place in places().items() if found.get(table) != place}
+    root = next(iter(places()))
+    for table, place in left.items():
         if place is Place.BY_TASK:
-            for index in (one for one in indexes if one.table == table):
-                words.append(f"Its unique index {index.name} goes, for a plain one: no node can keep it.")
-                columns = ", ".join(index.columns)
-                statements += [
-                    f"DROP INDEX {index.name}",
-                    f"CREATE INDEX {index.name} ON {table} ({columns})",
-                ]
-            if table == _EVENT:
-                words.append("Its ids come from the clock and the node, so that they grow on any node.")
-                statements += _EVENT_IDS
             where = f"shard_count => {shards}" if table == root else f"colocate_with => '\"{root}\"'"
-            statements += [
-                f"SELECT create_distributed_table({name}, '{_KEY}', {where})",
-                f"SELECT truncate_local_data_after_distributing_table({name})",
-            ]
-        elif place is Place.EVERYWHERE:
-            statements.append(f"SELECT create_reference_table({name})")
-        else:
-            statements.append(f"SELECT citus_add_local_table_to_metadata({name}, true)")
-        yield Step(tuple(words), tuple(statements))
+            yield _spread(table, where, [one for one in indexes if one.table == table])
+    others = [(table, place) for table, place in left.items() if place is not Place.BY_TASK]
+    if others:
+        yield Step(
+            tuple(f"{table} {_WORDS[place]}." for table, place in others),
+            # Users and tokens refer to one another: in one transaction Citus does that over one connection.
+            (
+                "SET LOCAL citus.multi_shard_modify_mode = sequential",
+                *(_PUT[place].format(table) for table, place in others),
+                *_numbers(),
+            ),
+        )
+
+
+_PUT = {
+    Place.EVERYWHERE: "SELECT create_reference_table('\"{}\"')",
+    Place.AT_COORDINATOR: "SELECT citus_add_local_table_to_metadata('\"{}\"', true)",
+}
+
+
+def _spread(table: str, where: str, indexes: Collection[UniqueIndex]) -> Step:
+    words, statements = [f"{table} {_WORDS[Place.BY_TASK]}."], []
+    for index in indexes:
+        words.append(f"Its unique index {index.name} goes, for a plain one: no node can keep it.")
+        columns = ", ".join(index.columns)
+        statements += [f"DROP INDEX {index.name}", f"CREATE INDEX {index.name} ON {table} ({columns})"]
+    if table == _EVENT:
+        words.append("Its ids come from the clock and the node, so that they grow on any node.")
+        statements += _EVENT_IDS
+    statements += [
+        f"SELECT create_distributed_table('\"{table}\"', '{_KEY}', {where})",
+        f"SELECT truncate_local_data_after_distributing_table('\"{table}\"')",
+    ]
+    return Step(tuple(words), tuple(statements))
+
+
+def _numbers() -> Iterator[str]:
+    """Yield what lets ids go on: Citus makes these tables again, and their ids would begin at 1.
+
+    Ids from 2^48 on are of the nodes, which have ranges of their own.
+    """
+    using = router.db_for_write(TaskStatusEvent)
+    by_task = _by_task()
+    for model in apps.get_models(include_auto_created=True):
+        table, key = model._meta.db_table, model._meta.pk
+        if (
+            not isinstance(key, AutoFieldMixin)
+            or table in by_task
+            or not router.allow_migrate_model(using, model)
+        ):
+            continue
+        sequence = f"pg_get_serial_sequence('\"{table}\"', '{key.column}')"
+        last = f"greatest(max({key.column}), pg_sequence_last_value({sequence}))"
+        own = f"{key.column} < {1 << 48}"
+        yield f'SELECT setval({sequence}, {last}) FROM "{table}" WHERE {own} HAVING count(*) > 0'  # noqa: S608
 
 
 # Seconds since 2020, the node and a number: 31, 6 and 16 bits, which JavaScript reads exactly. Citus gives

@@ -48,7 +48,7 @@ def test_each_step_is_told_and_done(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert made() == [1, 2]
     assert "A row is added.\nAnd no more.\n    INSERT INTO made VALUES (2);\n" in out
-    assert "2 tables were put in their places." in out
+    assert "2 steps were done." in out
     assert "SARTIQ_TASKS['DISTRIBUTED'] = True" in out
 
 
@@ -60,7 +60,7 @@ def test_a_dry_run_only_tells(capsys: pytest.CaptureFixture[str], settings: Any)
     out = capsys.readouterr().out
     assert "made" not in connection.introspection.table_names()
     assert "CREATE TABLE made" in out
-    assert "2 tables would be put in their places." in out
+    assert "2 steps would be done." in out
     assert "DISTRIBUTED" not in out
 
 
@@ -71,3 +71,13 @@ def test_a_foreign_key_is_named_before_anything_is_done(monkeypatch: pytest.Monk
     with pytest.raises(CommandError, match="drop note_about of note"):
         call_command("distribute_ledger")
     assert "made" not in connection.introspection.table_names()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_migrations_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        distribution, "places", lambda: {"auth_user": "reference", "sartiq_tasks_new": "local"}
+    )
+
+    with pytest.raises(CommandError, match=r"Run manage.py migrate first: there is no sartiq_tasks_new\."):
+        call_command("distribute_ledger")

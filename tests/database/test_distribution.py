@@ -72,14 +72,34 @@ def test_each_table_is_put_into_its_place_once() -> None:
     whole = list(steps({}, [EVENT_ID], shards=7))
     sql = [statement for step in whole for statement in step.statements]
 
-    assert len(whole) == len(places())
+    assert all(any(f'"{table}"' in statement for statement in sql) for table in places())
     assert sql[0] == f"SELECT create_distributed_table('\"{TASKS}\"', 'task_id', shard_count => 7)"
     beside = f"SELECT create_distributed_table('\"{EVENTS}\"', 'task_id', colocate_with => '\"{TASKS}\"')"
     assert sql.index("DROP INDEX sartiq_event_id") < sql.index(beside)
     assert f"CREATE INDEX sartiq_event_id ON {EVENTS} (id)" in sql
     assert list(steps(places(), [])) == []
+
+
+def test_what_is_left_is_done_and_ids_go_on() -> None:
     (left,) = steps({**places(), "auth_user": "local"}, [])
-    assert left.statements == ("SELECT create_reference_table('\"auth_user\"')",)
+
+    assert left.statements[1] == "SELECT create_reference_table('\"auth_user\"')"
+    numbered = {table for table in places() if any(f'FROM "{table}"' in one for one in left.statements)}
+    assert {"auth_user", "oauth2_provider_application", "sartiq_tasks_rejecteddelivery"} <= numbered
+    assert not numbered & {EVENTS, "sartiq_tasks_reaction", "sartiq_tasks_handler"}
+
+
+@on_postgresql
+@pytest.mark.django_db
+def test_an_id_that_was_given_is_not_given_again() -> None:
+    users = get_user_model().objects
+    users.create_user("ada", pk=7)
+    (left,) = steps({**places(), "auth_user": "local"}, [])
+    with connection.cursor() as cursor:
+        for statement in (one for one in left.statements if "setval" in one):
+            cursor.execute(statement)
+
+    assert users.create_user("bob").pk == 8
 
 
 def test_a_dropped_key_is_told() -> None:

@@ -35,6 +35,8 @@ class Command(BaseCommand):
         connection = distribution.ledger_connection()
         if fault := distribution.fault(connection):
             raise CommandError(fault)
+        if missing := set(distribution.places()).difference(connection.introspection.table_names()):
+            raise CommandError(f"Run manage.py migrate first: there is no {', '.join(sorted(missing))}.")
         if keys := distribution.foreign_keys(connection):
             told = ", ".join(f"{name} of {table}" for table, name in keys)
             raise CommandError(
@@ -42,7 +44,7 @@ class Command(BaseCommand):
                 "db_constraint=False and migrate."
             )
         indexes = distribution.unique_indexes(connection)
-        done = 0
+        steps = 0
         for step in distribution.steps(distribution.placed(connection), indexes, shards=shards):
             self.stdout.write("\n".join(step.words))
             self.stdout.write("".join(f"    {statement};\n" for statement in step.statements))
@@ -50,8 +52,9 @@ class Command(BaseCommand):
                 with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
                     for statement in step.statements:
                         cursor.execute(statement)
-            done += 1
-        self.stdout.write(f"{done} tables {'would be put' if dry_run else 'were put'} in their places.")
+            steps += 1
+        verb = "would be done" if dry_run else "were done"
+        self.stdout.write(f"{steps} steps {verb}." if steps else "Every table is in its place.")
         if not app_settings().distributed:
             self.stdout.write(
                 "Set SARTIQ_TASKS['DISTRIBUTED'] = True: without it a delivery asks every node, and the "
