@@ -14,6 +14,7 @@ import pytest
 from django.db import OperationalError, connection, connections, transaction
 
 from tasks.database.live_connection import on_live_connection
+from tasks.database.sqlite_file import leave_replaced_files
 from tests.factories import body
 from tests.servers import Server, serving, temporary_directory
 
@@ -176,3 +177,16 @@ def test_in_a_transaction_of_the_hosts(second: Any, tmp_path: Path) -> None:
         replace(tmp_path / "the second", 1)
         with pytest.raises(OperationalError, match="Another file has taken the place"):
             on_live_connection(ask(second))
+
+
+def test_the_ledgers_file_must_be_there(second: Any, tmp_path: Path) -> None:
+    ask(second)()
+    (tmp_path / "the second").unlink()
+    with pytest.raises(OperationalError, match="There is no file"):
+        leave_replaced_files("second")
+
+
+def test_a_database_in_memory_has_no_file(second: Any) -> None:
+    second.settings_dict["NAME"] = "file:in-memory?mode=memory&cache=shared"
+    assert ask(second)() == (0,)
+    assert leave_replaced_files("second") is False
