@@ -231,6 +231,12 @@ def test_its_page_says_what_keeps_it_waiting() -> None:
     assert "No app declares" not in staff().get(page_of(first)).content.decode()
 
 
+def test_a_reaction_that_is_not_there_leads_to_the_start_page(dead: Reaction) -> None:
+    answer = staff().get(page_of(dead).replace(str(dead.pk), "999999"))
+
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+
+
 def post(client: Client, action: str, *selected: Reaction, **more: str) -> Any:
     form = {"action": action, "_selected_action": [str(one.pk) for one in selected], **more}
     return client.post(LIST, form, follow=True)

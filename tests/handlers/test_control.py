@@ -17,6 +17,7 @@ from tasks.handlers.worker import see
 from tasks.ledger.catching_up import catch_up
 from tasks.ledger.pruning import ended_tasks, old_events, prune_reactions, prune_tasks
 from tasks.models import Handler, Reaction, Task, TaskStatusEvent
+from tasks.querysets import ReactionQuerySet
 from tasks.testing import Handlers
 from tests.factories import record
 
@@ -100,6 +101,23 @@ def test_what_runs_is_left_alone(handlers: Handlers) -> None:
     claiming.claim(["refund"], limit=1, lease=DAY)
 
     assert try_again(Reaction.objects.all()) == give_up(Reaction.objects.all()) == 0
+
+
+@pytest.mark.parametrize("decide", [try_again, give_up])
+def test_what_a_worker_has_taken_meanwhile_is_left_alone(handlers: Handlers, decide: Any) -> None:
+    declare()
+    record(status="failed")
+
+    class Read(ReactionQuerySet):
+        """Reactions of which a worker takes each that was read."""
+
+        def __iter__(self) -> Any:
+            found = list(super().__iter__())
+            claiming.claim(["refund"], limit=1, lease=DAY)
+            return iter(found)
+
+    assert decide(Read(Reaction)) == 0
+    assert (Reaction.objects.get().state, Reaction.objects.get().attempts) == ("pending", 1)
 
 
 def test_giving_up_lets_the_later_ones_go_on(handlers: Handlers) -> None:

@@ -26,8 +26,9 @@ import json
 from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
+from sartiq.tasks.handlers import on_event
 from sartiq.tasks.ledger.recording import record_event
-from sartiq.tasks.models import RejectedDelivery, TaskStatusEvent
+from sartiq.tasks.models import Reaction, RejectedDelivery, TaskStatusEvent
 from sartiq.tasks.serializers import task_status_event
 
 client = Client()
@@ -46,15 +47,17 @@ def ask(address, holds=""):
 
 def walk(full):
     for model, asked in {"task": "task_type=training", "taskstatusevent": "status=failed",
-                         "rejecteddelivery": "field=progress"}.items():
+                         "rejecteddelivery": "field=progress", "reaction": "state=dead"}.items():
         ask(f"{model}/", 'id="result_list"' if full else 'id="st-none"')
         for query in ("?q=t", f"?{asked}", "?_popup=1", "?o=0", "?p=1", "?q=nothing"):
             ask(f"{model}/{query}")
         ask(f"{model}/export.csv")
     ask("overview/", "st-conclusion")
+    ask("handler/", 'id="st-pause-1"' if full else 'id="st-none"')
     ask("")
 
 walk(full=False)
+on_event(name="shop.keep")(print)
 empty, shown = dict(shown), {}
 body = {"event_type": "e", "task_id": "t-1", "status": "failed", "progress": 5, "task_type": "training",
         "error_message": "boom <b>", "timestamp": "0001-01-01T00:00:00Z", "metadata": {"loss": 0.5}}
@@ -70,6 +73,14 @@ answer = client.post("/admin/sartiq_tasks/rejecteddelivery/",
                      {"action": "try_again", "_selected_action": rejected.pk}, follow=True)
 statuses["action"] = answer.status_code
 shown["action"] = "still rejected" in answer.content.decode()
+reaction = Reaction.objects.get()
+ask(f"reaction/{reaction.pk}/change/", "shop.keep:t-1:1")
+asked = {"action": "give_up", "_selected_action": reaction.pk}
+for number, holds in enumerate(("Yes, I am sure", "1 reaction was changed.")):
+    answer = client.post("/admin/sartiq_tasks/reaction/", asked, follow=True)
+    asked["confirmed"] = "yes"
+    statuses[f"decide {number}"] = answer.status_code
+    shown[f"decide {number}"] = holds in answer.content.decode()
 print(json.dumps({"statuses": statuses, "empty": empty, "full": shown}))
 """
 
