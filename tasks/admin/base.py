@@ -16,9 +16,10 @@ from .changelist import RecordList
 from .export import FORMATS, export
 from .paginator import CappedPaginator
 from .permissions import ReadOnly
+from .zones import InViewersZone
 
 
-class RecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """A list that is fast at any size, exported as it is filtered; nothing in it can be changed."""
 
     change_list_template = "admin/sartiq_tasks/record_list.html"
@@ -35,7 +36,7 @@ class RecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css = {"all": ("sartiq_tasks/admin.css",)}
-        js = ("sartiq_tasks/live.js", "sartiq_tasks/copy.js", "sartiq_tasks/plots.js")
+        js = ("sartiq_tasks/live.js", "sartiq_tasks/copy.js", "sartiq_tasks/plots.js", "sartiq_tasks/zone.js")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RecordList]:
         """Return the list's class."""

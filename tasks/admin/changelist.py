@@ -9,7 +9,6 @@ from typing import Any
 from django.contrib.admin.utils import display_for_value
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
@@ -42,11 +41,6 @@ class RecordList(ChangeList):
             if type(one) not in filters:
                 rows = one.queryset(request, rows)
         return self.model_admin.get_search_results(request, rows, self.query)[0]
-
-    @property
-    def zone(self) -> str:
-        """Return the name of the time zone that the list's times are in."""
-        return timezone.get_current_timezone_name()
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
         """Return the list's order, led by the column of a filter whose index serves both.

@@ -26,6 +26,7 @@ from .overview_html import Lists, charts, number, tiles
 from .overview_needs import needs
 from .paginator import MAX_COUNT
 from .permissions import ReadOnly
+from .zones import InViewersZone
 
 #: How long a look may count hours of the past.
 BUDGET = timedelta(milliseconds=200)
@@ -36,12 +37,12 @@ REFRESH_SECONDS, COUNTING_SECONDS = 30, 3
 
 
 @admin.register(Overview)
-class OverviewAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """One page, for whoever may see tasks."""
 
     class Media:
         css = {"all": ("sartiq_tasks/admin.css", "sartiq_tasks/overview.css")}
-        js = ("sartiq_tasks/live.js",)
+        js = ("sartiq_tasks/live.js", "sartiq_tasks/zone.js")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allow whoever may see tasks."""
@@ -96,7 +97,6 @@ class OverviewAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             "handlers": [_handler(one, told, lists) for one in told.handlers],
             "may_see_rejected": may_see["rejecteddelivery"],
             "missing": told.missing,
-            "zone": timezone.localtime(now).tzname(),
             "live_seconds": COUNTING_SECONDS if told.missing else REFRESH_SECONDS,
         }
 

@@ -195,7 +195,6 @@ class TaskAdmin(RecordAdmin):
             **task_reactions.told(task, request, self.admin_site.name),
             "title": display.shown(task.task_id),
             "subtitle": None,
-            "zone": timezone.get_current_timezone_name(),
             "timeline": history.page_before(task, before, app_settings(), self.event_urls(request)),
             **({} if before is None else {"is_older": True, "live_seconds": None}),
             "events_allowed": self.event_urls(request) is not None,

@@ -7,7 +7,9 @@ from typing import Any
 
 from django import template
 from django.contrib.admin.templatetags.admin_list import result_headers, results
+from django.utils import timezone
 
+from ..admin.zones import chosen_zone
 from ..rejections import count_rejected
 
 register = template.Library()
@@ -26,3 +28,13 @@ def record_list(cl: Any) -> dict[str, Any]:
     """Show a list's rows as ``{% result_list %}`` does, each of them made at once."""
     rows = results(cl) if cl.is_popup else ([row] for row in cl.rows())
     return {"cl": cl, "result_headers": list(result_headers(cl)), "results": list(rows)}
+
+
+@register.inclusion_tag("admin/sartiq_tasks/zone.html", takes_context=True)
+def times_in(context: dict[str, Any]) -> dict[str, Any]:
+    """Name the zone of the page's times, and let the viewer switch it."""
+    return {
+        "zone": timezone.get_current_timezone_name(),
+        "usual": timezone.get_default_timezone_name(),
+        "is_chosen": chosen_zone(context["request"]) is not None,
+    }

@@ -265,6 +265,22 @@ def test_the_filter_by_time_takes_a_range(open_page: OpenPage) -> None:
     expect(page.locator("summary:has-text('2020-01-01 12:30')")).to_be_visible()
 
 
+def test_the_times_can_be_switched_to_the_viewers_zone_and_back(open_page: OpenPage) -> None:
+    page = open_page(timezone_id="Asia/Kolkata")
+    page.goto(RUNNING)
+    expect(page.locator(".st-zone")).to_contain_text("Times in UTC")
+    page.click("text=Show in Asia/Kolkata")
+    expect(page.locator(".st-zone")).to_contain_text("Times in Asia/Kolkata")
+    expect(page.locator(".st-ends").first).to_contain_text("IST")
+
+    page.goto(TASKS)
+    expect(page.locator(".st-zone")).to_contain_text("Times in Asia/Kolkata")
+    page.click("text=Show in UTC")
+    expect(page.locator(".st-zone")).to_contain_text("Times in UTC")
+    kept = [cookie["name"] for cookie in page.context.cookies()]
+    assert "sartiq_tasks_zone" not in kept
+
+
 def test_the_list_fits(open_page: OpenPage) -> None:
     for number in range(30):
         factories.record(

@@ -1,0 +1,53 @@
+"""The time zone of the admin's pages: the server's, or the one that the viewer has switched to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.http import HttpRequest
+from django.template.response import SimpleTemplateResponse
+from django.urls import URLPattern
+from django.utils import timezone
+
+#: The cookie that ``zone.js`` keeps the name of the viewer's zone in.
+COOKIE = "sartiq_tasks_zone"
+
+
+def chosen_zone(request: HttpRequest) -> ZoneInfo | None:
+    """Return the zone that the viewer has switched to, or None."""
+    name = request.COOKIES.get(COOKIE, "")
+    try:
+        return ZoneInfo(name) if name else None
+    # A name is looked for in files: a word, a path out of them, a directory.
+    except (LookupError, OSError, ValueError):
+        return None
+
+
+class InViewersZone:
+    """Every page of a model's admin tells its times, and takes ranges of times, in the viewer's zone."""
+
+    @property
+    def urls(self) -> list[URLPattern]:
+        """Return the addresses, each of whose views answers in the zone."""
+        patterns: list[URLPattern] = super().urls  # type: ignore[misc]
+        # A host's subclass may include more than views.
+        for pattern in (one for one in patterns if isinstance(one, URLPattern)):
+            pattern.callback = _in_viewers_zone(pattern.callback)
+        return patterns
+
+
+def _in_viewers_zone(view: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(view)
+    def in_zone(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        zone = chosen_zone(request)
+        if zone is None:
+            return view(request, *args, **kwargs)
+        with timezone.override(zone):
+            response = view(request, *args, **kwargs)
+            # Django renders a template after the view, when the zone is no longer this one.
+            return response.render() if isinstance(response, SimpleTemplateResponse) else response
+
+    return in_zone
