@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -20,13 +21,16 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 from rest_framework.exceptions import APIException
 
+from ..conf import app_settings
+from ..lifecycle import Meaning
 from ..models import RejectedDelivery
 from ..rejections import field_of, try_again
 from ..serializers import task_status_event
 from . import display
 from .base import RecordAdmin
 from .body_marks import marked
-from .filters import Filter, SourceFilter
+from .filters import Filter, LinkedFilter, SourceFilter
+from .paginator import MAX_COUNT
 from .time_filters import ReceivedFilter
 
 #: Every type of error there is: asking the table for those that it has would read it whole.
@@ -36,6 +40,8 @@ ERROR_TYPES = (
     "model_attributes_type", "string_too_long", "string_type", "unsupported_media_type",
 )  # fmt: skip
 
+#: So many faults are counted above the list, the most frequent first.
+MAX_GROUPS = 12
 _NOT_LISTED = ("body", "errors", "headers")
 
 
@@ -124,6 +130,17 @@ class ErrorTypeFilter(FaultFilter):
     written = ":{} "
 
 
+class GroupFilter(LinkedFilter):
+    """By a fault, which is a field and a type of error: each count above the list leads to one."""
+
+    title = _("fault")
+    parameter_name = "fault"
+
+    def found(self, queryset: Any, value: str) -> Any:
+        """Return the deliveries with the fault."""
+        return queryset.filter(faults__contains=f" {value} ")
+
+
 @admin.register(RejectedDelivery)
 class RejectedDeliveryAdmin(RecordAdmin):
     """Rejected deliveries."""
@@ -137,6 +154,7 @@ class RejectedDeliveryAdmin(RecordAdmin):
         ErrorTypeFilter,
         OutcomeFilter,
         ReceivedFilter,
+        GroupFilter,
     )
     ordering = ("-received_at", "-id")
     sortable_by = ("received",)
@@ -156,6 +174,34 @@ class RejectedDeliveryAdmin(RecordAdmin):
     def for_list(self, rows: Any) -> Any:
         """Return the rows as they are."""
         return rows
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Show the list under the count of each fault, and say how many deliveries were only counted."""
+        response = super().changelist_view(request, extra_context)
+        context = getattr(response, "context_data", None) or {}
+        if "cl" in context:
+            context |= self.groups(request, context["cl"])
+        return response
+
+    def groups(self, request: HttpRequest, shown: Any) -> dict[str, Any]:
+        """Return the count of each fault among the newest deliveries that the list's other filters leave."""
+        rows = shown.rows_but_for(request, (GroupFilter,)).order_by("-received_at")
+        newest = list(rows.values_list("faults", "not_kept")[:MAX_COUNT])
+        counted = Counter(fault for faults, _not_kept in newest for fault in faults.split())
+        chosen = request.GET.get("fault")
+        return {
+            "counts_title": _("Rejected deliveries by fault"),
+            "counts": [
+                {
+                    "name": Meaning.FAILED.value, "label": fault.replace(":", ": "), "symbol": "",
+                    "number": number, "is_current": fault == chosen,
+                    "url": shown.get_query_string({"fault": None if fault == chosen else fault}),
+                }
+                for fault, number in counted.most_common(MAX_GROUPS)
+            ],
+            "only_counted": sum(not_kept for _faults, not_kept in newest),
+            "kept_per_minute": app_settings().rejected_per_minute,
+        }  # fmt: skip
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may have deliveries tried again."""

@@ -132,6 +132,7 @@ class TaskAdmin(RecordAdmin):
         context = getattr(response, "context_data", None) or {}
         if "cl" in context:
             context["counts"] = self.counts(request, context["cl"])
+            context["counts_title"] = _("Tasks by status")
         return response
 
     def exported(self, row: Any, column: str) -> Any:
@@ -156,7 +157,8 @@ class TaskAdmin(RecordAdmin):
                 parameter: None if is_current else value,
             }
             return {
-                "name": name, "label": label, "symbol": symbol, "is_current": is_current,
+                "id": f"st-count-{name}", "name": name, "label": label, "symbol": symbol,
+                "is_current": is_current,
                 "number": f"{MAX_COUNT}+" if number > MAX_COUNT else str(number),
                 "url": shown.get_query_string(chosen),
             }  # fmt: skip

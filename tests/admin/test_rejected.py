@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -201,3 +203,53 @@ def test_a_row_leads_to_its_page(staff: Client) -> None:
     kept = rejected()
 
     assert f'<a href="{change_page(kept)}">' in staff.get(LIST).content.decode()
+
+
+def counts(html: str) -> list[tuple[str, str, str]]:
+    """Where each count above the list leads, its fault and its number."""
+    found = re.findall(r'class="st-count [^"]*" href="([^"]*)"[^>]*>.*?</span> ([^<]*) <strong>(\d+)<', html)
+    return [(unquote(url), label, number) for url, label, number in found]
+
+
+def test_grouped_by_fault(staff: Client) -> None:
+    wrong, both = rejected(), rejected(b'{"status": 5}')
+    rejected(json.dumps(body(progress=-1)).encode(), source="another")
+    told = counts(staff.get(LIST).content.decode())
+
+    assert ("?fault=progress:less_than_equal", "progress: less_than_equal", "1") in told
+    assert ("?fault=status:string_type", "status: string_type", "1") in told
+    assert listed(staff, fault="progress:less_than_equal") == [wrong.pk]
+    assert listed(staff, fault="status:string_type") == [both.pk]
+    assert listed(staff, fault="rogress:less_than_equal") == []
+    assert listed(staff, fault="\0") == []
+
+    html = staff.get(LIST, {"fault": "progress:less_than_equal", "source": "tests"}).content.decode()
+    assert ("?source=tests", "progress: less_than_equal", "1") in counts(html), "the chosen one leads back"
+    assert "greater_than_equal" not in str(counts(html))
+
+
+def test_the_most_frequent_fault_stands_first_and_some_are_left_out(staff: Client, monkeypatch: Any) -> None:
+    rejected(b'{"status": 5}')
+    rejected()
+    rejected()
+    monkeypatch.setattr("tasks.admin.rejected.MAX_GROUPS", 1)
+
+    assert [label for _url, label, _n in counts(staff.get(LIST).content.decode())] == [
+        "progress: less_than_equal"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("not_kept", "told"),
+    [(0, None), (1, "1 more delivery was only counted"), (41, "41 more deliveries were only counted")],
+)
+def test_those_that_were_only_counted_are_explained(staff: Client, not_kept: int, told: str | None) -> None:
+    rejected(not_kept=not_kept)
+    html = staff.get(LIST).content.decode()
+
+    assert (told or "only counted, not kept") in html or told is None
+    assert ("of one client at most" in html) == (told is not None)
+
+
+def test_the_search_that_found_nothing_is_gone(staff: Client) -> None:
+    assert "searchbar" not in staff.get(LIST).content.decode()
