@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
@@ -12,6 +13,9 @@ from tasks.ops.metrics import MetricsView
 
 # With the count of the deliveries that were rejected in the last day.
 admin.site.index_template = "admin/sartiq_tasks/index.html"
+admin.site.site_header = admin.site.site_title = "Sartiq compute tasks"
+# The admin is the site.
+admin.site.site_url = None
 
 
 @csrf_exempt
@@ -27,8 +31,16 @@ def not_found(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"detail": "Not Found"}, status=404)
 
 
+@csrf_exempt
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponseRedirect:
+    """Lead to the picture, which browsers ask for at the root of any site."""
+    return redirect(static("sartiq_tasks/favicon.svg"))
+
+
 urlpatterns = [
     path("", home),
+    path("favicon.ico", favicon),
     path("api/v1/", include("tasks.urls")),
     path("admin/", admin.site.urls),
     path("healthz", healthz),

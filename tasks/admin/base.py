@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path
 
 from .changelist import RecordList
+from .display import EMPTY
 from .export import FORMATS, export
 from .paginator import CappedPaginator
 from .permissions import ReadOnly
@@ -29,6 +30,7 @@ class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[ty
     show_facets = admin.ShowFacets.NEVER
     # No page is saved here, to go back to the list as it was; keeping its filters resolves each row's link.
     preserve_filters = False
+    empty_value_display = EMPTY
     #: The columns without an index, by which the list sorts only the rows at its head.
     sorted_in_newest: ClassVar[Sequence[str]] = ()
     #: The columns of the files.

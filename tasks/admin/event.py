@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from operator import attrgetter
+from typing import Any
 
 from django.contrib import admin
+from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
@@ -78,6 +81,18 @@ class TaskStatusEventAdmin(RecordAdmin):
         (_("More"), {"fields": ("metadata_json", "additional_json", "unknown_json")}),
         (_("Delivery"), {"fields": ("source", "deliveries", "key_hex", "digest_hex", "payload")}),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: TaskStatusEvent | None = None) -> Any:
+        """Fold the groups that have nothing to tell."""
+        return [
+            (title, {**options, "classes": ["collapse"]} if obj and self.is_empty(obj, options) else options)
+            for title, options in super().get_fieldsets(request, obj)
+        ]
+
+    def is_empty(self, event: TaskStatusEvent, options: Any) -> bool:
+        """Return whether none of a group's fields has a value."""
+        shown = (getattr(self, name, None) or attrgetter(name) for name in options["fields"])
+        return all(read(event) in (None, display.EMPTY) for read in shown)
 
     @admin.display(description=_("received"), ordering="id")
     def received(self, event: TaskStatusEvent) -> str:

@@ -151,3 +151,21 @@ def test_a_delivery_can_be_copied_as_a_command(admin_client: Client) -> None:
 
     assert arguments[:2] == ["curl", "$WEBHOOK"]
     assert json.loads(arguments[-1])["task_id"] == "it's <b> $(x)"
+
+
+def test_groups_that_have_nothing_to_tell_are_folded(admin_client: Client) -> None:
+    bare, full = record(task_id="bare"), record(task_id="full", error_message="boom", origin_zone="z")
+    folded = {}
+    for one in (bare, full):
+        html = admin_client.get(event_url(one.event_id)).content.decode()
+        folded[one] = re.findall(r'<fieldset class="[^"]*collapse[^"]*".*?<h2[^>]*>([^<]*)<', html, re.DOTALL)
+
+    assert [title.strip() for title in folded[bare]] == ["Error", "Origin", "More"]
+    assert [title.strip() for title in folded[full]] == ["More"]
+
+
+def test_there_is_one_sign_for_nothing(admin_client: Client) -> None:
+    html = admin_client.get(event_url(record().event_id)).content.decode()
+
+    assert '<div class="readonly">—</div>' in html
+    assert '<div class="readonly">-</div>' not in html

@@ -63,3 +63,14 @@ def test_authorize_and_post(open_page: Callable[..., Page], way: Callable[[], An
 
     assert try_it_out(page) == 200
     assert TaskStatusEvent.objects.get().task_id == "train-2041"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_follows_the_systems_colours(open_page: Callable[..., Page], scheme: Any) -> None:
+    page = open_page(login=False, color_scheme=scheme)
+    page.goto("/api/v1/docs")
+    expect(page.locator(".opblock").first).to_be_visible()
+    shades = page.evaluate("getComputedStyle(document.body).backgroundColor").removeprefix("rgb(").rstrip(")")
+    is_turned = page.evaluate("getComputedStyle(document.querySelector('.swagger-ui')).filter") != "none"
+
+    assert (sum(map(int, shades.split(","))) < 3 * 60) == is_turned == (scheme == "dark")

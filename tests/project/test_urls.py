@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.test import Client
 
 
@@ -12,6 +13,21 @@ def test_the_root_leads_to_the_admin() -> None:
     answer = Client().get("/")
 
     assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+
+
+def test_browsers_find_an_icon() -> None:
+    answer = Client().get("/favicon.ico")
+
+    assert answer.status_code == 302
+    assert finders.find(answer["Location"].removeprefix("/static/"))
+
+
+@pytest.mark.django_db
+def test_the_admin_names_the_product_and_leads_to_no_site_but_itself(admin_client: Client) -> None:
+    html = admin_client.get("/admin/").content.decode()
+
+    assert "| Sartiq compute tasks</title>" in html
+    assert "View site" not in html
 
 
 @pytest.mark.django_db
