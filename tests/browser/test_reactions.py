@@ -11,12 +11,12 @@ from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
+from harness.browser import PHONE
 from tasks.handlers import Change, claiming, on_change, on_event
 from tasks.handlers.registry import declaring
 from tasks.handlers.worker import see
 from tasks.models import Reaction
 from tasks.testing import Handlers
-from tests.browser.conftest import PHONE
 from tests.factories import record
 
 pytestmark = pytest.mark.django_db(transaction=True)
