@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from django.core import checks
-from django.db import router
+from django.db import DatabaseError, router, transaction
+from django.utils import timezone
 
 from .handlers.registry import VALID_NAME, Declared, declared
+from .handlers.standing import standings
 from .lifecycle import Meaning
 from .models import Reaction, TaskStatusEvent
 
@@ -48,3 +51,35 @@ def _faults(one: Declared, names: Counter[str]) -> list[tuple[str, str, str]]:
         hint = f"Meanings are {', '.join(Meaning.values)}."
         found.append((f"asks for {', '.join(map(repr, sorted(unknown)))}", hint, "sartiq_tasks.E053"))
     return found
+
+
+@checks.register(checks.Tags.database)
+def check_waiting(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that each handler for which reactions wait is declared, and that a worker serves it."""
+    using, now = router.db_for_write(Reaction), timezone.now()
+    if using not in (databases or ()):
+        return []
+    try:
+        with transaction.atomic(using=using):
+            found = standings()
+    except DatabaseError:  # such as before the first migration
+        return []
+    messages: list[checks.CheckMessage] = []
+    for one in found:
+        if one.pending and not one.is_declared:
+            messages.append(
+                checks.Warning(
+                    f"{one.pending} reactions wait for the handler {one.name!r}, which no app declares.",
+                    hint="Declare it again under this name=, or give its reactions up in the admin.",
+                    id="sartiq_tasks.W050",
+                )
+            )
+        if one.pending and one.is_unserved(now):
+            messages.append(
+                checks.Warning(
+                    f"{one.pending} reactions wait for the handler {one.name!r}, which no worker serves.",
+                    hint="Run manage.py run_handlers.",
+                    id="sartiq_tasks.W051",
+                )
+            )
+    return messages

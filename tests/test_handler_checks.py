@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
+from django.core.checks import Tags, run_checks
+from django.db import connection
 
+from tasks.handler_checks import check_waiting
 from tasks.handlers import Change, on_change, on_event
 from tasks.handlers.registry import declaring
-from tasks.models import Reaction
+from tasks.handlers.worker import see
+from tasks.models import Handler, Reaction
+from tests.factories import record
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +85,34 @@ def test_reactions_on_another_database_than_events(settings: Any) -> None:
     settings.DATABASE_ROUTERS = [f"{__name__}.Apart"]
 
     assert codes() == ["sartiq_tasks.E054"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reactions_that_wait_for_nobody() -> None:
+    def waiting() -> list[str]:
+        found = run_checks(tags=[Tags.database], databases=["default"])
+        return [str(message.id) for message in found if str(message.id).startswith("sartiq_tasks.W05")]
+
+    on_change(name="unserved")(react)
+    assert waiting() == []
+    with declaring():
+        on_change(name="gone")(react)
+        record()
+    assert waiting() == ["sartiq_tasks.W050"]
+    Reaction.objects.all().delete()
+    record(status="failed", timestamp="2030-01-01T00:00:00Z")
+    assert waiting() == ["sartiq_tasks.W051"]
+    assert check_waiting(databases=["other"]) == check_waiting() == []
+    see(["unserved"], "default")
+    assert waiting() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_before_the_first_migration_nothing_is_said() -> None:
+    table = Handler._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO away")
+        try:
+            assert check_waiting(databases=["default"]) == []
+        finally:
+            cursor.execute(f"ALTER TABLE away RENAME TO {table}")

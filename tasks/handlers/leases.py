@@ -20,6 +20,8 @@ logger = logging.getLogger("sartiq_tasks.handlers")
 SHARE = 3
 #: Such a lease is looked at this often in its time.
 LOOKS = 12
+#: Seconds between two looks that are no gap, however short a lease is.
+GAP = 2.0
 
 
 @dataclass(eq=False)
@@ -98,7 +100,7 @@ class Lapsed:
     def look(self, found: Iterable[tuple[int, int]], *, now: float, lease: float) -> list[int]:
         """Take note of those ``found`` by id and attempt; return the ids of those to be taken over."""
         patience = lease / SHARE
-        known = self._since if now - self._last < patience else {}
+        known = self._since if now - self._last < max(patience, GAP) else {}
         self._last = now
         self._since = {one: known.get(one, now) for one in found}
         return [pk for (pk, _), since in self._since.items() if now - since >= patience]

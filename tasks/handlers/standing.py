@@ -57,7 +57,7 @@ class Standing:
         if self.paused_at:
             found.append("paused")
         if not self.is_declared:
-            found += ["declared nowhere"] if self.pending else []
+            found += ["declared nowhere"] if self.is_gone else []
         elif self.is_unserved(now):
             found.append("no worker")
         return found

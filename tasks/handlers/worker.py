@@ -112,7 +112,8 @@ class Worker:
         self._lapsed.forget()
         if self._failing_since is None:
             self._failing_since = now
-            logger.warning("The worker cannot use its database, and tries again: %s", error)
+            reason = str(error).strip().partition("\n")[0]
+            logger.warning("The worker cannot use its database, and tries again: %s", reason)
         if now - self._failing_since >= patience:
             raise error
         self._stopping.wait(1)

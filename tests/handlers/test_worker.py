@@ -98,7 +98,7 @@ def test_one_that_kills_its_worker_takes_no_innocent_with_it(database: str) -> N
 def test_a_slow_one_is_not_called_again_when_its_lease_passes(database: str) -> None:
     """It takes longer than the lease, and than a worker waits between two looks for suspects."""
     record(database, {"task_id": "slow", "event_type": "slow"})
-    with working(database, LEASE="1"), working(database, LEASE="1"):
+    with working(database, LEASE="3"), working(database, LEASE="3"):
         found = wait_until(database, lambda found: found["states"] == {"done": 3}, 120)
 
     assert {row[0]: row[4] for row in found["rows"]} == {
