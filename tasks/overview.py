@@ -34,11 +34,3 @@ class Overview(models.Model):
 
     def __str__(self) -> str:
         return str(self.hour)
-
-    def is_outdated(self, now: datetime) -> bool:
-        """Whether it is to be counted again: it is older by a quarter than when it was counted.
-
-        Tasks that are heard of again leave the hour, and deliveries that are tried again join it, the
-        later the less often.
-        """
-        return now - self.hour > (self.counted_at - self.hour) * 1.25

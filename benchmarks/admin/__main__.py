@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import sys
 import tempfile
 import time
@@ -26,7 +27,9 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=20, help="how often each page is asked for (20)")
     parser.add_argument("--stock-rounds", type=int, default=3, help="and each of the stock admin (3)")
-    parser.add_argument("--only", default="", help="measure the pages alone whose name has this, no export")
+    parser.add_argument(
+        "--only", default="", help="measure the pages alone whose name has this pattern, no export"
+    )
     given = parser.parse_args()
     with _postgresql() as url:
         os.environ["DATABASE_URL"] = url
@@ -78,7 +81,7 @@ def _measure(events: int, rounds: int, stock_rounds: int, only: str) -> None:
     last = TaskStatusEvent.objects.order_by("-id")[5000]
     stored, tasks = TaskStatusEvent.objects.count(), Task.objects.count()
     every = pages(str(last.task_id), LONG_TASK, last.received_at.date(), stored, tasks)
-    measured = [page for page in every if only in page.name]
+    measured = [page for page in every if re.search(only, page.name)]
     counts = []
     for page in tqdm(measured, unit="page", desc="measuring"):
         measure(client, page, rounds, stock_rounds)

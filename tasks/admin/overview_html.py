@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils import formats, timezone
+from django.utils.html import escape
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -31,6 +34,8 @@ class Lists:
 
     site: str
     may_see: Mapping[str, bool]
+    #: Those of whole lists, once they were asked for: a page has a hundred links.
+    known: dict[str, str] = field(default_factory=dict)
 
     def tasks(self, **filters: str) -> str:
         """Return the address of the tasks as filtered."""
@@ -101,23 +106,28 @@ class Lists:
         }
 
     def _list(self, model: str, filters: Mapping[str, str]) -> str:
-        url = reverse(f"admin:sartiq_tasks_{model}_changelist", current_app=self.site)
+        if model not in self.known:
+            self.known[model] = reverse(f"admin:sartiq_tasks_{model}_changelist", current_app=self.site)
+        url = self.known[model]
         return f"{url}?{urlencode(filters)}" if filters else url
 
 
 def _range(parameter: str, span: Span) -> dict[str, str]:
     """Return the filter for the span: in the form's minutes, the last one whole."""
+    zone = timezone.get_current_timezone()
     return {
-        f"{parameter}_from": _minute(span.start),
-        f"{parameter}_to": _minute(span.end - timedelta(minutes=1)),
+        f"{parameter}_from": _minute(span.start, zone),
+        f"{parameter}_to": _minute(span.end - timedelta(minutes=1), zone),
     }
 
 
-def _minute(at: datetime) -> str:
-    local = timezone.localtime(at)
+# A page tells the same hour up to five times, and the next page almost the same hours.
+@lru_cache(maxsize=4096)
+def _minute(at: datetime, zone: tzinfo) -> str:
+    local = at.astimezone(zone)
     told = local.replace(tzinfo=None)
     # When clocks are set back an hour comes twice: only its offset says which one it is.
-    is_clear = timezone.make_aware(told) == local
+    is_clear = timezone.make_aware(told, zone) == local
     return told.isoformat(timespec="minutes") if is_clear else local.isoformat(timespec="minutes")
 
 
@@ -200,7 +210,7 @@ def _chart(spans: Sequence[tuple[Span, str, str]], lists: Lists) -> dict[str, An
     ]
     if lists.may_see["rejecteddelivery"]:
         rows.append(_row("rejected", gettext_lazy("Rejected"), spans, lists))
-    return {"rows": rows, "width": len(spans), "ticks": [tick for _span, _when, tick in spans]}
+    return {"rows": rows, "width": str(len(spans)), "ticks": [tick for _span, _when, tick in spans]}
 
 
 def _row(name: str, label: Any, spans: Sequence[tuple[Span, str, str]], lists: Lists) -> dict[str, Any]:
@@ -214,8 +224,20 @@ def _row(name: str, label: Any, spans: Sequence[tuple[Span, str, str]], lists: L
             height = max(LEAST_HEIGHT, round(count * 100 / most))
             url = lists.rejected_in(span) if name == "rejected" else lists.ended(Meaning(name), span)
             told = f"{when}: {formats.number_format(count, 0)} {str(label).lower()}"
-            bars.append({"x": x, "height": height, "y": 100 - height, "url": url, "told": told})
-    return {"name": name, "label": label, "total": formats.number_format(sum(counts), 0), "bars": bars}
+            bars.append(_bar(x, height, escape(url), escape(told)))
+    return {
+        "name": name, "label": label, "total": formats.number_format(sum(counts), 0),
+        "bars": mark_safe("\n".join(bars)),  # noqa: S308 (escaped above)
+    }  # fmt: skip
+
+
+def _bar(x: int, height: int, url: str, told: str) -> str:
+    """Return a bar that leads on: all of its column can be hit. A template would take five times as long."""
+    return (
+        f'<a href="{url}" aria-label="{told}"><title>{told}</title>'
+        f'<rect class="st-hit" x="{x}" y="0" width="1" height="100"/>'
+        f'<rect class="st-bar-of" x="{x}.12" y="{100 - height}" width=".76" height="{height}"/></a>'
+    )
 
 
 def _places(places: Sequence[str]) -> str:

@@ -68,11 +68,12 @@ def counted_hours(now: datetime, *, budget: timedelta) -> Counted:
     one to write it stays.
     """
     wanted = [hour_of(now) - HOUR * number for number in range(HOURS)]
-    known = {one.hour: one for one in Overview.objects.filter(hour__gte=wanted[-1])}
+    columns = ("hour", "counted_at", "counts")
+    known = {one[0]: one for one in Overview.objects.filter(hour__gte=wanted[-1]).values_list(*columns)}
     begin = _begin(now)
     live = [hour for hour in wanted if hour + HOUR + SETTLED > now]
     missing = [hour for hour in wanted if hour >= begin and hour not in known and hour not in live]
-    outdated = sorted((hour for hour, one in known.items() if one.is_outdated(now)), reverse=True)
+    outdated = sorted((hour for hour, at, _ in known.values() if _is_outdated(hour, at, now)), reverse=True)
     counted = count_hours(live)
     kept = []
     end = time.monotonic() + budget.total_seconds()
@@ -83,13 +84,22 @@ def counted_hours(now: datetime, *, budget: timedelta) -> Counted:
         if time.monotonic() >= end:
             break
     _keep(kept, oldest=wanted[-1])
-    all_hours = {**{hour: one.counts for hour, one in known.items()}, **counted}
+    all_hours = {**{hour: counts for hour, _at, counts in known.values()}, **counted}
     return Counted(all_hours, missing=sum(hour not in all_hours for hour in missing))
 
 
 def _days(hours: Iterable[datetime]) -> list[list[datetime]]:
     """Return the hours, which fall, in lists of a day each."""
     return [list(of_day) for _day, of_day in groupby(hours, key=datetime.date)]
+
+
+def _is_outdated(hour: datetime, counted_at: datetime, now: datetime) -> bool:
+    """Return whether an hour is to be counted again: it is older by a quarter than when it was counted.
+
+    Tasks that are heard of again leave the hour, and deliveries that are tried again join it, the later
+    the less often.
+    """
+    return now - hour > (counted_at - hour) * 1.25
 
 
 def _begin(now: datetime) -> datetime:
