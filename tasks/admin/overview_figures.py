@@ -188,7 +188,9 @@ def _types(of_day: Sequence[Counts]) -> list[TaskType]:
             one.ended += tasks
             one.failed += tasks if meaning == Meaning.FAILED else 0
     for (name, measured), powers in merged_lengths(of_day).items():
-        setattr(types[name], measured, (length_at(powers, 0.5), length_at(powers, 0.95)))
+        # A task may have ended between the query for the counts and that for the lengths.
+        one = types.setdefault(name, TaskType(name))
+        setattr(one, measured, (length_at(powers, 0.5), length_at(powers, 0.95)))
     return sorted(types.values(), key=lambda one: -one.ended)
 
 

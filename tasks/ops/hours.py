@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 from django.db import Error, router, transaction
@@ -202,12 +202,11 @@ def _rejected(start: datetime, end: datetime) -> Any:
 
 def length_at(powers: Mapping[int, int], share: float) -> timedelta:
     """Return the length that ``share`` of the tasks did not exceed."""
-    wanted, seen = share * sum(powers.values()), 0
-    for power in sorted(powers):
-        seen += powers[power]
-        if seen >= wanted:
-            break
-    return timedelta(seconds=_BASE**power)
+    ordered = sorted(powers)
+    seen = accumulate(powers[power] for power in ordered)
+    wanted = share * sum(powers.values())
+    reached = (power for power, so_far in zip(ordered, seen, strict=True) if so_far >= wanted)
+    return timedelta(seconds=_BASE ** next(reached))
 
 
 def merged_lengths(hours: Iterable[Counts]) -> dict[tuple[str, str], Counter[int]]:

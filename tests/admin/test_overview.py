@@ -15,10 +15,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tasks.admin import overview
+from tasks.admin.overview_figures import figures
+from tasks.admin.overview_html import about
 from tasks.handlers import on_change
 from tasks.handlers.registry import declaring
 from tasks.handlers.standing import Standing
 from tasks.models import Task, TaskStatusEvent
+from tasks.ops import hours
 from tests.factories import minutes, record, rejected, user
 
 pytestmark = pytest.mark.django_db
@@ -362,6 +365,37 @@ def test_an_hour_that_comes_twice_is_told_by_its_offset(admin_client: Client, se
     answer: Any = admin_client.get("/admin/sartiq_tasks/task/", filters)
 
     assert [task.pk for task in answer.context["cl"].result_list] == ["winter"]
+
+
+def test_how_long_tasks_took(admin_client: Client) -> None:
+    for number in range(3):
+        for minute, status in ((30, "queued"), (29, "running"), (9, "done")):
+            at = timezone.now() - minutes(minute)
+            record(at, task_id=f"t-{number}", status=status, timestamp=at.isoformat())
+    (row,) = admin_client.get(OVERVIEW).context["types"]
+
+    assert (row["ended"], row["failed"], row["waited"]) == (3, 0, ["1.0 min", "1.0 min"])
+    assert row["ran"] == ["19 min", "19 min"], "twenty, within five per cent"
+
+
+def test_a_task_that_ends_while_it_is_counted() -> None:
+    now = timezone.now()
+    counts = {"ended": [], "failures": [], "rejected": [], "lengths": [["new", "ran", [[10, 1]]]]}
+    counted = hours.Counted({hours.hour_of(now): counts}, 0)
+    live: Any = {"last_events": {}, "standing": {}, "still_rejected": None, "handlers": []}
+
+    assert [one.name for one in figures(counted, now, **live).types] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (-1, "0.0 s"), (0.25, "0.2 s"), (9.96, "10 s"), (59, "59 s"), (61, "1.0 min"), (5400, "1.5 h"),
+        (86_400 * 2.3, "2.3 d"), (86_400 * 400, "400 d"),
+    ],
+)  # fmt: skip
+def test_about_how_long(seconds: float, told: str) -> None:
+    assert about(timedelta(seconds=seconds)) == told
 
 
 def test_more_kinds_of_failure_than_are_shown_lead_to_all(admin_client: Client) -> None:

@@ -186,6 +186,10 @@ def test_an_hour_that_has_aged_by_a_quarter_is_counted_again() -> None:
     assert ended(Overview.objects.get(hour=NOON).counts) == {("training", "failed", 1)}
 
 
+def test_a_row_is_named_by_its_hour() -> None:
+    assert str(Overview(hour=NOON)) == "2026-05-01 12:00:00+00:00"
+
+
 def test_old_hours_are_deleted() -> None:
     old_ledger()
     counted_hours(NOON, budget=ALL)
