@@ -32,10 +32,10 @@ def on_live_connection(operation: Callable[[], _Result]) -> _Result:
     """
     connection: Any = connections[router.db_for_write(TaskStatusEvent)]
     connection.health_check_done = True  # Django's own check, where CONN_HEALTH_CHECKS asks for it
-    leave_replaced_files(connection.alias)
+    leave_replaced_files(connection)
     try:
         result = in_time(operation)
-        if not leave_replaced_files(connection.alias):
+        if not leave_replaced_files(connection):
             return result
     except Error as error:
         at_fault = [one for one in connections.all(initialized_only=True) if _is_at_fault(one, error)]

@@ -3,53 +3,61 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
 
-from django.db import OperationalError, connections
+from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.dispatch import receiver
 
 #: What tells one file from another at the same path; None if there is none.
 _Identity = tuple[int, int] | None
-#: The path that a session has opened, and the file that was there.
-_opened: WeakKeyDictionary[BaseDatabaseWrapper, tuple[str, _Identity]] = WeakKeyDictionary()
+
+
+class _Opened(threading.local):
+    """For each connection of a thread the path that its session has opened, and the file that was there."""
+
+    def __init__(self) -> None:
+        self.files: WeakKeyDictionary[BaseDatabaseWrapper, tuple[str, _Identity]] = WeakKeyDictionary()
+
+
+_opened = _Opened()
 
 
 @receiver(connection_created, dispatch_uid=__name__)
 def remember_file(connection: Any, **kwargs: Any) -> None:
     """Remember which file a new session has opened."""
     if path := _path_of(connection):
-        _opened[connection] = path, _identity(path)
+        _opened.files[connection] = path, _identity(path)
 
 
-def leave_replaced_files(ledger: str) -> bool:
+def leave_replaced_files(ledger: Any) -> bool:
     """Close this thread's sessions whose file is no longer the one at its path; return whether there was one.
 
-    Raise ``OperationalError`` if the file of the alias ``ledger`` is missing: a new session would make
-    an empty one.
+    Raise ``OperationalError`` if the file of the connection ``ledger`` is missing: a new session would
+    make an empty one.
     """
-    if not _opened:
+    files = _opened.files
+    if not files and ledger.vendor != "sqlite":
         return False
-    replaced = []
-    for connection in connections.all(initialized_only=True):
-        path, opened = _opened.get(connection) or (_path_of(connection), None)
-        if path is None:
-            continue
+    if ledger not in files and (path := _path_of(ledger)) and _identity(path) is None:
+        raise OperationalError(f"There is no file {path}")
+    is_replaced = False
+    for connection, (path, opened) in list(files.items()):
         identity = _identity(path)
         if identity is None:
-            if connection.alias == ledger:
+            if connection is ledger:
                 raise OperationalError(f"There is no file {path}")
         elif connection.connection is not None and identity != opened:
             if connection.in_atomic_block:
                 raise OperationalError(f"Another file has taken the place of {path}")
-            replaced.append(connection)
-    for connection in replaced:
-        connection.close()
-    return bool(replaced)
+            connection.close()
+            is_replaced = True
+    return is_replaced
 
 
 def _path_of(connection: Any) -> str | None:

@@ -179,14 +179,17 @@ def test_in_a_transaction_of_the_hosts(second: Any, tmp_path: Path) -> None:
             on_live_connection(ask(second))
 
 
-def test_the_ledgers_file_must_be_there(second: Any, tmp_path: Path) -> None:
-    ask(second)()
-    (tmp_path / "the second").unlink()
+@pytest.mark.parametrize("is_open", [True, False])
+def test_the_ledgers_file_must_be_there(second: Any, tmp_path: Path, is_open: bool) -> None:
+    if is_open:
+        ask(second)()
+        (tmp_path / "the second").unlink()
     with pytest.raises(OperationalError, match="There is no file"):
-        leave_replaced_files("second")
+        leave_replaced_files(second)
+    assert not (tmp_path / "the second").exists()
 
 
 def test_a_database_in_memory_has_no_file(second: Any) -> None:
     second.settings_dict["NAME"] = "file:in-memory?mode=memory&cache=shared"
     assert ask(second)() == (0,)
-    assert leave_replaced_files("second") is False
+    assert leave_replaced_files(second) is False
