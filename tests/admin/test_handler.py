@@ -83,6 +83,7 @@ def test_each_handler_in_two_queries(operator: Client, django_assert_num_queries
     assert told["once"].startswith("— ∅ No app declares it 0")
     assert told["tell"].startswith("each change ✔ Works 0")
     html = operator.get(PAGE).content.decode()
+    assert "Times in UTC" in html
     assert f'href="{REACTIONS}?handler=refund&amp;state=dead">1<' in html
     assert f'href="{REACTIONS}?handler=refund&amp;state=pending">2<' in html
     assert f'href="{REACTIONS}?handler=refund">refund<' in html

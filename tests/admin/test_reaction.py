@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -212,6 +212,17 @@ def test_its_page_tells_everything(dead: Reaction) -> None:
     Reaction.objects.update(event_id=None, error="Put off for 60 s")
     html = staff().get(page_of(dead)).content.decode()
     assert html.count("Put off for 60 s") == 1
+
+
+def test_the_times_are_in_the_viewers_zone(dead: Reaction) -> None:
+    Reaction.objects.update(created_at=datetime(2026, 5, 1, 12, tzinfo=UTC))
+    client = staff()
+    assert "Times in UTC" in client.get(page_of(dead)).content.decode()
+    client.cookies["sartiq_tasks_zone"] = "Asia/Tokyo"
+    html = client.get(page_of(dead)).content.decode()
+
+    assert "Times in Asia/Tokyo" in html
+    assert ">2026-05-01 21:00:00.000<" in html
 
 
 def test_its_page_says_what_keeps_it_waiting() -> None:
