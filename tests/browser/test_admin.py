@@ -207,6 +207,18 @@ def test_earlier_events_come_into_the_page_and_new_ones_go_to_its_top(open_page:
     assert times == sorted(times, reverse=True)
 
 
+@pytest.mark.parametrize("width", [390, 768, 1280, 1440])
+def test_a_tasks_page_fits(open_page: OpenPage, width: int) -> None:
+    long_task(30)
+    page = open_page(viewport={"width": width, "height": 900})
+    for url in (LONG, FAILED):
+        page.goto(url)
+        page.evaluate("document.querySelectorAll('.st-run details').forEach(one => { one.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, url
+        heights = page.locator(".st-event").evaluate_all("all => all.map(one => one.offsetHeight)")
+        assert max(heights) < 220, "no column is pressed to a letter's width"
+
+
 def test_a_refresh_fetches_only_what_is_new(open_page: OpenPage) -> None:
     long_task(200)
     page = open_page()
