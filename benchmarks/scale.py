@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 #: Milliseconds of processor, of docs/performance-runs.md, and requests a second there, by connections.
 WEB, DATABASE = 0.54, 0.34
+#: Times as much as one PostgreSQL the nodes of a Citus cluster spend, by benchmarks.ingest.citus.
+CITUS = 4.5
 MEASURED = {1: 981, 8: 1954, 32: 2024}
 CORES = 2
 WORKERS = (1_000, 100_000, 10_000_000)
@@ -56,10 +58,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--web", type=float, default=WEB, help="ms of processor of a web worker's delivery")
     parser.add_argument("--database", type=float, default=DATABASE, help="ms of processor of PostgreSQL's")
-    parser.add_argument("--citus", type=float, default=3.0, help="ms of the nodes', all together, on Citus")
+    parser.add_argument("--citus", type=float, default=CITUS * DATABASE, help="ms of all nodes on Citus")
     parser.add_argument("--wal", type=float, default=3.0, help="kB of WAL")
-    parser.add_argument("--network", type=float, default=4.0, help="kB that a delivery sends over a link")
-    parser.add_argument("--stored", type=float, default=1.2, help="kB of an event in tables and indexes")
+    parser.add_argument("--network", type=float, default=2.7, help="kB through a web machine, both ways")
+    parser.add_argument("--stored", type=float, default=0.9, help="kB of an event in tables and indexes")
     parser.add_argument("--every", type=float, default=15, help="seconds between two events of a GPU worker")
     parser.add_argument("--busy", type=float, default=0.6, help="share of a core that may be busy")
     parser.add_argument("--cores", type=int, default=32, help="cores of one machine")

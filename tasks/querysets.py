@@ -18,7 +18,7 @@ from django.db.models import BooleanField, ExpressionWrapper, F, Func, IntegerFi
 from django.db.models.functions import Left, Right
 from django.utils import timezone
 
-from .conf import app_settings
+from .conf import COLUMN_LENGTH, app_settings
 from .lifecycle import TERMINAL, Meaning
 
 if TYPE_CHECKING:
@@ -339,6 +339,13 @@ class SilenceQuerySet(QuerySet["Silence"]):
     def judged(self) -> SilenceQuerySet:
         """Return the silences whose tasks are to be marked as lost."""
         return self.filter(judged_at__isnull=False)
+
+
+def may_be_stored(text: str) -> bool:
+    """Return whether a column may hold ``text``: to ask PostgreSQL for U+0000 is an error, and Citus for more
+    than a ``task_id`` is long.
+    """
+    return "\0" not in text and len(text) <= COLUMN_LENGTH
 
 
 def begins_with(field: str, prefix: str) -> Q:

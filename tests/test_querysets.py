@@ -15,7 +15,7 @@ from django.utils import timezone
 from tasks.ledger.silence import mark_lost
 from tasks.lifecycle import Meaning
 from tasks.models import Task, TaskStatusEvent
-from tasks.querysets import begins_with, in_batches, known_values
+from tasks.querysets import begins_with, in_batches, known_values, may_be_stored
 from tests.factories import NOON, minutes, record
 
 pytestmark = pytest.mark.django_db
@@ -250,6 +250,14 @@ def test_known_values_are_found_in_one_query_and_bounded(django_assert_num_queri
         assert known_values(Task, "origin_zone", using="default") == ["", "a", "b", "c"]
     assert known_values(Task, "origin_zone", using="default", most=2) == ["", "a"]
     assert known_values(Task, "error_category", using="default") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "may"),
+    [("", True), ("a" * 255, True), ("a" * 256, False), ("a\0b", False), ("\U0001f4a5", True)],
+)
+def test_what_the_database_can_be_asked_for(text: str, may: bool) -> None:
+    assert may_be_stored(text) is may
 
 
 def test_known_values_where_no_recursive_query_runs(settings: Any) -> None:

@@ -12,6 +12,7 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path
 
+from ..querysets import may_be_stored
 from .changelist import RecordList
 from .display import EMPTY
 from .export import FORMATS, export
@@ -53,8 +54,8 @@ class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[ty
         return any(_reads(one, lookup) for one in self.get_list_filter(request))  # type: ignore[arg-type]
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        """Search as the QuerySet does; the term is taken as it is. No row holds U+0000."""
-        if "\0" in search_term:
+        """Search as the QuerySet does; the term is taken as it is."""
+        if not may_be_stored(search_term):
             return queryset.none(), False
         is_searched = search_term and self.get_search_fields(request)
         return (self.found(request, queryset, search_term) if is_searched else queryset), False
@@ -64,10 +65,10 @@ class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[ty
         return rows.search(term)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Return the row with the id, or None. PostgreSQL cannot be asked for U+0000, nor Django for a
-        field without a name.
-        """
-        return None if "\0" in object_id else super().get_object(request, object_id, from_field or None)
+        """Return the row with the id, or None. Django cannot be asked for a field without a name."""
+        return (
+            super().get_object(request, object_id, from_field or None) if may_be_stored(object_id) else None
+        )
 
     def may_be_id(self, text: str) -> bool:
         """Return whether the database can be asked for the row with the id ``text``."""

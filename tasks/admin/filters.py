@@ -16,7 +16,7 @@ from ..lifecycle import Meaning
 from ..models import Reaction
 from ..ops.headline import ANY_NUMBER, alike, headline
 from ..ops.hours import MOST_READ
-from ..querysets import known_values
+from ..querysets import known_values, may_be_stored
 from .display import duration, shown
 from .paginator import MAX_COUNT
 
@@ -85,11 +85,11 @@ class ValueFilter(Filter):
     """By a column's value."""
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the rows with the value. No row holds U+0000, and PostgreSQL refuses to be asked."""
+        """Return the rows with the value."""
         value = self.value()
         if value is None:
             return queryset
-        return queryset.none() if "\0" in value else self.found(queryset, value)
+        return self.found(queryset, value) if may_be_stored(value) else queryset.none()
 
     def found(self, queryset: Any, value: str) -> Any:
         """Return the rows with ``value``, which an index finds."""

@@ -20,6 +20,7 @@ from ..conf import app_settings
 from ..lifecycle import Meaning, Phase
 from ..models import Task
 from ..ops.headline import headline
+from ..querysets import may_be_stored
 from . import display, history, task_reactions, task_rows, task_silence, timeline
 from .addresses import event_urls, task_url, unworded
 from .base import RecordAdmin
@@ -275,8 +276,8 @@ class TaskAdmin(RecordAdmin):
         return bool(request.user.has_perm(task_silence.MARK))
 
     def may_be_id(self, text: str) -> bool:
-        """Return whether it can be a task's id. No row holds U+0000, and PostgreSQL refuses to be asked."""
-        return "\0" not in text
+        """Return whether it can be a task's id."""
+        return may_be_stored(text)
 
     @admin.action(description=_("Ask now"), permissions=["ask"])
     def ask_now(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
