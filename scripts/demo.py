@@ -9,15 +9,20 @@ import os
 import shlex
 import sys
 from argparse import ArgumentParser
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sartiq_tasks.local import Kept
 
-DEFAULTS = ["--tasks", "60", "--rate", "20", "--duplicate", "--shuffle", "--late", "--malformed", "0.02"]
+DEFAULTS = [
+    "--tasks", "60", "--rate", "20", "--duplicate", "--shuffle", "--late", "--malformed", "0.02",
+    "--lose", "0.1",
+]  # fmt: skip
 
 
 def main() -> None:
@@ -31,11 +36,39 @@ def main() -> None:
     client = ["--client-id", database["client_id"], "--client-secret", database["client_secret"]]
     story = _story(sys.argv[1:])
 
-    from django.core.management import execute_from_command_line
+    import django
 
-    execute_from_command_line(["manage.py", "simulate_compute", "--url", url, *client, *DEFAULTS, *story])
+    django.setup()
+    from tasks.management.commands.simulate_compute import Command
+
+    command = Command()
+    command.run_from_argv(["manage.py", "simulate_compute", "--url", url, *client, *DEFAULTS, *story])
+    _find_lost_endings(command.last_updates)
     changed = f"PORT={os.environ['PORT']} " if "PORT" in os.environ else ""
     print(f"The same again:\n{changed}make demo ARGS={shlex.quote(shlex.join(story))}")
+
+
+def _find_lost_endings(last_updates: Mapping[str, Any]) -> None:
+    """Have the watchdog ask the cluster about every task that runs, as it does after ``SILENT_AFTER``."""
+    from django.conf import settings
+
+    from tasks.simulation.cluster import serving
+    from tasks.watchdog import Gone
+    from tasks.watchdog.http import ask_over_http
+    from tasks.watchdog.looking import look
+
+    def ask(tasks: Any) -> list[Any]:
+        # Tasks of an earlier run are none of this cluster's.
+        return [one for one in ask_over_http(tasks) if not isinstance(one, Gone)]
+
+    with serving(last_updates) as url:
+        now = {"SILENT_AFTER": timedelta(), "QUEUED_AFTER": timedelta(), "PROBE": ask, "PROBE_URL": url}
+        settings.SARTIQ_TASKS = {**settings.SARTIQ_TASKS, **now}
+        answers = look().answers
+    print(
+        f"The watchdog asked the cluster about the tasks that run: {answers['alive']} do, and "
+        f"{answers['report']} had ended. Those endings were lost, and are stored now."
+    )
 
 
 def _story(arguments: list[str]) -> list[str]:

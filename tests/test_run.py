@@ -220,7 +220,10 @@ def test_the_demo_plays_to_the_database_that_is_served(checkout: Path, own_datab
     assert tasks_in(default) == 4
 
     with run(checkout, PORT=port, DATABASE_URL=own_database) as (_, text):
-        told = demo(checkout, port, *few, "--seed", "2")
+        told = demo(checkout, port, *few, "--seed", "2", "--lose", "1")
+        assert re.search(
+            r": \d+ do, and [1-4] had ended\. Those endings were lost, and are stored now\.", told
+        )
         again = shlex.split(told.partition("The same again:\n")[2])
         (arguments,) = [word.removeprefix("ARGS=") for word in again if word.startswith("ARGS=")]
         demo(checkout, port, *shlex.split(arguments))

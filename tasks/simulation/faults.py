@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
-from .stories import Event
+from .stories import ENDINGS, Event
 
 
 class Fault(StrEnum):
@@ -37,8 +37,12 @@ class Delivery:
 MAX_DISTANCE = 40
 
 
-def deliveries(random: Random, events: Iterable[Event], shares: dict[Fault, float]) -> list[Delivery]:
+def deliveries(
+    random: Random, events: Iterable[Event], shares: dict[Fault, float], *, lose: float = 0
+) -> list[Delivery]:
     """Return the deliveries of ``events``, in the order they are sent in; ``shares`` (0 to 1) go wrong.
+
+    Of the events that end a task the share ``lose`` is never sent.
 
     Each event has at most one fault. Late ones come after everything else; of a malformed one a
     broken copy is sent just before it, as by a sender with a fault that is then mended.
@@ -46,6 +50,8 @@ def deliveries(random: Random, events: Iterable[Event], shares: dict[Fault, floa
     sent: list[tuple[float, Delivery]] = []
     late: list[Delivery] = []
     for place, event in enumerate(events):
+        if lose and event["status"] in ENDINGS and random.random() < lose:
+            continue
         good = Delivery(event["task_id"], json.dumps(event, ensure_ascii=False).encode())
         fault = _fault(random, shares)
         behind = place + random.randint(2, MAX_DISTANCE) + 0.5

@@ -92,6 +92,8 @@ KINDS = (
         ),
     ),
 )
+#: The statuses that a task may end with.
+ENDINGS = frozenset({*(kind.succeeded for kind in KINDS), "failed", "cancelled"})
 _ZONES = ("eu-central-1a", "eu-central-1b", "eu-north-1a", "us-east-1c")
 _VERSIONS = ("2.13.4", "2.14.0", "2.14.1")
 _FAILED, _CANCELLED = 0.12, 0.04

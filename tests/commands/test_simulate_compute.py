@@ -1,15 +1,23 @@
 from __future__ import annotations
 
 import shlex
+import threading
+import time
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from tasks.auth.clients import create_compute_client
+from tasks.management.commands.simulate_compute import Command
 from tasks.models import Task, TaskStatusEvent
+from tasks.simulation.stories import ENDINGS
+from tasks.watchdog.looking import look
+from tests.servers import free_port
 
 UNTIL = "2026-05-01T12:00:00Z"
 
@@ -132,3 +140,30 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("tasks.management.commands.simulate_compute.requests", None)
     with pytest.raises(CommandError, match=r"pip install 'sartiq-tasks\[simulator\]'"):
         simulate("http://127.0.0.1:1", (type("Client", (), {"client_id": "a"}), "b"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_endings_that_were_lost_are_found_when_the_cluster_is_asked_a_day_later(
+    live_server: Any, settings: Any
+) -> None:
+    client, secret = create_compute_client("cluster")
+    words = [f"--url={live_server}", f"--client-id={client.client_id}", f"--client-secret={secret}"]
+    command, port, told = Command(), free_port(), StringIO()
+    command.stopped = threading.Event()
+    options = ["--tasks=12", "--rate=100000", "--seed=3", f"--until={UNTIL}", "--lose=1", f"--status={port}"]
+    given = {"target": call_command, "args": (command, *words, *options), "kwargs": {"stdout": told}}
+    playing = threading.Thread(**given, daemon=True)
+    playing.start()
+    while "status API" not in told.getvalue():
+        assert playing.is_alive()
+        time.sleep(0.05)
+    assert not any(task.is_ended for task in Task.objects.all())
+    ended = sum(event["status"] in ENDINGS for event in command.last_updates.values())
+    url = f"http://127.0.0.1:{port}/jobs"
+    settings.SARTIQ_TASKS = {"PROBE_URL": url, "QUEUED_AFTER": timedelta(hours=1)}
+    found = look(clock=lambda: timezone.now() + timedelta(days=1))
+    command.stopped.set()
+    playing.join(60)
+
+    assert f"PROBE_URL={url}" in told.getvalue()
+    assert found.answers["report"] == sum(task.is_ended for task in Task.objects.all()) == ended > 5

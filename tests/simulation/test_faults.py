@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.simulation.faults import MAX_DISTANCE, Delivery, Fault, deliveries, malformed
+from tasks.simulation.stories import ENDINGS
 from tests.factories import body, full_body
 
 EVENTS = [body(progress=number, task_id=f"task-{number}") for number in range(100)]
@@ -94,3 +95,12 @@ def test_every_malformed_delivery_is_answered_as_it_says(post: Any) -> None:
 @pytest.mark.parametrize("fault", Fault)
 def test_the_faults_are_known_by_the_names_of_the_options(fault: Fault) -> None:
     assert fault in ("duplicate", "shuffle", "late", "drop", "malformed")
+
+
+@pytest.mark.parametrize("status", sorted(ENDINGS))
+def test_a_share_of_the_endings_is_never_sent(status: str) -> None:
+    events = [body(progress=number, status=status) for number in range(100)]
+
+    assert deliveries(Random(1), events, {}, lose=1) == []
+    assert 20 < len(deliveries(Random(1), events, {}, lose=0.5)) < 80
+    assert deliveries(Random(1), EVENTS, {}, lose=1) == sent()

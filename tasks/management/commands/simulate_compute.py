@@ -5,19 +5,23 @@ from __future__ import annotations
 import secrets
 import shlex
 import sys
+import threading
 from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from ...simulation.cluster import last_updates, serving
 from ...simulation.faults import Delivery, Fault, deliveries
-from ...simulation.stories import cluster_events
+from ...simulation.stories import Event, cluster_events
 from ..progress import progress
 
 try:
@@ -47,6 +51,10 @@ class Command(BaseCommand):
         "Faults take a share between 0 and 1, 0.05 when none is given."
     )
     requires_system_checks = ()
+    #: What the cluster knows of each task at the end: its last event, delivered or not.
+    last_updates: Mapping[str, Event] = MappingProxyType({})
+    #: Ends the status API.
+    stopped = threading.Event()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the server, the client, the size and the faults."""
@@ -73,6 +81,16 @@ class Command(BaseCommand):
                 f"--{fault}", type=_share, nargs="?", const=0.05, default=0.0, metavar="SHARE",
                 help=_FAULT_HELP[fault],
             )  # fmt: skip
+        parser.add_argument(
+            "--lose", type=_share, nargs="?", const=0.05, default=0.0, metavar="SHARE",
+            help="never deliver this share of the events that end a task",
+        )  # fmt: skip
+        parser.add_argument(
+            "--status",
+            type=int,
+            metavar="PORT",
+            help="then answer on this port as the cluster's status API, for PROBE_URL, until told to stop",
+        )
 
     def handle(self, *, tasks: int, rate: float, hours: float, seed: int | None, **options: Any) -> None:
         """Make up the events, post them, and report."""
@@ -82,8 +100,10 @@ class Command(BaseCommand):
         seed = secrets.randbelow(1_000_000) if seed is None else seed
         random = Random(seed)  # noqa: S311 (a story, no secret)
         until = options["until"] or timezone.now()
-        events = cluster_events(random, tasks=tasks, until=until, span=timedelta(hours=hours))
-        sent = deliveries(random, events, {fault: options[fault.value] for fault in Fault})
+        events = list(cluster_events(random, tasks=tasks, until=until, span=timedelta(hours=hours)))
+        self.last_updates = last_updates(events)
+        shares = {fault: options[fault.value] for fault in Fault}
+        sent = deliveries(random, events, shares, lose=options["lose"])
         sender = Sender(
             options["url"].rstrip("/"), options["client_id"], options["client_secret"], options["patience"]
         )
@@ -96,6 +116,15 @@ class Command(BaseCommand):
             self.stdout.write(f"The same again:\n{_command_line(options | given)}")
         if unexpected:
             raise CommandError(f"{unexpected} deliveries were not answered as they should have been.")
+        if options["status"] is not None:
+            self._answer(options["status"])
+
+    def _answer(self, port: int) -> None:
+        """Answer for the cluster until told to stop."""
+        with serving(self.last_updates, port=port) as url, suppress(KeyboardInterrupt):
+            self.stdout.write(f"The cluster's status API: PROBE_URL={url} (Ctrl-C ends it)")
+            self.stdout.flush()
+            self.stopped.wait()
 
     def _check(self, sender: Sender) -> None:
         try:
@@ -137,6 +166,7 @@ def _command_line(options: Mapping[str, Any]) -> str:
         "hours",
         "patience",
         *Fault,
+        "lose",
         "seed",
         "until",
     )
