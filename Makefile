@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS := 1
 # For the tools: the project itself has no secret that is good for anything.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help run demo test test-all test-versions bench bench-admin fuzz screenshots docs check format lock wheel release-check audit clean
+.PHONY: help run demo test test-all test-versions bench bench-admin fuzz screenshots docs check messages format lock wheel release-check audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -94,6 +94,11 @@ check: .venv/dev docs ## Lint, format, imports, types, Django's checks, missing 
 	env -u DEBUG SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 	    ALLOWED_HOSTS=tasks.example.org DJANGO_SETTINGS_MODULE=sartiq_tasks.settings \
 	    $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+# --add-location file: line numbers would change with every line of code.
+messages: .venv/dev ## Renew the translations in tasks/locale, which needs Debian's gettext
+	cd tasks && $(CURDIR)/$(BIN)/python -m django makemessages --all --no-obsolete --add-location file
+	cd tasks && $(CURDIR)/$(BIN)/python -m django compilemessages
 
 format: .venv/dev ## Format the code and fix what lint can fix
 	$(BIN)/ruff check --fix .

@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import gettext_lazy as _
 
 
 class TasksConfig(AppConfig):
@@ -10,7 +11,7 @@ class TasksConfig(AppConfig):
     # ``tasks`` in the repository, ``sartiq.tasks`` if the wheel is installed.
     name = __name__.rpartition(".")[0]
     label = "sartiq_tasks"
-    verbose_name = "Compute tasks"
+    verbose_name = _("Compute tasks")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
