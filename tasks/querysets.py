@@ -277,10 +277,6 @@ class ReactionQuerySet(QuerySet["Reaction"]):
         """Return the reactions that no worker tries again: a person decides."""
         return self.filter(state="dead")
 
-    def late(self, *, after: timedelta, now: datetime) -> ReactionQuerySet:
-        """Return the pending reactions that have been due for longer than ``after``."""
-        return self.pending().filter(due_at__lt=now - after)
-
     def with_value(self, column: str, value: str) -> ReactionQuerySet:
         """Return the reactions whose ``column`` is ``value``, as ``TaskStatusEventQuerySet`` does."""
         return self.filter(**{f"{column}__gte": value, f"{column}__lte": value})
