@@ -12,7 +12,7 @@ from tasks.handlers import on_found, on_lost
 from tasks.ledger import silence as ledger
 from tasks.ledger.silence import ask_soon, mark_lost
 from tasks.models import Reaction, RejectedDelivery, Silence, Task, TaskStatusEvent
-from tasks.watchdog import Alive, Gone, Report
+from tasks.watchdog import Alive, Gone, Report, looking
 from tasks.watchdog.guard import Held
 from tasks.watchdog.looking import look
 from tests.factories import NOON, minutes, record
@@ -396,6 +396,17 @@ def test_many_are_asked_about_in_batches(cluster: Cluster) -> None:
 
     assert cluster.look(after=minutes(16)).answers == {"alive": 250}
     assert sorted(map(len, cluster.asked)) == [50, 100, 100]
+
+
+def test_one_look_ends_however_many_are_silent(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "_STEPS", 1)
+    monkeypatch.setattr(ledger, "BATCH", 2)
+    for number in range(5):
+        record(NOON, task_id=f"task-{number}")
+
+    assert cluster.look(after=minutes(16)).answers == {"alive": 2}
+    assert cluster.look().answers == {"alive": 2}
+    assert cluster.look().answers == {"alive": 1}
 
 
 def test_a_queued_task_may_be_lost_too(cluster: Cluster) -> None:
