@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS := 1
 # For the tools: the project itself has no secret that is good for anything.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help run demo test test-all test-versions bench bench-admin fuzz screenshots docs check messages format lock wheel release-check audit clean
+.PHONY: help run demo test test-all test-versions bench bench-admin bench-handlers fuzz screenshots docs check messages format lock wheel release-check audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -68,6 +68,9 @@ bench: .venv-bench/done ## Measure the webhook against its peers (ARGS="--help" 
 
 bench-admin: .venv/dev ## Time the admin's pages beside a stock ModelAdmin (ARGS="--events 100000 2000000")
 	$(BIN)/python -m benchmarks.admin $(ARGS)
+
+bench-handlers: .venv-bench/done ## Measure what durable handlers cost and do, beside django-tasks (ARGS="--rounds 20 --only claim")
+	.venv-bench/bin/python -m benchmarks.handlers $(ARGS)
 
 .venv-fuzz/done: requirements.txt fuzz/requirements.txt
 	$(PYTHON) -m venv .venv-fuzz
