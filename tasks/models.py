@@ -337,7 +337,9 @@ class RejectedDelivery(models.Model):
     is_whole: bool = _column(models.BooleanField(_("whole")))
     not_kept: int = _column(
         models.PositiveIntegerField(
-            _("not kept"), default=0, help_text=_("So many more of that client and minute were only counted.")
+            _("not kept"),
+            default=0,
+            help_text=_("How many more deliveries of this client in that minute were only counted."),
         )
     )
     accepted_at: datetime | None = _column(models.DateTimeField(_("accepted at"), null=True))
