@@ -32,7 +32,7 @@ def test_the_same_arguments_tell_the_same_and_changes_are_in_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "changes"), [(["training"], {"ends": "running late"}), (["traning"], {})]
+    ("arguments", "changes"), [(["training"], {"ends": "running late"}), (["painting"], {})]
 )
 def test_a_word_that_it_does_not_know(arguments: list[str], changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"running late|There are training, generation, upscaling\."):
