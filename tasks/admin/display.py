@@ -206,7 +206,7 @@ def pretty_json(value: Any, element_id: str | None = None) -> SafeString | str:
         return EMPTY
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return format_html(
-        '<details class="st-json"{}{}><summary>{}</summary><pre tabindex="0">{}</pre></details>',
+        '<details class="st-json"{}{}><summary><span>{}</span></summary><pre tabindex="0">{}</pre></details>',
         format_html(' id="{}"', element_id) if element_id else "",
         " open" if text.count("\n") <= 20 else "",
         _("%(count)s keys") % {"count": len(value)},

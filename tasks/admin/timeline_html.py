@@ -45,7 +45,7 @@ def _group(group: Sequence[Entry], event_url: _Address) -> str:
     progress = display.percent(now) if was == now else " → ".join(display.percent_change(was, now))
     return (
         f'<li class="st-run"><details id="st-run-{first.event.pk}"><summary>'
-        f'{_time(last)} {escape(told)} <b>{progress}</b> <span class="st-since">{took}</span>'
+        f'{_time(last)} <span>{escape(told)}</span> <b>{progress}</b> <span class="st-since">{took}</span>'
         f"</summary><ol>{items}</ol></details></li>"
     )
 
