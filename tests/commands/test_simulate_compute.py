@@ -111,7 +111,7 @@ def test_a_server_that_is_not_there_is_told() -> None:
         ("--rate=many", "invalid float value"),
         ("--late=2", "2 is not between 0 and 1"),
         ("--until=noon", "noon is not a date and time with an offset"),
-        ("--until=2026-05-01T12:00:00", "no date and time with an offset"),
+        ("--until=2026-05-01T12:00:00", "not a date and time with an offset"),
     ],
 )
 def test_options_that_make_no_sense_are_rejected(option: str, message: str) -> None:

@@ -93,13 +93,13 @@ def test_what_is_left_is_done_and_ids_go_on() -> None:
 @pytest.mark.django_db
 def test_an_id_that_was_given_is_not_given_again() -> None:
     users = get_user_model().objects
-    users.create_user("ada", pk=7)
+    users.create_user("ada", pk=1_000_000)
     (left,) = steps({**places(), "auth_user": "local"}, [])
     with connection.cursor() as cursor:
         for statement in (one for one in left.statements if "setval" in one):
             cursor.execute(statement)
 
-    assert users.create_user("bob").pk == 8
+    assert users.create_user("bob").pk == 1_000_001
 
 
 def test_a_dropped_key_is_told() -> None:

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.test import Client, TestCase, override_settings
 
+from tasks.auth.clients import create_compute_client
 from tests import factories
 from tests.conftest import WEBHOOK
 
@@ -74,7 +75,7 @@ def to_deliveries(webhook: str) -> list[Any]:
 
 
 def _to_token_requests() -> list[Any]:
-    client, secret = factories.create_compute_client(f"cluster-{next(factories.numbers)}")
+    client, secret = create_compute_client(f"cluster-{next(factories.numbers)}")
     user = factories.user()
     login = {"username": user.get_username(), "password": "password"}
     machine = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": secret}
