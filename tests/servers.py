@@ -86,13 +86,11 @@ class PostgreSQL:
 
     def pause(self) -> None:
         """Freeze all of its processes: connections are taken, and nothing is answered."""
-        for process in self._processes():
-            process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
-        for process in self._processes():
-            process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def is_running(self) -> bool:
         """Return whether it has a postmaster."""
@@ -104,6 +102,11 @@ class PostgreSQL:
         for process in processes:
             process.kill()
         psutil.wait_procs(processes, timeout=30)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):  # a session that has just ended
+                process.send_signal(number)
 
     def _processes(self) -> list[psutil.Process]:
         pid = int((Path(self._data) / "postmaster.pid").read_text().split("\n", 1)[0])
