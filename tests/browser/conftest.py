@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from harness.browser import ARGUMENTS, find_chromium
 
@@ -75,3 +75,21 @@ def log_in(page: Page) -> None:
     page.fill("#id_password", "password")
     page.click("[type=submit]")
     page.wait_for_url("**/admin/")
+
+
+def hold_to_strict_policy(page: Page) -> None:
+    """Serve the page's documents under ``default-src 'self'``; ``window.violations`` has what breaks it."""
+    page.add_init_script(
+        "window.violations = []; document.addEventListener('securitypolicyviolation',"
+        " (event) => window.violations.push(event.violatedDirective + ' ' + event.blockedURI));"
+    )
+
+    def with_policy(route: Route) -> None:
+        if route.request.resource_type != "document":
+            route.continue_()
+            return
+        answer = route.fetch()
+        policy = {"content-security-policy": "default-src 'self'"}
+        route.fulfill(response=answer, headers={**answer.headers, **policy})
+
+    page.route("**/*", with_policy)

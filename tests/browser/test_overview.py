@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from harness.browser import PHONE
 from tasks.admin import overview
 from tests import factories
-from tests.browser.conftest import DESKTOP
+from tests.browser.conftest import DESKTOP, hold_to_strict_policy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OVERVIEW = "/admin/sartiq_tasks/overview/"
@@ -127,20 +127,7 @@ def test_without_javascript_everything_is_there(open_page: OpenPage) -> None:
 
 def test_it_breaks_no_strict_content_security_policy(open_page: OpenPage) -> None:
     page = open_page()
-    page.add_init_script(
-        "window.violations = []; document.addEventListener('securitypolicyviolation',"
-        " (event) => window.violations.push(event.violatedDirective + ' ' + event.blockedURI));"
-    )
-
-    def with_policy(route: Route) -> None:
-        if route.request.resource_type != "document":
-            route.continue_()
-            return
-        answer = route.fetch()
-        policy = {"content-security-policy": "default-src 'self'"}
-        route.fulfill(response=answer, headers={**answer.headers, **policy})
-
-    page.route("**/*", with_policy)
+    hold_to_strict_policy(page)
     page.goto(OVERVIEW)
     page.wait_for_load_state("networkidle")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from harness.browser import PHONE
 from tasks.handlers import Change, claiming, on_change, on_event
@@ -17,6 +17,7 @@ from tasks.handlers.registry import declaring
 from tasks.handlers.worker import see
 from tasks.models import Reaction
 from tasks.testing import Handlers
+from tests.browser.conftest import hold_to_strict_policy
 from tests.factories import record
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -178,20 +179,7 @@ def test_every_page_fits(open_page: OpenPage, viewport: Any) -> None:
 
 def test_no_page_breaks_a_strict_content_security_policy(open_page: OpenPage) -> None:
     page = open_page()
-    page.add_init_script(
-        "window.violations = []; document.addEventListener('securitypolicyviolation',"
-        " (event) => window.violations.push(event.violatedDirective + ' ' + event.blockedURI));"
-    )
-
-    def with_policy(route: Route) -> None:
-        if route.request.resource_type != "document":
-            route.continue_()
-            return
-        answer = route.fetch()
-        policy = {"content-security-policy": "default-src 'self'"}
-        route.fulfill(response=answer, headers={**answer.headers, **policy})
-
-    page.route("**/*", with_policy)
+    hold_to_strict_policy(page)
     for url in own_pages():
         page.goto(url)
         page.wait_for_load_state("networkidle")
