@@ -167,7 +167,7 @@ def _url(url: str, node: tuple[str, int], name: str) -> str:
 
 
 def _make(url: str, node: tuple[str, int], *, is_citus: bool) -> None:
-    """Make the database anew."""
+    """Make an empty database in place of the old one."""
     with psycopg.connect(_url(url, node, "postgres"), autocommit=True) as session:
         session.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
         session.execute(f"CREATE DATABASE {DATABASE}")

@@ -123,7 +123,7 @@ def test_what_is_taken_away_is_gone_with_the_next_post(change: Any, status: int,
     assert post(token, progress=6 if valid else 101) == status
     assert post(token, progress=7 if valid else 102) == status
     assert TaskStatusEvent.objects.count() == 1
-    assert not RejectedDelivery.objects.exists(), "nothing is kept of who may not send"
+    assert not RejectedDelivery.objects.exists(), "nothing is kept of a sender that may not post"
 
 
 def test_who_sends_half_a_body_is_asked_for_before_they_hear_of_it() -> None:

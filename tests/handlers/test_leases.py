@@ -248,7 +248,7 @@ def test_leases_are_extended_though_the_main_thread_hangs(
 
 def test_what_is_done_every_so_often_survives_its_failures(caplog: pytest.LogCaptureFixture) -> None:
     done = threading.Event()
-    failures: list[Exception] = [OperationalError("away"), ValueError("no good")]
+    failures: list[Exception] = [OperationalError("away"), ValueError("broken")]
 
     def job() -> None:
         if failures:
