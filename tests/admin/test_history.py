@@ -138,7 +138,7 @@ def test_what_changes_only_the_progress_is_folded(admin_client: Client) -> None:
     html = text_of(admin_client, PAGE)
 
     assert f'<details id="st-run-{first + 1}"><summary>' in html
-    assert "4 events that change only the progress <b>0.1 % → 0.4 %</b>" in html
+    assert "<span>4 events that change only the progress</span> <b>0.1 % → 0.4 %</b>" in html
     assert "in 3 min" in html
 
 
