@@ -12,7 +12,7 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path
 
-from ..querysets import may_be_stored
+from ..querysets.text import may_be_stored
 from .changelist import RecordList
 from .display import EMPTY
 from .export import FORMATS, export

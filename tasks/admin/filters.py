@@ -16,7 +16,8 @@ from ..lifecycle import Meaning
 from ..models import Reaction
 from ..ops.headline import ANY_NUMBER, alike, headline
 from ..ops.hours import MOST_READ
-from ..querysets import known_values, may_be_stored
+from ..querysets.scans import known_values
+from ..querysets.text import may_be_stored
 from .display import duration, shown
 from .paginator import MAX_COUNT
 

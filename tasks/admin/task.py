@@ -20,7 +20,7 @@ from ..conf import app_settings
 from ..lifecycle import Meaning, Phase
 from ..models import Task
 from ..ops.headline import headline
-from ..querysets import may_be_stored
+from ..querysets.text import may_be_stored
 from . import display, history, task_reactions, task_rows, task_silence, timeline
 from .addresses import event_urls, task_url, unworded
 from .base import RecordAdmin

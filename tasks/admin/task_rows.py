@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce, Left, Now, Right
 
 from ..lifecycle import TERMINAL
 from ..models import Task
-from ..querysets import ERROR_END, ERROR_START, begins_with
+from ..querysets.text import ERROR_END, ERROR_START, begins_with
 from .paginator import MAX_COUNT
 
 #: An index of a host's own, over ``SEARCHED``: with it a search goes through all tasks.

@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 from ..conf import app_settings
 from ..ledger.silence import ask_soon, last_received, mark_lost, mark_not_lost
 from ..models import Silence, Task
-from ..querysets import MAY_BE_LOST
+from ..querysets.tasks import MAY_BE_LOST
 from ..watchdog.asking import probe_of
 from . import display
 from .addresses import task_url

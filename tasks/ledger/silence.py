@@ -14,7 +14,7 @@ from ..conf import app_settings
 from ..handlers.registry import asking_for
 from ..lifecycle import meaning_of
 from ..models import Reaction, Silence, Task, TaskStatusEvent
-from ..querysets import MAY_BE_LOST
+from ..querysets.tasks import MAY_BE_LOST
 
 __all__ = ("mark_lost", "mark_not_lost")
 

@@ -12,7 +12,7 @@ from django.db import connections, router
 from ..conf import app_settings
 from ..lifecycle import Meaning, meaning_of
 from ..models import TaskStatusEvent
-from ..querysets import known_values
+from ..querysets.scans import known_values
 
 _TABLE = TaskStatusEvent._meta.db_table
 _SECONDS = {

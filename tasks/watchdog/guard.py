@@ -9,7 +9,7 @@ from enum import StrEnum
 from ..conf import app_settings
 from ..ledger.silence import database
 from ..models import Task, TaskStatusEvent
-from ..querysets import MAY_BE_LOST
+from ..querysets.tasks import MAY_BE_LOST
 from .reporting import SOURCE
 
 #: So many tasks, or this share of what is queued or runs, may be marked within an hour.

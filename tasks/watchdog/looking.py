@@ -16,7 +16,7 @@ from ..conf import AppSettings, app_settings
 from ..exceptions import ContractViolation
 from ..ledger import silence as ledger
 from ..models import Silence, Task
-from ..querysets import MAY_BE_LOST
+from ..querysets.tasks import MAY_BE_LOST
 from ..rejections import field_of
 from .answers import Alive, Answer, Failure, Gone, ProbeFailed, Report
 from .asking import MAX_REASON, Asker, probe_of, reason_of

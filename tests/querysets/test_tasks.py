@@ -9,13 +9,11 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tasks.ledger.silence import mark_lost
 from tasks.lifecycle import Meaning
 from tasks.models import Task, TaskStatusEvent
-from tasks.querysets import begins_with, in_batches, known_values, may_be_stored
 from tests.factories import NOON, minutes, record
 
 pytestmark = pytest.mark.django_db
@@ -187,46 +185,6 @@ def test_search_of_tasks_and_events(term: str, found: set[str]) -> None:
     assert ids(TaskStatusEvent.objects.search(term)) == found
 
 
-def test_a_prefix_is_a_range_of_the_index() -> None:
-    plan = Task.objects.filter(begins_with("task_id", "abc")).explain()
-
-    assert "task_id" in plan
-    assert "SCAN" not in plan or connection.vendor == "postgresql"
-
-
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL's planner")
-@pytest.mark.parametrize(
-    ("column", "index"),
-    [
-        ("event_type", "sartiq_event_type"),
-        ("task_type", "sartiq_event_task_type"),
-        ("status", "sartiq_event_status"),
-        ("error_category", "sartiq_event_error"),
-    ],
-)
-def test_the_last_events_with_a_value_are_read_from_one_index(column: str, index: str) -> None:
-    """Also where only old ones have it, though many: by the index of ids all newer ones are read first."""
-    record(**{column: "old"})
-    columns = [field.column for field in TaskStatusEvent._meta.concrete_fields]
-    values = {"id": "id + number", "idempotency_key": "sha256(int8send(number))"}
-    values[column] = "CASE WHEN number <= 5000 THEN 'old' ELSE 'new' END"
-    selected = ", ".join(values.get(name, name) for name in columns)
-    table = TaskStatusEvent._meta.db_table
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) "
-            f"SELECT {selected} FROM {table}, generate_series(1, 20000) AS number"
-        )
-        cursor.execute(f"ANALYZE {table}")
-
-    plan = TaskStatusEvent.objects.with_value(column, "old").order_by(f"-{column}", "-id")[:100].explain()
-    usual = TaskStatusEvent.objects.filter(**{column: "old"}).order_by("-id")[:100].explain()
-
-    assert f"using {index} " in plan
-    assert "Sort" not in plan
-    assert f"using {index} " not in usual
-
-
 def test_counts_in_one_query(django_assert_num_queries: Any) -> None:
     for number in range(4):
         record(NOON, task_id=f"running-{number}")
@@ -240,48 +198,6 @@ def test_counts_in_one_query(django_assert_num_queries: Any) -> None:
         "queued": 0, "running": 3, "succeeded": 0, "failed": 1, "cancelled": 0, "other": 0, "silent": 3,
         "lost": 1,
     }  # fmt: skip
-
-
-def test_known_values_are_found_in_one_query_and_bounded(django_assert_num_queries: Any) -> None:
-    for place, zone in enumerate(["b", "a", None, "c", "a", ""]):
-        record(task_id=str(place), origin_zone=zone)
-
-    with django_assert_num_queries(1):
-        assert known_values(Task, "origin_zone", using="default") == ["", "a", "b", "c"]
-    assert known_values(Task, "origin_zone", using="default", most=2) == ["", "a"]
-    assert known_values(Task, "error_category", using="default") == []
-
-
-@pytest.mark.parametrize(
-    ("text", "may"),
-    [("", True), ("a" * 255, True), ("a" * 256, False), ("a\0b", False), ("\U0001f4a5", True)],
-)
-def test_what_the_database_can_be_asked_for(text: str, may: bool) -> None:
-    assert may_be_stored(text) is may
-
-
-def test_known_values_where_no_recursive_query_runs(settings: Any) -> None:
-    settings.SARTIQ_TASKS = {"DISTRIBUTED": True}
-    for place, zone in enumerate(["b", "a", None, "c", "a", ""]):
-        record(task_id=str(place), origin_zone=zone)
-
-    with CaptureQueriesContext(connection) as captured:
-        assert known_values(Task, "origin_zone", using="default") == ["", "a", "b", "c"]
-    assert not any("RECURSIVE" in query["sql"] for query in captured)
-    assert known_values(Task, "origin_zone", using="default", most=2) == ["", "a"]
-    assert known_values(Task, "error_category", using="default") == []
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
-def test_batches_hold_every_row_once_from_the_last_on(size: int) -> None:
-    for number in range(4):
-        record(task_id=f"t{number}")
-
-    assert [task.pk for task in in_batches(Task.objects.all(), size=size)] == ["t3", "t2", "t1", "t0"]
-
-
-def test_no_batch_of_nothing() -> None:
-    assert list(in_batches(Task.objects.all())) == []
 
 
 def test_a_list_reads_no_json_and_only_the_beginning_of_an_error(django_assert_num_queries: Any) -> None:

@@ -1,0 +1,61 @@
+"""Reads of a whole column or table, in steps that an index serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import connections
+from django.db.models import Min, Model, QuerySet
+
+from ..conf import app_settings
+
+
+def known_values(model: type[Model], column: str, *, using: str, most: int = 100) -> list[str]:
+    """Return the distinct values of an indexed text column, sorted, at most ``most``.
+
+    It jumps from each value to the next one in the index (a loose index scan), while a SELECT
+    DISTINCT reads the whole table. IS NOT NULL is what lets a partial index serve.
+    """
+    if app_settings().distributed:
+        return _values_one_by_one(model, column, using=using, most=most)
+    quote = connections[using].ops.quote_name
+    table, name = quote(model._meta.db_table), quote(column)
+    sql = f"""
+        WITH RECURSIVE known(value, place) AS (
+            SELECT MIN({name}), 1 FROM {table} WHERE {name} IS NOT NULL
+            UNION ALL
+            SELECT (SELECT MIN({name}) FROM {table} WHERE {name} > known.value), place + 1
+            FROM known WHERE known.value IS NOT NULL AND place < %s
+        )
+        SELECT value FROM known WHERE value IS NOT NULL
+    """  # noqa: S608 (the only variable parts are the names of a table and a column)
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql, [most])
+        return [value for (value,) in cursor.fetchall()]
+
+
+def _values_one_by_one(model: type[Model], column: str, *, using: str, most: int) -> list[str]:
+    """Do as ``known_values()`` with a query for each: Citus runs a recursive one for a single task only."""
+    rows: QuerySet[Any] = model._default_manager.using(using).filter(**{f"{column}__isnull": False})
+    values: list[str] = []
+    while len(values) < most:
+        greater = rows.filter(**{f"{column}__gt": values[-1]}) if values else rows
+        value = greater.aggregate(value=Min(column))["value"]
+        if value is None:
+            break
+        values.append(value)
+    return values
+
+
+def in_batches(rows: QuerySet[Any], *, size: int = 2000) -> Iterator[Any]:
+    """Yield all rows, the greatest primary key first, in constant memory and without a long transaction.
+
+    Each batch is a query of its own that goes on where the last one ended, so that neither a
+    pooler in transaction mode nor SQLite's writers are minded by a slow reader.
+    """
+    rows = rows.order_by("-pk")
+    batch = list(rows[:size])
+    while batch:
+        yield from batch
+        batch = list(rows.filter(pk__lt=batch[-1].pk)[:size]) if len(batch) == size else []

@@ -1,0 +1,164 @@
+"""Reads of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connections
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Left, Right
+from django.utils import timezone
+
+from ..conf import app_settings
+from ..lifecycle import TERMINAL, Meaning
+from .text import ERROR_END, ERROR_START, begins_with
+
+if TYPE_CHECKING:
+    from ..models import Task  # noqa: F401 (the type of the rows)
+
+#: What a task may mean that is marked as lost.
+MAY_BE_LOST = (Meaning.QUEUED.value, Meaning.RUNNING.value)
+
+
+class TaskQuerySet(QuerySet["Task"]):
+    """Reads of tasks."""
+
+    def meaning(self, meaning: Meaning) -> TaskQuerySet:
+        """Return the tasks whose status means ``meaning``."""
+        return self.filter(meaning=meaning.value)
+
+    def running(self) -> TaskQuerySet:
+        """Return the tasks whose status means that they run."""
+        return self.meaning(Meaning.RUNNING)
+
+    def succeeded(self) -> TaskQuerySet:
+        """Return the tasks whose status means that they succeeded."""
+        return self.meaning(Meaning.SUCCEEDED)
+
+    def failed(self) -> TaskQuerySet:
+        """Return the tasks whose status means that they failed."""
+        return self.meaning(Meaning.FAILED)
+
+    def ended(self) -> TaskQuerySet:
+        """Return the tasks that have succeeded, failed or were cancelled."""
+        return self.filter(meaning__in=sorted(TERMINAL))
+
+    def silent(self, *, after: timedelta | None = None, now: datetime | None = None) -> TaskQuerySet:
+        """Return the tasks that sent no event for longer than ``SILENT_AFTER`` or ``QUEUED_AFTER`` allows.
+
+        With ``after``, return the running tasks that sent none for longer than that.
+        """
+        now = now or timezone.now()
+        if after is not None:
+            return self.running().filter(last_received_at__lt=now - after)
+        queued_after = app_settings().queued_after
+        conditions = _silent_running(app_settings().silence_limits, now)
+        if queued_after is not None:
+            conditions.append(Q(meaning=Meaning.QUEUED.value, last_received_at__lt=now - queued_after))
+        return self.filter(reduce(or_, conditions)) if conditions else self.none()
+
+    def lost(self) -> TaskQuerySet:
+        """Return the tasks that are marked as lost, and of which no event has come since."""
+        marked = self.filter(lost_at__isnull=False, lost_events=F("event_count"))
+        return marked.exclude(meaning__in=sorted(TERMINAL))
+
+    def of_entity(self, entity_id: str) -> TaskQuerySet:
+        """Return the tasks about the entity ``entity_id``."""
+        return self.filter(entity_id=entity_id)
+
+    def changed_since(self, time: datetime) -> TaskQuerySet:
+        """Return the tasks whose last event was received at ``time`` or later.
+
+        An event is received before it is committed. If you poll, let the times overlap by as long as a
+        delivery can take.
+        """
+        return self.filter(last_received_at__gte=time)
+
+    def heard_within(self, start: datetime, end: datetime) -> TaskQuerySet:
+        """Return the tasks whose last event was received at ``start`` or later, and before ``end``."""
+        return self.filter(last_received_at__gte=start, last_received_at__lt=end)
+
+    def newest(self, most: int) -> TaskQuerySet:
+        """Return the ``most`` tasks that were heard of last."""
+        return self.order_by("-last_received_at", "task_id")[:most]
+
+    def with_value(self, column: str, value: str) -> TaskQuerySet:
+        """Return the tasks whose ``column`` is ``value``."""
+        return self.filter(**{column: value})
+
+    def search(self, term: str) -> TaskQuerySet:
+        """Return the tasks whose id begins with ``term``, and those about the entity ``term``."""
+        return self.filter(begins_with("task_id", term) | Q(entity_id=term))
+
+    def among_newest(self, most: int) -> TaskQuerySet:
+        """Return those that are among the ``most`` tasks heard of last: a range that an index serves."""
+        times = self.model._default_manager.using(self.db).order_by("-last_received_at")
+        last = list(times.values_list("last_received_at", flat=True)[most - 1 : most])
+        return self.filter(last_received_at__gte=last[0]) if last else self.all()
+
+    def for_list(self) -> TaskQuerySet:
+        """Leave out what a list does not show; of the error message, read its beginning and its end."""
+        orders = [field.name for field in self.model._meta.fields if field.name.endswith("_order")]
+        return self.defer("error_message", *orders).with_ends_of_error()
+
+    def with_ends_of_error(self) -> TaskQuerySet:
+        """Add the beginning and the end of the error message, which suffice for its headline."""
+        return self.annotate(
+            error_start=Left("error_message", ERROR_START), error_end=Right("error_message", ERROR_END)
+        )
+
+    def counts(
+        self,
+        *,
+        cap: int,
+        silent_after: timedelta | None = None,
+        now: datetime,
+        meanings: Iterable[Meaning] = Meaning,
+    ) -> dict[str, int]:
+        """Return how many tasks there are of each meaning, and under ``silent`` and ``lost``, in one query.
+
+        No count goes beyond ``cap`` + 1, which stands for "more than ``cap``".
+        """
+        counted = {meaning.value: self.meaning(meaning) for meaning in meanings}
+        counted["silent"] = self.silent(after=silent_after, now=now)
+        counted["lost"] = self.lost()
+        selects: list[str] = []
+        parameters: list[Any] = []
+        for rows in counted.values():
+            try:
+                sql, values = rows.order_by().values("pk")[: cap + 1].query.sql_with_params()
+            except EmptyResultSet:  # the filters contradict each other
+                selects.append("0")
+                continue
+            selects.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted)")  # noqa: S608 (the ORM's own SQL)
+            parameters += values
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(f"SELECT {', '.join(selects)}", parameters)
+            return dict(zip(counted, cursor.fetchone(), strict=True))
+
+
+def _silent_running(limits: Mapping[str, timedelta | None], now: datetime) -> list[Q]:
+    """Return the condition of silence for running tasks, none if nothing is expected of any.
+
+    The index is on meaning and time: it is read from the shortest limit of all types on.
+    """
+    known = {task_type: limit for task_type, limit in limits.items() if limit is not None}
+    if not known:
+        return []
+    silent = Q(meaning=Meaning.RUNNING.value, last_received_at__lt=now - min(known.values()))
+    named = [task_type for task_type in limits if task_type != "*"]
+    if not named:
+        return [silent]
+    of_types = [
+        Q(task_type=task_type, last_received_at__lt=now - limit)
+        for task_type, limit in known.items()
+        if task_type != "*"
+    ]
+    if "*" in known:
+        of_types.append(~Q(task_type__in=named) & Q(last_received_at__lt=now - known["*"]))
+    return [silent & reduce(or_, of_types)]

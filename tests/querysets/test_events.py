@@ -1,0 +1,44 @@
+"""Reads of the ledger at a size where the planner's choice matters."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from tasks.models import TaskStatusEvent
+from tests.factories import record
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL's planner")
+@pytest.mark.parametrize(
+    ("column", "index"),
+    [
+        ("event_type", "sartiq_event_type"),
+        ("task_type", "sartiq_event_task_type"),
+        ("status", "sartiq_event_status"),
+        ("error_category", "sartiq_event_error"),
+    ],
+)
+def test_the_last_events_with_a_value_are_read_from_one_index(column: str, index: str) -> None:
+    """Also where only old ones have it, though many: by the index of ids all newer ones are read first."""
+    record(**{column: "old"})
+    columns = [field.column for field in TaskStatusEvent._meta.concrete_fields]
+    values = {"id": "id + number", "idempotency_key": "sha256(int8send(number))"}
+    values[column] = "CASE WHEN number <= 5000 THEN 'old' ELSE 'new' END"
+    selected = ", ".join(values.get(name, name) for name in columns)
+    table = TaskStatusEvent._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) "
+            f"SELECT {selected} FROM {table}, generate_series(1, 20000) AS number"
+        )
+        cursor.execute(f"ANALYZE {table}")
+
+    plan = TaskStatusEvent.objects.with_value(column, "old").order_by(f"-{column}", "-id")[:100].explain()
+    usual = TaskStatusEvent.objects.filter(**{column: "old"}).order_by("-id")[:100].explain()
+
+    assert f"using {index} " in plan
+    assert "Sort" not in plan
+    assert f"using {index} " not in usual

@@ -1,0 +1,49 @@
+"""Whole columns and tables, read in steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tasks.models import Task
+from tasks.querysets.scans import in_batches, known_values
+from tests.factories import record
+
+pytestmark = pytest.mark.django_db
+
+
+def test_known_values_are_found_in_one_query_and_bounded(django_assert_num_queries: Any) -> None:
+    for place, zone in enumerate(["b", "a", None, "c", "a", ""]):
+        record(task_id=str(place), origin_zone=zone)
+
+    with django_assert_num_queries(1):
+        assert known_values(Task, "origin_zone", using="default") == ["", "a", "b", "c"]
+    assert known_values(Task, "origin_zone", using="default", most=2) == ["", "a"]
+    assert known_values(Task, "error_category", using="default") == []
+
+
+def test_known_values_where_no_recursive_query_runs(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"DISTRIBUTED": True}
+    for place, zone in enumerate(["b", "a", None, "c", "a", ""]):
+        record(task_id=str(place), origin_zone=zone)
+
+    with CaptureQueriesContext(connection) as captured:
+        assert known_values(Task, "origin_zone", using="default") == ["", "a", "b", "c"]
+    assert not any("RECURSIVE" in query["sql"] for query in captured)
+    assert known_values(Task, "origin_zone", using="default", most=2) == ["", "a"]
+    assert known_values(Task, "error_category", using="default") == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
+def test_batches_hold_every_row_once_from_the_last_on(size: int) -> None:
+    for number in range(4):
+        record(task_id=f"t{number}")
+
+    assert [task.pk for task in in_batches(Task.objects.all(), size=size)] == ["t3", "t2", "t1", "t0"]
+
+
+def test_no_batch_of_nothing() -> None:
+    assert list(in_batches(Task.objects.all())) == []
