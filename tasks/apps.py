@@ -16,7 +16,7 @@ class TasksConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks and the OpenAPI extensions; import every app's ``task_handlers``."""
-        from . import checks, handler_checks, host_checks  # noqa: F401 (imported for their registrations)
+        from . import checks  # noqa: F401 (imported for its registrations)
         from .openapi import extensions  # noqa: F401 (imported for its registrations)
 
         autodiscover_modules("task_handlers")

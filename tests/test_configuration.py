@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.checks import _JUDGEMENTS
+from tasks.checks.settings import JUDGEMENTS
 from tasks.conf import AppSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,13 +84,11 @@ def test_every_key_is_documented_with_its_default_and_its_check() -> None:
         if not row[0].startswith("`sartiq_tasks.")
     }
 
-    assert documented == {key: (defaults[key], code) for key, (code, _) in _JUDGEMENTS.items()}
+    assert documented == {key: (defaults[key], code) for key, (code, _) in JUDGEMENTS.items()}
 
 
 def test_every_code_is_documented() -> None:
-    source = "".join(
-        (ROOT / "tasks" / name).read_text() for name in ("checks.py", "handler_checks.py", "host_checks.py")
-    )
+    source = "".join(path.read_text() for path in (ROOT / "tasks" / "checks").glob("*.py"))
     page = (ROOT / "docs" / "configuration.md").read_text()
 
     assert set(re.findall(r'"sartiq_tasks\.([EW]\d+)"', source)) == set(re.findall(r"\b([EW]\d{3})\b", page))

@@ -8,15 +8,7 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
-from tasks.checks import (
-    _JUDGEMENTS,
-    check_addresses,
-    check_credentials,
-    check_probe,
-    check_scope,
-    check_settings,
-    check_signatures,
-)
+from tasks.checks.settings import JUDGEMENTS, check_probe, check_settings
 from tasks.conf import AppSettings
 
 SIGNING_SECRET = "whsec_" + "QUJD" * 10
@@ -32,8 +24,8 @@ def test_no_setting_at_all(settings: Any) -> None:
 
 
 def test_every_setting_has_a_check_of_its_own() -> None:
-    assert {key.lower() for key in _JUDGEMENTS} == set(AppSettings.__dataclass_fields__)
-    assert len({code for code, _ in _JUDGEMENTS.values()}) == len(_JUDGEMENTS)
+    assert {key.lower() for key in JUDGEMENTS} == set(AppSettings.__dataclass_fields__)
+    assert len({code for code, _ in JUDGEMENTS.values()}) == len(JUDGEMENTS)
 
 
 def test_the_defaults_pass_their_own_checks(settings: Any) -> None:
@@ -192,45 +184,6 @@ def test_times_need_time_zones(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "codes_"),
-    [
-        ({"SCOPES": {"read": "Read"}}, ["sartiq_tasks.W002"]),
-        ({}, ["sartiq_tasks.W002"]),
-        ({"SCOPES": {"tasks:webhook": "Post"}}, []),
-        ({"SCOPES_BACKEND_CLASS": "a.backend.of.ones.own"}, []),
-    ],
-)
-def test_the_scope_must_be_known(settings: Any, provider: dict[str, Any], codes_: list[str]) -> None:
-    settings.OAUTH2_PROVIDER = provider
-
-    assert [message.id for message in check_scope()] == codes_
-
-
-SIGNATURES = {"SIGNING_SECRETS": {"cluster": [SIGNING_SECRET]}}
-SIGNATURE = {"AUTHENTICATION_CLASSES": ["tasks.auth.signatures.SignatureAuthentication"]}
-
-
-@pytest.mark.parametrize(
-    ("given", "expected", "word"),
-    [
-        ({}, [], ""),
-        (SIGNATURE | SIGNATURES, [], ""),
-        (SIGNATURES, ["sartiq_tasks.W003"], "no class"),
-        (SIGNATURE, ["sartiq_tasks.W003"], "is empty"),
-    ],
-)
-def test_signatures_and_secrets_come_together(
-    settings: Any, given: dict[str, Any], expected: list[str], word: str
-) -> None:
-    settings.SARTIQ_TASKS = given
-    messages = check_signatures()
-
-    assert check_settings() == []
-    assert [message.id for message in messages] == expected
-    assert all(word in str(message.msg) for message in messages)
-
-
-@pytest.mark.parametrize(
     ("key", "value", "extra"),
     [
         ("SIGNING_SECRETS", {"a": [SIGNING_SECRET]}, "sartiq-tasks[signatures]"),
@@ -240,7 +193,7 @@ def test_signatures_and_secrets_come_together(
 def test_an_extra_that_is_not_installed_is_named(
     settings: Any, monkeypatch: pytest.MonkeyPatch, key: str, value: Any, extra: str
 ) -> None:
-    monkeypatch.setattr("tasks.checks.find_spec", lambda name: None)
+    monkeypatch.setattr("tasks.checks.values.find_spec", lambda name: None)
     settings.SARTIQ_TASKS = {key: value}
     (message,) = check_settings()
 
@@ -264,7 +217,7 @@ NONSENSE: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [*_JUDGEMENTS, "NO_SUCH_KEY", 5, None])
+@pytest.mark.parametrize("key", [*JUDGEMENTS, "NO_SUCH_KEY", 5, None])
 def test_no_value_ends_the_checks_in_a_traceback(settings: Any, key: Any) -> None:
     for value in NONSENSE:
         settings.SARTIQ_TASKS = {key: value}
@@ -279,60 +232,11 @@ def test_a_setting_that_is_not_a_dict_is_one_error(settings: Any, value: Any) ->
     assert [one.id for one in run_checks(tags=["sartiq_tasks"])].count("sartiq_tasks.E010") == 1
 
 
-@pytest.mark.parametrize("provider", [{}, {"SCOPES": None}, {"SCOPES": {}}])
-def test_settings_of_django_oauth_toolkit_without_scopes(settings: Any, provider: Any) -> None:
-    settings.OAUTH2_PROVIDER = provider
-
-    assert [message.id for message in check_scope()] == ["sartiq_tasks.W002"]
-
-
-@pytest.mark.parametrize("path", [".", "tests.test_checks.raises_on_import.Class", "tests.test_checks.codes"])
+@pytest.mark.parametrize(
+    "path", [".", "tests.checks.test_settings.raises_on_import.Class", "tests.checks.test_settings.codes"]
+)
 def test_a_class_that_cannot_be_used_is_named(settings: Any, path: str) -> None:
     settings.SARTIQ_TASKS = {"AUTHENTICATION_CLASSES": [path]}
     (message,) = check_settings()
 
     assert message.id == "sartiq_tasks.E006"
-
-
-@pytest.mark.parametrize(
-    ("classes", "expected"),
-    [
-        (["rest_framework.authentication.TokenAuthentication"], []),
-        (["rest_framework.authentication.SessionAuthentication"], ["sartiq_tasks.W044"]),
-        (["tasks.auth.authentication.BearerTokenAuthentication"], []),
-    ],
-)
-def test_other_credentials(settings: Any, classes: list[str], expected: list[str]) -> None:
-    settings.SARTIQ_TASKS = {"AUTHENTICATION_CLASSES": classes}
-
-    assert [message.id for message in check_credentials()] == expected
-
-
-def test_a_user_model_without_permissions(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.SARTIQ_TASKS = {"AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"]}
-    monkeypatch.setattr("tasks.checks.get_user_model", lambda: object)
-
-    assert [message.id for message in check_credentials()] == ["sartiq_tasks.W043"]
-
-
-@pytest.mark.parametrize(
-    ("proxies", "throttles", "expected"),
-    [
-        (None, {}, []),
-        (0, {"THROTTLE_FAILURES": "1/min"}, []),
-        (2, {"THROTTLE_TOKEN_REQUESTS": "1/min"}, []),
-        (None, {"THROTTLE_TOKEN_REQUESTS": "1/min"}, []),
-        (-7, {"THROTTLE_TOKEN_REQUESTS": "1/min"}, ["sartiq_tasks.W046"]),
-        ("1", {"THROTTLE_FAILURES": "1/min"}, ["sartiq_tasks.W046"]),
-        (True, {"THROTTLE_FAILURES": "1/min"}, ["sartiq_tasks.W046"]),
-        (["192.0.2.1"], {"THROTTLE_FAILURES": "1/min"}, ["sartiq_tasks.W046"]),
-        ("1", {"THROTTLE_DELIVERIES": "1/min", "THROTTLE_FAILURES": None}, []),
-    ],
-)
-def test_addresses_that_cannot_be_told(
-    settings: Any, proxies: Any, throttles: dict[str, Any], expected: list[str]
-) -> None:
-    settings.REST_FRAMEWORK = {"NUM_PROXIES": proxies}
-    settings.SARTIQ_TASKS = throttles
-
-    assert [one.id for one in check_addresses()] == expected

@@ -15,10 +15,10 @@ from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
 from oauth2_provider.models import get_access_token_model
 from oauth2_provider.settings import oauth2_settings
 
-from .conf import app_settings
-from .database import distribution
-from .models import Task, TaskStatusEvent
-from .views import TaskWebhookView
+from ..conf import app_settings
+from ..database import distribution
+from ..models import Task, TaskStatusEvent
+from ..views import TaskWebhookView
 
 #: What the statement that records an event is written for.
 _DATABASES = ("postgresql", "sqlite")
@@ -185,5 +185,26 @@ def check_docs_page(**kwargs: Any) -> list[checks.CheckMessage]:
             hint=f"Add {' and '.join(map(repr, missing))} to INSTALLED_APPS, or silence this check "
             "if nobody needs the page.",
             id="sartiq_tasks.W045",
+        )
+    ]
+
+
+@checks.register(checks.Tags.database)
+def check_encoding(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that the database can hold every character that a sender may send."""
+    alias = router.db_for_write(TaskStatusEvent)
+    connection = connections[alias]
+    if connection.vendor != "postgresql" or alias not in (databases or ()):
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_encoding")
+        (encoding,) = cursor.fetchone()
+    if encoding == "UTF8":
+        return []
+    return [
+        checks.Warning(
+            f"The database {alias!r} is in {encoding}: an event with a character that it lacks is rejected.",
+            hint="Create the database with ENCODING 'UTF8'.",
+            id="sartiq_tasks.W020",
         )
     ]

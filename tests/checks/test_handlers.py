@@ -9,7 +9,7 @@ import pytest
 from django.core.checks import Tags, run_checks
 from django.db import connection
 
-from tasks.handler_checks import check_waiting
+from tasks.checks.handlers import check_waiting
 from tasks.handlers import Change, on_change, on_event
 from tasks.handlers.registry import declaring
 from tasks.handlers.worker import see

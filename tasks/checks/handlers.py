@@ -11,10 +11,10 @@ from django.core import checks
 from django.db import DatabaseError, router, transaction
 from django.utils import timezone
 
-from .handlers.registry import VALID_NAME, Declared, declared
-from .handlers.standing import standings
-from .lifecycle import Meaning
-from .models import Reaction, TaskStatusEvent
+from ..handlers.registry import VALID_NAME, Declared, declared
+from ..handlers.standing import standings
+from ..lifecycle import Meaning
+from ..models import Reaction, TaskStatusEvent
 
 
 @checks.register("sartiq_tasks")

@@ -13,8 +13,7 @@ from django.db import connections
 from django.http import HttpResponse
 from django.urls import include, path, re_path
 
-from tasks.database import distribution
-from tasks.host_checks import (
+from tasks.checks.host import (
     check_database,
     check_distributed,
     check_docs_page,
@@ -23,6 +22,7 @@ from tasks.host_checks import (
     check_token_storage,
     check_urls,
 )
+from tasks.database import distribution
 from tasks.views import TaskWebhookView
 
 EXEMPT = [r"^api/v1/tasks/webhook/?$", r"^api/v1/login/access-token/?$"]
@@ -119,7 +119,7 @@ def test_only_the_database_of_the_ledger_counts(vendor: Any, settings: Any) -> N
     assert codes(check_database()) == ["E040"]
     assert check_migrated_database(databases=["another"]) == []
 
-    settings.DATABASE_ROUTERS = ["tests.test_host_checks.EventsElsewhere"]
+    settings.DATABASE_ROUTERS = ["tests.checks.test_host.EventsElsewhere"]
     connections.databases["ledger"] = connections.databases["default"]
     try:
         assert check_database() == check_migrated_database(databases=["default", "ledger"]) == []

@@ -1,0 +1,95 @@
+"""Checks of the setting ``SARTIQ_TASKS`` itself, and of what the app needs of Django's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core import checks
+
+from ..conf import COLUMN_LENGTH
+from . import values
+
+#: Values of these are never shown, not even if they are invalid.
+_SECRETS = {"METRICS_TOKEN", "PROBE_TOKEN", "SIGNING_SECRETS"}
+#: What each key of SARTIQ_TASKS must be, and the code of the error that says so.
+JUDGEMENTS: Mapping[str, tuple[str, values.Judgement]] = {
+    "STATUSES": ("sartiq_tasks.E001", values.statuses),
+    "CLOCK_TOLERANCE": ("sartiq_tasks.E002", values.duration),
+    "MAX_BODY_BYTES": ("sartiq_tasks.E003", values.whole_number(1)),
+    "MAX_NESTING": ("sartiq_tasks.E004", values.whole_number(1, 400)),
+    "MAX_STRING_LENGTH": ("sartiq_tasks.E005", values.whole_number(1, COLUMN_LENGTH)),
+    "AUTHENTICATION_CLASSES": ("sartiq_tasks.E006", values.classes_with("authenticate")),
+    "PERMISSION_CLASSES": ("sartiq_tasks.E007", values.classes_with("has_permission")),
+    "SCOPE": ("sartiq_tasks.E008", values.text),
+    "SILENT_AFTER": ("sartiq_tasks.E030", values.silence),
+    "QUEUED_AFTER": ("sartiq_tasks.E031", values.duration_or_none),
+    "LOST_AFTER": ("sartiq_tasks.E032", values.some_duration_or_none),
+    "PROBE": ("sartiq_tasks.E033", values.probe),
+    "PROBE_URL": ("sartiq_tasks.E034", values.http_url),
+    "PROBE_TOKEN": ("sartiq_tasks.E035", values.header_text),
+    "PROBE_TIMEOUT": ("sartiq_tasks.E036", values.some_duration),
+    "DATABASE_TIMEOUT": ("sartiq_tasks.E009", values.duration_or_none),
+    "SIGNING_SECRETS": ("sartiq_tasks.E020", values.signing_secrets),
+    "THROTTLE_DELIVERIES": ("sartiq_tasks.E021", values.rate),
+    "THROTTLE_FAILURES": ("sartiq_tasks.E022", values.rate),
+    "THROTTLE_TOKEN_REQUESTS": ("sartiq_tasks.E023", values.rate),
+    "THROTTLE_CACHE": ("sartiq_tasks.E024", values.cache_alias),
+    "METRICS_TOKEN": ("sartiq_tasks.E025", values.secret),
+    "REJECTED_RETENTION": ("sartiq_tasks.E013", values.duration),
+    "REJECTED_PER_MINUTE": ("sartiq_tasks.E014", values.whole_number(0)),
+    "HANDLER_ATTEMPTS": ("sartiq_tasks.E015", values.whole_number(1)),
+    "HANDLER_LEASE": ("sartiq_tasks.E016", values.some_duration),
+    "HANDLER_POLL": ("sartiq_tasks.E017", values.some_duration),
+    "HANDLER_RETENTION": ("sartiq_tasks.E018", values.duration),
+    "DISTRIBUTED": ("sartiq_tasks.E060", values.true_or_false),
+}
+
+
+@checks.register("sartiq_tasks")
+def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check the setting ``SARTIQ_TASKS``, key by key, and what the app needs of Django's own."""
+    given: Any = getattr(django_settings, "SARTIQ_TASKS", {})
+    if not isinstance(given, Mapping):
+        return [checks.Error(f"SARTIQ_TASKS must be a dict, not {given!r}.", id="sartiq_tasks.E010")]
+    messages: list[checks.CheckMessage] = []
+    for key, value in given.items():
+        if key not in JUDGEMENTS:
+            hint = f"It knows: {', '.join(JUDGEMENTS)}."
+            messages.append(
+                checks.Warning(f"SARTIQ_TASKS has no key {key!r}.", hint=hint, id="sartiq_tasks.W001")
+            )
+            continue
+        code, judge = JUDGEMENTS[key]
+        if wanted := judge(value):
+            given_value = "" if key in _SECRETS else f", not {value!r}"
+            messages.append(checks.Error(f"SARTIQ_TASKS[{key!r}] must be {wanted}{given_value}.", id=code))
+    if not django_settings.USE_TZ:
+        messages.append(
+            checks.Error(
+                "Times of events are points in time: USE_TZ must be True.",
+                hint="Set USE_TZ = True.",
+                id="sartiq_tasks.E011",
+            )
+        )
+    return messages
+
+
+@checks.register("sartiq_tasks")
+def check_probe(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that there is one way to ask the cluster, and a token only for the probe that sends it."""
+    probe, url, token = (given(key, None) for key in ("PROBE", "PROBE_URL", "PROBE_TOKEN"))
+    if probe is not None and url is not None:
+        text, hint = "PROBE and PROBE_URL are both given: PROBE alone is used.", "Leave one of them out."
+    elif token is not None and url is None:
+        text, hint = "PROBE_TOKEN is given without PROBE_URL, so nothing sends it.", "Set PROBE_URL."
+    else:
+        return []
+    return [checks.Warning(text, hint=hint, id="sartiq_tasks.W030")]
+
+
+def given(key: str, default: Any) -> Any:
+    """Return what is set under ``key``, of whatever type: ``check_settings()`` judges that."""
+    settings = getattr(django_settings, "SARTIQ_TASKS", {})
+    return settings.get(key, default) if isinstance(settings, Mapping) else default
