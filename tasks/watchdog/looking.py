@@ -1,4 +1,4 @@
-"""One look at all silent tasks: notice them, ask about them, record what is said, mark what is lost."""
+"""A look at all silent tasks: notice them, ask about them, record what is said, mark what is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from django.utils import timezone
 from rest_framework.exceptions import APIException
 
-from ..conf import AppSettings, app_settings
+from ..conf import app_settings
 from ..exceptions import ContractViolation
 from ..ledger import silence as ledger
 from ..models import Silence, Task
@@ -39,7 +39,7 @@ _JUDGED = 2000
 _Columns = dict[str, Any]
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Look:
     """What one look has found."""
 
@@ -51,32 +51,44 @@ class Look:
 
 
 def look(asker: Asker | None = None, *, clock: Callable[[], datetime] = timezone.now) -> Look:
-    """Look once at all silent tasks that are due; return what was found.
+    """Notice, ask and mark, one after the other; return what was found.
 
     Any number of watchdogs may look at once: each silence is claimed by one of them.
     """
-    found, settings, asker = Look(), app_settings(), asker or Asker()
-    if not settings.watches:
-        return found
+    if not app_settings().watches:
+        return Look()
+    noticed, answers = notice(clock), ask(asker or Asker(), clock=clock)
+    return Look(noticed, answers, *mark(clock()))
+
+
+def notice(clock: Callable[[], datetime] = timezone.now) -> int:
+    """Write down which tasks have fallen silent; return how many."""
+    noticed = 0
     for _ in range(_STEPS):
-        noticed = ledger.notice(clock())
-        found.noticed += noticed
-        if not noticed:
+        found = ledger.notice(clock())
+        noticed += found
+        if not found:
             break
+    return noticed
+
+
+def ask(asker: Asker, *, clock: Callable[[], datetime] = timezone.now) -> Counter[str]:
+    """Ask about all silences that are due; return how many tasks by what was said of them."""
+    answers: Counter[str] = Counter()
     for _ in range(_STEPS):
         claimed = ledger.claim(clock(), lease=LEASE)
         if not claimed:
             break
-        _Batch(claimed, settings, clock(), found).work(asker)
-    _mark(clock(), found)
-    return found
+        _Batch(claimed, clock(), answers).work(asker)
+    return answers
 
 
 class _Batch:
     """The silences that were claimed at once."""
 
-    def __init__(self, claimed: list[Silence], settings: AppSettings, now: datetime, found: Look) -> None:
-        self._claimed, self._settings, self._now, self._found = claimed, settings, now, found
+    def __init__(self, claimed: list[Silence], now: datetime, answers: Counter[str]) -> None:
+        self._claimed, self._now, self._answers = claimed, now, answers
+        self._settings = app_settings()
 
     def work(self, asker: Asker) -> None:
         """Ask about all of them at once, and write down what came of each."""
@@ -105,7 +117,7 @@ class _Batch:
 
     def _settle(self, one: Silence, task: Task, columns: _Columns) -> None:
         if "answer" in columns:
-            self._found.answers[columns["answer"]] += 1
+            self._answers[columns["answer"]] += 1
         if ledger.settle(one, **columns) and task.is_lost and columns.get("alive_at"):
             ledger.mark_not_lost(task, at=self._now)
 
@@ -181,24 +193,24 @@ def _words(rejection: APIException) -> str:
     return str(rejection.detail)
 
 
-def _mark(now: datetime, found: Look) -> None:
-    """Mark the tasks that were judged as lost, unless the guard holds them back."""
+def mark(now: datetime) -> tuple[int, Counter[Held]]:
+    """Mark the tasks that were judged as lost; return how many, and how many the guard holds back and why."""
     silences = Silence.objects.using(ledger.database()).judged().select_related("task")
     judged = list(silences.order_by("judged_at")[:_JUDGED])
     standing = [one for one in judged if _still_stands(one)]
     ledger.forget(one for one in judged if one not in standing)
-    if not standing:
-        return
-    held = held_back([one.task for one in standing], now)
-    found.held_back.update(held.values())
-    for reason, number in found.held_back.items():
+    held = held_back([one.task for one in standing], now) if standing else {}
+    reasons = Counter(held.values())
+    for reason, number in reasons.items():
         logger.warning("%d tasks would be marked as lost and are held back: %s", number, reason.value)
     free = [one for one in standing if one.pk not in held]
     last = ledger.last_received([one.pk for one in free]) if free else {}
+    lost = 0
     for one in free:
         if last[one.pk][0] <= one.deliveries and ledger.mark_lost(one.task, at=now):
-            found.lost += 1
+            lost += 1
             logger.warning("A task is marked as lost", extra={"task": one.pk})
+    return lost, reasons
 
 
 def _still_stands(one: Silence) -> bool:

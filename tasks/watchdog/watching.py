@@ -1,69 +1,103 @@
-"""The watchdog in a thread of its own, beside whatever else the process does."""
+"""The watchdog in threads of its own, beside whatever else the process does."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import close_old_connections, connections
+from django.utils import timezone
 
 from ..conf import app_settings
+from ..ledger.silence import database
+from ..models import Silence
 from .asking import Asker
-from .looking import Look, look
+from .looking import ask, look, mark, notice
 
 logger = logging.getLogger("sartiq_tasks.watchdog")
 
-#: So often the watchdog looks: a silence is found within its limit and this.
+#: So often the watchdog looks: a silence is noticed within its limit and this.
 EVERY = timedelta(seconds=20)
 #: One look may take so long, for those who wait for it.
 PATIENCE = timedelta(minutes=2)
 
 
 class Watch:
-    """Looks again and again until it is told to stop. It never keeps the process from ending."""
+    """Looks again and again until it is told to stop. It never keeps the process from ending.
+
+    It asks in a second thread: a cluster that does not answer delays neither what is noticed nor what is
+    marked.
+    """
 
     def __init__(
-        self, *, every: timedelta = EVERY, report: Callable[[Look], object] = lambda found: None
+        self, *, every: timedelta = EVERY, report: Callable[[Counter[str]], object] = lambda answers: None
     ) -> None:
         self._every, self._asker, self._report = every.total_seconds(), Asker(), report
-        self._stopping, self._told_to_stop = threading.Event(), False
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._stopping = threading.Event()
+        self._looking: threading.Thread | None = None
+        self._asking: threading.Thread | None = None
 
     def start(self, *, once: bool = False) -> None:
-        """Begin to look in a thread of its own; with ``once``, look once."""
-        if once:
-            self._stopping.set()
-        self._thread.start()
+        """Begin to look in a thread of its own; with ``once``, look once, and ask in the same thread."""
+        self._looking = _in_thread("watchdog", self._look_once if once else self._look_again)
 
     def stop(self) -> None:
         """Look no more, and let nobody wait for the look that is on."""
-        self._told_to_stop = True
         self._stopping.set()
 
     def wait(self, timeout: timedelta = PATIENCE) -> bool:
         """Wait until the last look is over, but not for ever; return whether it is over."""
         end = time.monotonic() + timeout.total_seconds()
-        while self._thread.is_alive() and time.monotonic() < end and not self._told_to_stop:
-            self._thread.join(0.1)
-        return not self._thread.is_alive()
+        while _is_alive(self._looking) and time.monotonic() < end:
+            if self._stopping.wait(0.1):
+                break
+        return not _is_alive(self._looking)
 
-    def _run(self) -> None:
-        try:
-            self._look()
-            while not self._stopping.wait(self._every):
-                self._look()
-        finally:
-            connections.close_all()
+    def _look_once(self) -> None:
+        self._try(lambda: self._report(look(self._asker).answers))
+
+    def _look_again(self) -> None:
+        self._try(self._look)
+        while not self._stopping.wait(self._every):
+            self._try(self._look)
 
     def _look(self) -> None:
+        notice()
+        if not _is_alive(self._asking) and Silence.objects.using(database()).due(timezone.now()).exists():
+            self._asking = _in_thread("watchdog-asks", self._ask)
+        mark(timezone.now())
+
+    def _ask(self) -> None:
+        self._try(lambda: self._report(ask(self._asker)))
+
+    def _try(self, step: Callable[[], object]) -> None:
         if not app_settings().watches:
             return
         close_old_connections()
         try:
-            self._report(look(self._asker))
+            step()
         except Exception:
             logger.exception("The watchdog could not look; it looks again")
             connections.close_all()
+
+
+def _in_thread(name: str, job: Callable[[], object]) -> threading.Thread:
+    """Do ``job`` in a thread that closes its connections, and that no process waits for when it ends."""
+
+    def run() -> None:
+        try:
+            job()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _is_alive(thread: threading.Thread | None) -> bool:
+    return thread is not None and thread.is_alive()

@@ -37,8 +37,8 @@ def until(condition: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-def threads(name: str) -> int:
-    return sum(thread.name == name for thread in threading.enumerate())
+def is_over() -> bool:
+    return not any(thread.name.startswith("watchdog") for thread in threading.enumerate())
 
 
 def silent(task_id: str = "task-1") -> None:
@@ -60,7 +60,7 @@ def test_it_looks_again_and_again_until_it_is_told_to_stop(settings: Any) -> Non
     silent("task-2")
     until(lambda: asked == ["task-1", "task-2"])
     watch.stop()
-    until(lambda: threads("watchdog") == 0)
+    until(is_over)
 
 
 def test_what_fails_is_logged_and_tried_again(
@@ -68,18 +68,18 @@ def test_what_fails_is_logged_and_tried_again(
 ) -> None:
     looks: list[int] = []
 
-    def look(*args: Any) -> None:
+    def notice() -> None:
         looks.append(1)
         if len(looks) == 1:
             raise OperationalError("the database is away")
 
-    monkeypatch.setattr(watching, "look", look)
+    monkeypatch.setattr(watching, "notice", notice)
     settings.SARTIQ_TASKS = {"LOST_AFTER": minutes(1)}
     watch = Watch(every=timedelta(seconds=0.01))
     watch.start()
     until(lambda: len(looks) > 2)
     watch.stop()
-    until(lambda: threads("watchdog") == 0)
+    until(is_over)
 
     assert caplog.messages.count("The watchdog could not look; it looks again") == 1
 
@@ -104,13 +104,42 @@ def test_nobody_waits_for_a_look_that_hangs(settings: Any) -> None:
 
     settings.SARTIQ_TASKS = {"PROBE": hang}
     watch = Watch()
-    watch.start()
+    watch.start(once=True)
     until(Silence.objects.exists)
     assert not watch.wait(timedelta(seconds=0.2))
     watch.stop()
     assert not watch.wait(), "told to stop, it is not waited for"
     released.set()
-    until(lambda: threads("watchdog") == 0)
+    until(is_over)
+
+
+def test_a_probe_that_hangs_delays_neither_what_is_noticed_nor_what_is_marked(settings: Any) -> None:
+    released = threading.Event()
+    asked: list[list[str]] = []
+
+    def hang(tasks: Sequence[Task]) -> list[Alive]:
+        asked.append([task.pk for task in tasks])
+        released.wait(60)
+        return [Alive(task.pk) for task in tasks]
+
+    for ago in (5, 20):
+        record(timezone.now() - minutes(ago), task_id="other", progress=ago)
+    silent()
+    settings.SARTIQ_TASKS = {"PROBE": hang}
+    watch = Watch(every=timedelta(seconds=0.05))
+    watch.start()
+    until(lambda: asked == [["task-1"]])
+    silent("task-2")
+    until(lambda: Silence.objects.filter(pk="task-2").exists())
+    silent("task-3")
+    until(lambda: Silence.objects.filter(pk="task-3").exists())
+    Silence.objects.filter(pk="task-2").update(judged_at=timezone.now())
+    until(lambda: Task.objects.get(pk="task-2").is_lost)
+    assert asked == [["task-1"]], "one question at a time"
+    released.set()
+    until(lambda: Silence.objects.get(pk="task-3").answer == "alive")
+    watch.stop()
+    until(is_over)
 
 
 def run_handlers(*arguments: str) -> None:
@@ -189,7 +218,7 @@ def test_a_probe_that_hangs_holds_up_no_handler_and_no_delivery(settings: Any, p
     until(lambda: sorted(done) == ["other", "task-1"])
     released.set()
     watch.stop()
-    until(lambda: threads("watchdog") == 0)
+    until(is_over)
 
 
 def run_once_unwatched() -> None:

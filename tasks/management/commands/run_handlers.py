@@ -63,7 +63,7 @@ class Command(BaseCommand):
         with ExitStack() as stack:
             if metrics:
                 _serve(stack, *metrics)
-            watch = Watch(report=lambda found: silence_metrics.count(found.answers)) if metrics else Watch()
+            watch = Watch(report=silence_metrics.count) if metrics else Watch()
             is_well = _work(workers, watch, once=once)
         if not is_well:
             self.stderr.write("A handler did not return in time. Whatever supervises this starts it again.")
