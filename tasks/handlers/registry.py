@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..lifecycle import Meaning
-from ..reactions import Reaction
+from ..models import Reaction
 
 if TYPE_CHECKING:
     from .change import Change

@@ -24,7 +24,8 @@ from django.db import Error, router, transaction
 from django.db.models import Count, Min, Sum
 from django.db.models.functions import TruncHour
 
-from ..models import Overview, RejectedDelivery, Task, between
+from ..models import Overview, RejectedDelivery, Task
+from ..models.tasks import between
 from .headline import alike, headline
 
 HOUR = timedelta(hours=1)

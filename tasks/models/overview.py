@@ -6,25 +6,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from .columns import column
 
 
 class Overview(models.Model):
     """What happened in one hour, as it was counted last."""
 
-    if TYPE_CHECKING:
-        hour: datetime
-        counted_at: datetime
-        counts: Any
-    else:
-        hour = models.DateTimeField(_("hour"), primary_key=True)
-        counted_at = models.DateTimeField(_("counted at"))
-        counts = models.JSONField(_("counts"))
+    hour: datetime = column(models.DateTimeField(_("hour"), primary_key=True))
+    counted_at: datetime = column(models.DateTimeField(_("counted at")))
+    counts: Any = column(models.JSONField(_("counts")))
 
-    objects: models.Manager[Any]
+    objects: ClassVar[models.Manager[Overview]]
 
     class Meta:
         verbose_name = _("compute overview")

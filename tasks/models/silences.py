@@ -12,9 +12,11 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from .querysets import SilenceQuerySet
+from ..querysets import SilenceQuerySet
+from .columns import column
 
 if TYPE_CHECKING:
+    from .tasks import Task
 
     class SilenceManager(SilenceQuerySet, models.Manager["Silence"]):  # type: ignore[misc]
         """A manager with the methods of its QuerySet."""
@@ -32,37 +34,42 @@ class Silence(models.Model):
         KNOWN = "known", _("The cluster reported what was stored already")
         ERROR = "error", _("The cluster could not be asked, or gave no valid answer")
 
-    task = models.OneToOneField(
-        "Task",
-        models.DO_NOTHING,
-        primary_key=True,
-        related_name="silence",
-        db_constraint=False,
-        verbose_name=_("task"),
+    task: Task = column(
+        models.OneToOneField(
+            "Task",
+            models.DO_NOTHING,
+            primary_key=True,
+            related_name="silence",
+            db_constraint=False,
+            verbose_name=_("task"),
+        )
     )
+    task_id: str
     #: The task's ``event_count`` when it was noticed: after another event this row is about the past.
-    event_count = models.PositiveBigIntegerField(_("events"))
-    noticed_at: datetime = models.DateTimeField(_("noticed at"))  # type: ignore[assignment]
+    event_count: int = column(models.PositiveBigIntegerField(_("events")))
+    noticed_at: datetime = column(models.DateTimeField(_("noticed at")))
     #: How often its last events had been delivered when it was looked at: a heartbeat may be a duplicate.
-    deliveries = models.PositiveBigIntegerField(_("deliveries"))
+    deliveries: int = column(models.PositiveBigIntegerField(_("deliveries")))
     #: The event received last says that the task has ended, and one with a later timestamp that it has not:
     #: the strongest sign that a clock was ahead, and that it has ended.
-    says_ended = models.BooleanField(_("ended by what was received last"), default=False)
+    says_ended: bool = column(models.BooleanField(_("ended by what was received last"), default=False))
     #: The last sign of life that is not an event: the cluster's word, a duplicate, or a person's.
-    alive_at: datetime | None = models.DateTimeField(_("last sign of life"), null=True)  # type: ignore[assignment]
-    asked_at: datetime | None = models.DateTimeField(_("asked at"), null=True)  # type: ignore[assignment]
-    answer = models.CharField(_("answer"), max_length=6, choices=Answer.choices, null=True)
-    error = models.TextField(_("error"), null=True)
+    alive_at: datetime | None = column(models.DateTimeField(_("last sign of life"), null=True))
+    asked_at: datetime | None = column(models.DateTimeField(_("asked at"), null=True))
+    answer: str | None = column(
+        models.CharField(_("answer"), max_length=6, choices=Answer.choices, null=True)
+    )
+    error: str | None = column(models.TextField(_("error"), null=True))
     #: Asked in vain so often, one after the other.
-    failures = models.PositiveIntegerField(_("failures"), default=0)
+    failures: int = column(models.PositiveIntegerField(_("failures"), default=0))
     #: Since when the cluster has not known it.
-    gone_since: datetime | None = models.DateTimeField(_("gone since"), null=True)  # type: ignore[assignment]
+    gone_since: datetime | None = column(models.DateTimeField(_("gone since"), null=True))
     #: Since when it would be marked as lost, if it were not held back.
-    judged_at: datetime | None = models.DateTimeField(_("judged at"), null=True)  # type: ignore[assignment]
+    judged_at: datetime | None = column(models.DateTimeField(_("judged at"), null=True))
     #: When to look next; None if there is nothing more to find out.
-    due_at: datetime | None = models.DateTimeField(_("next look"), null=True)  # type: ignore[assignment]
+    due_at: datetime | None = column(models.DateTimeField(_("next look"), null=True))
 
-    objects: ClassVar[SilenceManager] = SilenceQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[SilenceManager] = column(SilenceQuerySet.as_manager())
 
     class Meta:
         verbose_name = _("silence")

@@ -5,14 +5,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from .conf import COLUMN_LENGTH
-from .querysets import ReactionQuerySet
+from ..conf import COLUMN_LENGTH
+from ..querysets import ReactionQuerySet
+from .columns import column
+
+if TYPE_CHECKING:
+    from .tasks import Task
+
+    class ReactionManager(ReactionQuerySet, models.Manager["Reaction"]):  # type: ignore[misc]
+        """A manager with the methods of its QuerySet."""
 
 
 class Reaction(models.Model):
@@ -34,36 +42,42 @@ class Reaction(models.Model):
         DEAD = "dead", _("Dead")
         SKIPPED = "skipped", _("Given up by a person")
 
-    task = models.ForeignKey(
-        "Task",
-        models.DO_NOTHING,
-        related_name="reactions",
-        db_constraint=False,
-        db_index=False,
-        verbose_name=_("task"),
+    id: int
+    task: Task = column(
+        models.ForeignKey(
+            "Task",
+            models.DO_NOTHING,
+            related_name="reactions",
+            db_constraint=False,
+            db_index=False,
+            verbose_name=_("task"),
+        )
     )
-    handler = models.CharField(_("handler"), max_length=100)
+    task_id: str
+    handler: str = column(models.CharField(_("handler"), max_length=100))
     #: The task's ``event_count`` as the event left it: given under the task's lock, so that it is the order
     #: of the commits.
-    seq = models.PositiveBigIntegerField(_("number in the task"))
-    kind = models.CharField(_("kind"), max_length=6, choices=Kind.choices)
-    event_id = models.BigIntegerField(_("event"), null=True)
-    previous = models.CharField(_("status before"), max_length=COLUMN_LENGTH, null=True)
-    status = models.CharField(_("status after"), max_length=COLUMN_LENGTH, null=True)
-    state = models.CharField(_("state"), max_length=7, choices=State.choices, default=State.PENDING)
+    seq: int = column(models.PositiveBigIntegerField(_("number in the task")))
+    kind: str = column(models.CharField(_("kind"), max_length=6, choices=Kind.choices))
+    event_id: int | None = column(models.BigIntegerField(_("event"), null=True))
+    previous: str | None = column(models.CharField(_("status before"), max_length=COLUMN_LENGTH, null=True))
+    status: str | None = column(models.CharField(_("status after"), max_length=COLUMN_LENGTH, null=True))
+    state: str = column(
+        models.CharField(_("state"), max_length=7, choices=State.choices, default=State.PENDING)
+    )
     #: Counted by the claim and never set back: the fence between two workers that hold the same row.
-    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    attempts: int = column(models.PositiveIntegerField(_("attempts"), default=0))
     #: Attempts that do not count: given back, put off by the handler, or of before a replay.
-    excused = models.PositiveIntegerField(_("excused"), default=0)
-    replays = models.PositiveIntegerField(_("replays"), default=0)
-    due_at = models.DateTimeField(_("next attempt"))
-    created_at = models.DateTimeField(_("created at"))
+    excused: int = column(models.PositiveIntegerField(_("excused"), default=0))
+    replays: int = column(models.PositiveIntegerField(_("replays"), default=0))
+    due_at: datetime = column(models.DateTimeField(_("next attempt")))
+    created_at: datetime = column(models.DateTimeField(_("created at")))
     #: Set while an attempt has no outcome.
-    started_at = models.DateTimeField(_("started at"), null=True)
-    ended_at = models.DateTimeField(_("ended at"), null=True)
-    error = models.TextField(_("last error"), null=True)
+    started_at: datetime | None = column(models.DateTimeField(_("started at"), null=True))
+    ended_at: datetime | None = column(models.DateTimeField(_("ended at"), null=True))
+    error: str | None = column(models.TextField(_("last error"), null=True))
 
-    objects = ReactionQuerySet.as_manager()
+    objects: ClassVar[ReactionManager] = column(ReactionQuerySet.as_manager())
 
     class Meta:
         verbose_name = _("reaction")
@@ -115,12 +129,12 @@ class Reaction(models.Model):
 class Handler(models.Model):
     """A handler as the database knows it: since when, whether it is paused, and when a worker served it."""
 
-    name = models.CharField(_("name"), max_length=100, primary_key=True)
-    registered_at = models.DateTimeField(_("registered at"))
-    paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
-    seen_at = models.DateTimeField(_("last worker seen"), null=True)
+    name: str = column(models.CharField(_("name"), max_length=100, primary_key=True))
+    registered_at: datetime = column(models.DateTimeField(_("registered at")))
+    paused_at: datetime | None = column(models.DateTimeField(_("paused at"), null=True, blank=True))
+    seen_at: datetime | None = column(models.DateTimeField(_("last worker seen"), null=True))
 
-    objects: models.Manager[Any]
+    objects: ClassVar[models.Manager[Handler]]
 
     class Meta:
         verbose_name = _("handler")
