@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -11,14 +11,16 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core import checks
 from django.db import connections, router
-from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
+from django.urls import URLResolver, get_resolver, get_script_prefix, is_valid_path
+from django.utils.regex_helper import normalize
 from oauth2_provider.models import get_access_token_model
 from oauth2_provider.settings import oauth2_settings
 
+from ..auth.views import AccessTokenView
 from ..conf import app_settings
 from ..database import distribution
 from ..models import Task, TaskStatusEvent
-from ..views import TaskWebhookView
+from ..views import DocsView, TaskWebhookView
 
 #: What the statement that records an event is written for.
 _DATABASES = ("postgresql", "sqlite")
@@ -123,29 +125,25 @@ def _is_among(given: Sequence[str], label: str) -> bool:
 @checks.register("sartiq_tasks")
 def check_urls(**kwargs: Any) -> list[checks.CheckMessage]:
     """Check that deliveries and requests for a token reach the app, and are not redirected."""
-    if not getattr(settings, "ROOT_URLCONF", None):
-        return []
-    try:
-        paths = [_path_of("webhook"), _path_of("access-token")]
-    except NoReverseMatch:  # included under a namespace, with arguments, or not at all
-        return []
-    messages: list[checks.CheckMessage] = []
-    view = resolve(f"/{paths[0]}").func
-    if not issubclass(getattr(view, "cls", object), TaskWebhookView):
-        messages.append(
-            checks.Warning(
-                f"Deliveries to /{paths[0]} do not reach the app: a URL pattern before it matches, too.",
-                hint='Put path(..., include("sartiq.tasks.urls")) before that pattern in urlpatterns.',
-                id="sartiq_tasks.W041",
-            )
+    webhooks, prefix = _paths_of(TaskWebhookView), get_script_prefix()
+    hidden = [path for path in webhooks if not _reaches_webhook(path)]
+    messages: list[checks.CheckMessage] = [
+        checks.Warning(
+            f"Deliveries to {prefix}{path} do not reach the app: a URL pattern before it matches, too.",
+            hint='Put path(..., include("sartiq.tasks.urls")) before that pattern in urlpatterns.',
+            id="sartiq_tasks.W041",
         )
-    if setting := _redirecting_setting(paths):
-        exempt = ", ".join(f'r"^{re.escape(path)}/?$"' for path in paths)
+        for path in hidden
+        if not (path.endswith("/") and path[:-1] in hidden)
+    ]
+    posted_to = [f"{prefix[1:]}{path}" for path in (*webhooks, *_paths_of(AccessTokenView))]
+    if redirected := _redirected(posted_to):
+        setting, exempt = redirected
         messages.append(
             checks.Warning(
                 f"{setting} answers a delivery with a redirect, on which most senders lose the body.",
-                hint=f"Set SECURE_REDIRECT_EXEMPT = [{exempt}]."
-                if setting == "SECURE_SSL_REDIRECT"
+                hint=f"Set SECURE_REDIRECT_EXEMPT = [{', '.join(exempt)}]."
+                if exempt
                 else "Let senders use the www host.",
                 id="sartiq_tasks.W042",
             )
@@ -153,35 +151,62 @@ def check_urls(**kwargs: Any) -> list[checks.CheckMessage]:
     return messages
 
 
-def _path_of(name: str) -> str:
-    return reverse(f"sartiq_tasks:{name}").removeprefix(get_script_prefix())
+def _paths_of(view: type) -> list[str]:
+    """Return each path to ``view`` or a subclass; ``reverse()`` knows one, and none in an unknown namespace.
+
+    Left out are those with arguments: they have values that nobody knows here.
+    """
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    return [
+        path
+        for regex, callback in _endpoints(get_resolver())
+        if issubclass(getattr(callback, "view_class", object), view)
+        for path, arguments in normalize(regex)
+        if path and not arguments
+    ]
 
 
-def _redirecting_setting(paths: Sequence[str]) -> str | None:
+def _endpoints(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the regular expression and the view of each URL pattern."""
+    for pattern in resolver.url_patterns:
+        regex = before + pattern.pattern.regex.pattern.removeprefix("^")
+        if isinstance(pattern, URLResolver):
+            yield from _endpoints(pattern, regex)
+        else:
+            yield regex, pattern.callback
+
+
+def _reaches_webhook(path: str) -> bool:
+    match = is_valid_path(f"/{path}")
+    return not match or issubclass(getattr(match.func, "view_class", object), TaskWebhookView)
+
+
+def _redirected(paths: Sequence[str]) -> tuple[str, list[str]] | None:
+    """Return the setting that redirects one of ``paths``, and the exemptions that would spare them all."""
     middleware = list(settings.MIDDLEWARE)
     if settings.SECURE_SSL_REDIRECT and "django.middleware.security.SecurityMiddleware" in middleware:
         exempt = settings.SECURE_REDIRECT_EXEMPT
-        if not all(any(re.search(pattern, path) for pattern in exempt) for path in paths):
-            return "SECURE_SSL_REDIRECT"
-    if settings.PREPEND_WWW and "django.middleware.common.CommonMiddleware" in middleware:
-        return "PREPEND_WWW"
+        lacking = [path for path in paths if not any(re.search(pattern, path) for pattern in exempt)]
+        if lacking:
+            ours = [f"^{re.escape(path.removesuffix('/'))}/?$" for path in lacking]
+            return "SECURE_SSL_REDIRECT", [f'r"{pattern}"' for pattern in dict.fromkeys([*exempt, *ours])]
+    if paths and settings.PREPEND_WWW and "django.middleware.common.CommonMiddleware" in middleware:
+        return "PREPEND_WWW", []
     return None
 
 
 @checks.register("sartiq_tasks")
 def check_docs_page(**kwargs: Any) -> list[checks.CheckMessage]:
     """Check that the interactive page, if it is among the URLs, has the files that it shows."""
-    try:
-        path = _path_of("docs") if getattr(settings, "ROOT_URLCONF", None) else None
-    except NoReverseMatch:
-        path = None
+    paths = _paths_of(DocsView)
     needed = ("drf_spectacular_sidecar", "django.contrib.staticfiles")
     missing = [app for app in needed if not apps.is_installed(app)]
-    if path is None or not missing:
+    if not paths or not missing:
         return []
     return [
         checks.Warning(
-            f"The page /{path} cannot be shown without {' and '.join(missing)}.",
+            f"The page {get_script_prefix()}{paths[0]} cannot be shown without {' and '.join(missing)}.",
             hint=f"Add {' and '.join(map(repr, missing))} to INSTALLED_APPS, or silence this check "
             "if nobody needs the page.",
             id="sartiq_tasks.W045",

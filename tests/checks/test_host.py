@@ -11,6 +11,8 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connections
 from django.http import HttpResponse
+from django.test import Client
+from django.test.utils import override_script_prefix
 from django.urls import include, path, re_path
 
 from tasks.checks.host import (
@@ -150,12 +152,28 @@ def test_tokens_in_clear(settings: Any, provider: dict[str, Any], expected: list
         ([path("<path:page>", anything), OURS], ["W041"]),
         ([path("api/v1/tasks/<slug:name>", anything), OURS], ["W041"]),
         ([path("api/v1/tasks/webhook", Subclass.as_view()), OURS], []),
-        # Where it is not found by its name, nobody can tell.
+        ([path("api/v1/tasks/webhook/", anything), OURS], ["W041"]),
+        ([path("in/", include(([re_path("", anything), OURS], "api")))], ["W041"]),
+        ([path("in/", include(([OURS], "api")))], []),
+        ([re_path("^(?:api/)?v1/", include("tasks.urls")), re_path("", anything)], []),
+        ([path("v1/", anything), re_path("^(?:api/)?v1/", include("tasks.urls"))], []),
+        ([path("v1/<path:rest>", anything), re_path("^(?:api/)?v1/", include("tasks.urls"))], ["W041"]),
+        # Each prefix counts.
+        ([OURS, path("old/", include("tasks.urls"))], []),
+        ([OURS, path("old/<path:page>", anything), path("old/", include("tasks.urls"))], ["W041"]),
+        ([path("api/<path:page>", anything), OURS, path("old/", include("tasks.urls"))], ["W041"]),
+        ([re_path("", anything), OURS, path("a/", include("tasks.urls")), path("b/", include("tasks.urls"))],
+         ["W041"] * 3),
+        ([OURS, path("a/", include("tasks.urls", namespace="a")), re_path("^b", anything),
+          path("b/", include("tasks.urls", namespace="b"))], ["W041"]),
+        # Nobody can tell what an argument will be.
         ([path("<slug:tenant>/api/v1/", include("tasks.urls"))], []),
-        ([path("api/", include(([OURS], "api")))], []),
+        ([re_path("", anything), path("<slug:tenant>/api/v1/", include("tasks.urls"))], []),
+        ([path("<str:tenant>/x/<path:page>", anything), OURS, path("100%/x/", include("tasks.urls"))],
+         ["W041"]),
         ([], []),
     ],
-)
+)  # fmt: skip
 def test_a_pattern_that_hides_the_webhook(urlconf: Any, patterns: list[Any], expected: list[str]) -> None:
     urlconf(*patterns)
 
@@ -193,14 +211,44 @@ def test_a_project_without_urls(settings: Any) -> None:
     assert check_urls() == []
 
 
-def test_the_hint_sets_it_right(settings: Any, urlconf: Any) -> None:
-    urlconf(OURS)
-    settings.SECURE_SSL_REDIRECT, settings.SECURE_REDIRECT_EXEMPT = True, []
+@pytest.mark.django_db
+@pytest.mark.parametrize("script", ["", "/under/it"])
+@pytest.mark.parametrize("given", [[], EXEMPT, ["^health$"], [*EXEMPT, r"^old/"]])
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        [path("old/", include("tasks.urls"))],
+        [path("old/", include("tasks.urls", namespace="o")), path("2.0/", include(([OURS], "new")))],
+        [path("events", Subclass.as_view()), path("<slug:tenant>/", include("tasks.urls"))],
+    ],
+)
+def test_the_hint_sets_it_right_for_each_prefix(
+    settings: Any, urlconf: Any, given: list[str], others: list[Any], script: str
+) -> None:
+    urlconf(OURS, *others)
+    given = [pattern.replace("^", f"^{script[1:]}/", bool(script)) for pattern in given]
+    is_enough = len(given) > 1 and (not others or (len(others) == 1 and len(given) == 3))
+    settings.SECURE_SSL_REDIRECT, settings.SECURE_REDIRECT_EXEMPT = True, given
     settings.MIDDLEWARE = MIDDLEWARE
-    (message,) = check_urls()
-    names: dict[str, Any] = {}
-    exec(str(message.hint).removeprefix("Set ").removesuffix("."), names)
-    settings.SECURE_REDIRECT_EXEMPT = names["SECURE_REDIRECT_EXEMPT"]
+    with override_script_prefix(f"{script}/"):
+        if messages := check_urls():
+            (message,) = messages
+            names: dict[str, Any] = {}
+            exec(str(message.hint).removeprefix("Set ").removesuffix("."), names)
+            settings.SECURE_REDIRECT_EXEMPT = names["SECURE_REDIRECT_EXEMPT"]
+            assert settings.SECURE_REDIRECT_EXEMPT[: len(given)] == given
+
+        assert bool(messages) is not is_enough
+        assert check_urls() == []
+    for one in ("/api/v1/tasks/webhook", "/api/v1/login/access-token/"):
+        answer = Client().generic("POST", one, SCRIPT_NAME=script)
+        assert answer.status_code in {400, 401}
+
+
+def test_a_host_without_the_endpoints_hears_nothing(settings: Any, urlconf: Any) -> None:
+    urlconf(path("", anything))
+    settings.SECURE_SSL_REDIRECT, settings.PREPEND_WWW, settings.MIDDLEWARE = True, True, MIDDLEWARE
 
     assert check_urls() == []
 
@@ -217,6 +265,17 @@ class TestTheDocsPage:
         assert message.id == "sartiq_tasks.W045"
         assert missing in message.msg
         assert missing in str(message.hint)
+
+    @pytest.mark.parametrize(
+        "pattern", [path("in/", include(([OURS], "api"))), path("in/api/v1/", include("tasks.urls", "ours"))]
+    )
+    def test_it_is_found_in_a_namespace(self, settings: Any, urlconf: Any, pattern: Any) -> None:
+        urlconf(pattern)
+        settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "drf_spectacular_sidecar"]
+
+        (message,) = check_docs_page()
+
+        assert "/in/api/v1/docs cannot" in message.msg
 
     def test_it_lacks_nothing(self) -> None:
         assert check_docs_page() == []
