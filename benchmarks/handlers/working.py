@@ -13,7 +13,7 @@ from django_tasks_db.management.commands.db_worker import Worker as TaskWorker
 from django_tasks_db.models import DBTaskResult
 
 from benchmarks.ingest.postgresql import PostgreSQL
-from tasks.handlers import claiming, on_event
+from tasks.handlers import blocked, claiming, on_event
 from tasks.handlers.registry import declaring
 from tasks.handlers.running import Report
 from tasks.handlers.worker import Worker
@@ -107,19 +107,17 @@ def claims(server: PostgreSQL, sender: Sender, rounds: int) -> str:
     Reaction.objects.filter(seq=1).update(due_at=_later())
     lines.append(_claims("20,000 of one task behind one that was put off just now", rounds))
     start = time.perf_counter()
-    claiming.put_off_blocked()
+    blocked.put_off_blocked()
     took = (time.perf_counter() - start) * 1000
     lines.append(_claims(f"the same, put off with it (which took {took:.0f} ms once)", rounds))
     fill(server, 20_000, tasks=1)
     claiming.claim(["every"], limit=1, lease=timedelta(hours=1))
     lines.append(_claims("20,000 of one task behind one that is being run", rounds))
     start = time.perf_counter()
-    claiming.shorten_chains()
+    blocked.shorten_chains()
     took = (time.perf_counter() - start) * 1000
     lines.append(
-        _claims(
-            f"the same, all but the next {claiming.CHAIN} put off (which took {took:.0f} ms once)", rounds
-        )
+        _claims(f"the same, all but the next {blocked.CHAIN} put off (which took {took:.0f} ms once)", rounds)
     )
     return "\n".join(lines)
 

@@ -17,9 +17,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..handlers.claiming import database
 from ..handlers.control import pause, resume
 from ..handlers.registry import by_name, declared
+from ..handlers.sql import database
 from ..handlers.standing import MAX_COUNT, Standing, standings
 from ..lifecycle import Meaning
 from ..models import Handler, Reaction

@@ -17,8 +17,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from ..handlers import control
-from ..handlers.claiming import database
 from ..handlers.registry import by_name, declared
+from ..handlers.sql import database
 from ..models import Handler, Reaction, TaskStatusEvent
 from ..ops.headline import headline
 from ..querysets import ReactionQuerySet

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from ..models import Handler, Reaction
 from ..querysets import ReactionQuerySet
-from .claiming import database
+from .sql import database
 
 # Claims that have begun do not see what becomes due only after them: two never take the same task at once.
 _MARGIN = timedelta(seconds=1)

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from ..conf import app_settings
 from ..models import Reaction, RejectedDelivery
-from . import claiming
+from . import holding
 from .change import Change
 from .exceptions import GiveUp, RetryLater
 from .points import reach
@@ -146,7 +146,7 @@ def _run_atomic(
         begin()
         handler.function(change)
         reach("effect")
-        claiming.mark_done(reaction)
+        holding.mark_done(reaction)
         if app_settings().distributed:
             _commit_in_two_phases(using)
         reach("marked")
@@ -185,12 +185,12 @@ def _commit_in_two_phases(using: str) -> None:
 def _run_plain(
     reaction: Reaction, handler: Declared, change: Change, using: str, begin: Callable[[], None]
 ) -> Outcome:
-    if not claiming.begin(reaction, lease=app_settings().handler_lease):
+    if not holding.begin(reaction, lease=app_settings().handler_lease):
         return Outcome.FENCED
     begin()
     handler.function(change)
     reach("effect")
-    done = claiming.mark_done(reaction)
+    done = holding.mark_done(reaction)
     reach("committed")
     return Outcome.DONE if done else Outcome.FENCED
 
@@ -206,7 +206,7 @@ def fail(reaction: Reaction, handler: Declared, error: BaseException, using: str
             return Outcome.FENCED
         reach("failing")
         if outcome is Outcome.DEAD:
-            claiming.release(reaction)
+            holding.release(reaction)
         else:
             later = (
                 Reaction.objects.using(using)

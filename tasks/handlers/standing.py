@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from ..conf import app_settings
 from ..models import Handler, Reaction
-from .claiming import database
 from .registry import by_name
+from .sql import database
 
 #: A handler that no worker was seen to serve for longer is unserved.
 UNSERVED_AFTER = timedelta(minutes=3)

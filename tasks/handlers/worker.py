@@ -17,10 +17,11 @@ from django.utils import timezone
 from ..conf import app_settings
 from ..database.live_connection import cut, in_time
 from ..models import Handler
-from . import claiming
+from . import blocked, claiming, holding
 from .leases import LOOKS, SHARE, Every, Held, Lapsed
 from .registry import Declared, by_name
 from .running import Report, TimedOut, attempt, fail, told
+from .sql import database
 
 logger = logging.getLogger("sartiq_tasks.handlers")
 
@@ -44,7 +45,7 @@ class Worker:
         self._handlers = {name: one for name, one in by_name().items() if name in names}
         self._names = list(self._handlers)
         self._sweep, self._report = sweep, report
-        self._using = claiming.database()
+        self._using = database()
         # SQLite has one lock for all who write, and its waiters poll for it: threads take turns before.
         self._one_at_a_time = connections[self._using].vendor != "postgresql"
         self._turn: AbstractContextManager[Any] = threading.Lock() if self._one_at_a_time else nullcontext()
@@ -122,14 +123,14 @@ class Worker:
         """Extend the leases of all that is held. Whatever was taken over meanwhile is left alone."""
         held = [one.reaction for one in list(self._held.values()) if not one.abandoned]
         with self._turn:
-            in_time(lambda: claiming.extend(held, lease=app_settings().handler_lease))
+            in_time(lambda: holding.extend(held, lease=app_settings().handler_lease))
 
     def _look_after(self) -> None:
         """Put off what is blocked; more seldom say that this worker is there, and sweep."""
         with self._turn:
-            claiming.put_off_blocked()
-            if claiming.is_crowded(self._names):
-                claiming.shorten_chains()
+            blocked.put_off_blocked()
+            if blocked.is_crowded(self._names):
+                blocked.shorten_chains()
         if time.monotonic() - self._swept >= _SWEEP:
             with self._turn:
                 see(self._names, self._using)
@@ -265,7 +266,7 @@ class Worker:
             for one in waiting:
                 del self._held[one.reaction.pk]
         try:
-            claiming.give_back(one.reaction for one in waiting)
+            holding.give_back(one.reaction for one in waiting)
         except (DatabaseError, InterfaceError):
             connections[self._using].close()
 

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from ..conf import app_settings
-from ..handlers import claiming, points
+from ..handlers import claiming, holding, points
 from ..handlers.points import CRASH_POINTS as CRASH_POINTS
 from ..handlers.registry import by_name
 from ..handlers.running import Report, attempt
+from ..handlers.sql import database
 from ..models import Reaction
 from .commits import as_if_committed
 
@@ -36,14 +37,14 @@ class Handlers:
         try:
             while claimed := self._claim(as_of):
                 if claimed.pk in tried:  # and put off by that: once is enough
-                    claiming.give_back([claimed])
+                    holding.give_back([claimed])
                     Reaction.objects.filter(pk=claimed.pk).update(
                         due_at=(as_of or timezone.now()) + timedelta(microseconds=1)
                     )
                     continue
                 tried.add(claimed.pk)
                 with as_if_committed():
-                    reports.append(attempt(claimed, by_name()[claimed.handler], claiming.database()))
+                    reports.append(attempt(claimed, by_name()[claimed.handler], database()))
         except WorkerKilled:
             pass
         finally:

@@ -12,8 +12,9 @@ from django.utils import timezone
 from playwright.sync_api import Page
 
 from harness.browser import PHONE
-from tasks.handlers import Change, claiming, on_change, on_event
+from tasks.handlers import Change, on_change, on_event
 from tasks.handlers.registry import declaring
+from tasks.handlers.sql import database
 from tasks.handlers.worker import see
 from tasks.models import Reaction, RejectedDelivery, TaskStatusEvent
 from tasks.testing import Handlers
@@ -90,7 +91,7 @@ def cluster() -> Iterator[None]:
         event(9, "odd", "hibernating", progress=0)
         Handlers().run()
         Reaction.objects.filter(handler="billing.refund_customer").update(attempts=1)
-        see(["billing.refund_customer"], claiming.database())
+        see(["billing.refund_customer"], database())
         factories.rejected()
         factories.rejected(b'{"task_id": "train-1", "progress": 7,}')
         yield

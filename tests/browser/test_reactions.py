@@ -12,8 +12,9 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from harness.browser import PHONE
-from tasks.handlers import Change, claiming, on_change, on_event
+from tasks.handlers import Change, on_change, on_event
 from tasks.handlers.registry import declaring
+from tasks.handlers.sql import database
 from tasks.handlers.worker import see
 from tasks.models import Reaction
 from tasks.testing import Handlers
@@ -58,7 +59,7 @@ def shop() -> Iterator[list[str]]:
         record(task_id="train-failed", status="failed", progress=30)
         Handlers().run()
         Reaction.objects.filter(handler="shop.refund").update(attempts=1)
-        see(["shop.refund"], claiming.database())
+        see(["shop.refund"], database())
         record(task_id="train-waiting")
         Reaction.objects.filter(task="train-waiting").update(due_at=timezone.now() - timedelta(minutes=9))
         yield accounts
@@ -149,7 +150,7 @@ def test_the_handlers_page_refreshes_itself(open_page: OpenPage) -> None:
     expect(row).to_contain_text("No worker")
     expect(row).to_contain_text("Late")
 
-    see(["shop.keep-checkpoint"], claiming.database())
+    see(["shop.keep-checkpoint"], database())
     Reaction.objects.filter(state="pending").update(state="done")
     expect(row).to_contain_text("Works")
 

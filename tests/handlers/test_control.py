@@ -12,6 +12,7 @@ from django.utils import timezone
 from tasks.handlers import Change, claiming, on_change, on_event
 from tasks.handlers.control import give_up, try_again
 from tasks.handlers.registry import declaring
+from tasks.handlers.sql import database
 from tasks.handlers.standing import standings
 from tasks.handlers.worker import see
 from tasks.ledger.catching_up import catch_up
@@ -46,7 +47,7 @@ def test_pausing_loses_nothing(handlers: Handlers, capsys: pytest.CaptureFixture
     assert "paused, no worker" in capsys.readouterr().out
 
     call_command("handlers", "resume", "refund")
-    see(["refund"], claiming.database())
+    see(["refund"], database())
     call_command("handlers", "--check")
     handlers.run()
     assert calls == [(1, False)]
@@ -175,7 +176,7 @@ def test_a_new_handler_over_old_events_runs_each_once_beside_live_ones(handlers:
 def test_a_rolling_deploy_misses_no_ending(handlers: Handlers) -> None:
     record(task_id="before", status="failed", timestamp="2026-05-01T12:00:00Z")
     calls = declare(to="failed")
-    see(["refund"], claiming.database())
+    see(["refund"], database())
     with declaring():  # a process of before, which does not know the handler
         record(task_id="missed", status="failed")
         record(task_id="before", status="error", timestamp="2026-05-01T12:01:00Z")

@@ -14,9 +14,10 @@ import pytest
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
-from tasks.handlers import Change, claiming, on_change, worker
+from tasks.handlers import Change, claiming, holding, on_change, worker
 from tasks.handlers.leases import Every, Lapsed
 from tasks.handlers.registry import by_name
+from tasks.handlers.sql import database
 from tasks.handlers.worker import Worker
 from tasks.models import Reaction
 from tests.factories import record
@@ -279,8 +280,8 @@ def test_what_a_database_fails_before_the_handler_is_called_costs_no_attempt(
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "_lock", away)
-        patched.setattr(claiming, "begin", away)
-        report = module.attempt(one, by_name()["slow"], claiming.database())
+        patched.setattr(holding, "begin", away)
+        report = module.attempt(one, by_name()["slow"], database())
 
     assert report.outcome == "postponed"
     left = Reaction.objects.get()

@@ -14,7 +14,8 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
-from tasks.handlers import Change, claiming, on_event, worker
+from tasks.handlers import Change, blocked, claiming, holding, on_event, worker
+from tasks.handlers.sql import database
 from tasks.handlers.worker import Worker
 from tasks.models import Handler, Reaction
 from tests.factories import record
@@ -56,14 +57,14 @@ def until(condition: Callable[[], bool]) -> None:
 
 @contextmanager
 def away(monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterator[None]:
-    """Let the database fail what ``claiming`` asks of it."""
+    """Let the database fail what the worker asks of it."""
 
     def fail(*args: Any, **options: Any) -> None:
         raise OperationalError("the server\nis away")
 
     with monkeypatch.context() as patched:
         for name in names:
-            patched.setattr(claiming, name, fail)
+            patched.setattr(claiming if hasattr(claiming, name) else holding, name, fail)
         yield
 
 
@@ -280,7 +281,8 @@ def test_it_watches_while_an_atomic_run_holds_sqlites_lock(may_return: threading
 def test_crowds_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim looks at so many of a handler; what waits for others must not fill that."""
     monkeypatch.setattr(claiming, "LOOKAHEAD", 4)
-    monkeypatch.setattr(claiming, "CHAIN", 2)
+    monkeypatch.setattr(blocked, "LOOKAHEAD", 4)
+    monkeypatch.setattr(blocked, "CHAIN", 2)
     calls = declare()
     for number in range(6):
         record(task_id="chain", progress=number)
@@ -302,5 +304,5 @@ def test_a_reaction_is_removed_with_its_connection_closed() -> None:
     before = threading.active_count()
     assert Worker(["a"], threads=2).run(once=True)
     assert threading.active_count() <= before
-    assert connections[claiming.database()].connection is not None
+    assert connections[database()].connection is not None
     assert Reaction.objects.get().ended_at <= timezone.now()

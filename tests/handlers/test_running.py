@@ -9,10 +9,11 @@ import pytest
 from django.utils import timezone
 
 from tasks.conf import app_settings
-from tasks.handlers import Change, GiveUp, RetryLater, claiming, on_change, on_event
+from tasks.handlers import Change, GiveUp, RetryLater, blocked, claiming, on_change, on_event
 from tasks.handlers.control import pause
 from tasks.handlers.registry import by_name
 from tasks.handlers.running import MAX_ERROR_BYTES, Outcome, attempt, text_of
+from tasks.handlers.sql import database
 from tasks.lifecycle import Meaning
 from tasks.models import Reaction, Task
 from tasks.testing import CRASH_POINTS, Handlers
@@ -214,10 +215,10 @@ def test_a_worker_that_was_fenced_off_changes_nothing(handlers: Handlers) -> Non
     second = claim_one(suspects=True, as_of=timezone.now() + 2 * HOUR)
     assert (first.pk, first.attempts, second.attempts) == (second.pk, 1, 2)
 
-    assert attempt(first, by_name()["refund"], claiming.database()).outcome is Outcome.FENCED
+    assert attempt(first, by_name()["refund"], database()).outcome is Outcome.FENCED
     assert effects() == []
-    assert attempt(second, by_name()["refund"], claiming.database()).outcome is Outcome.DONE
-    assert attempt(second, by_name()["refund"], claiming.database()).outcome is Outcome.FENCED
+    assert attempt(second, by_name()["refund"], database()).outcome is Outcome.DONE
+    assert attempt(second, by_name()["refund"], database()).outcome is Outcome.FENCED
     assert len(effects()) == 1
 
 
@@ -263,9 +264,9 @@ def test_what_is_blocked_is_put_off_with_what_blocks_it() -> None:
     later = timezone.now() + HOUR
     Reaction.objects.filter(seq=1).update(due_at=later)
 
-    assert claiming.put_off_blocked() == 2
+    assert blocked.put_off_blocked() == 2
     assert set(Reaction.objects.values_list("due_at", flat=True)) == {later}
-    assert claiming.put_off_blocked() == 0
+    assert blocked.put_off_blocked() == 0
 
 
 def test_removing_the_events_leaves_the_reaction(handlers: Handlers) -> None:
@@ -301,13 +302,13 @@ def test_of_a_long_chain_only_the_next_ones_are_due(handlers: Handlers) -> None:
         if change.seq == 2:
             raise GiveUp
 
-    for number in range(claiming.CHAIN + 7):
+    for number in range(blocked.CHAIN + 7):
         record(progress=number)
 
     put_off = 0 if app_settings().distributed else 7
-    assert claiming.shorten_chains() == put_off
-    assert claiming.shorten_chains() == 0
+    assert blocked.shorten_chains() == put_off
+    assert blocked.shorten_chains() == 0
     assert Reaction.objects.filter(due_at__gt=timezone.now()).count() == put_off
     handlers.run()
-    assert seen == list(range(1, claiming.CHAIN + 8))
-    assert Reaction.objects.filter(state="done").count() == claiming.CHAIN + 6
+    assert seen == list(range(1, blocked.CHAIN + 8))
+    assert Reaction.objects.filter(state="done").count() == blocked.CHAIN + 6

@@ -10,8 +10,9 @@ from django.db import connection
 from django.utils import timezone
 
 from tasks.conf import app_settings
-from tasks.handlers import Change, claiming, on_change, standing
+from tasks.handlers import Change, on_change, standing
 from tasks.handlers.control import pause
+from tasks.handlers.sql import database
 from tasks.handlers.standing import Standing, standings
 from tasks.handlers.worker import see
 from tasks.models import Handler, Reaction
@@ -40,7 +41,7 @@ def test_each_handler_that_is_declared_or_known(handlers: Handlers, django_asser
     refunds.filter(task="t2").update(due_at=now - 6 * MINUTE)
     Reaction.objects.filter(handler="never-seen").exclude(task="t0").delete()
     Reaction.objects.filter(handler="never-seen").update(handler="gone", state="dead")
-    see(["refund", "once"], claiming.database())
+    see(["refund", "once"], database())
     pause("refund")
 
     with django_assert_num_queries(2 if app_settings().distributed else 1):

@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from ...handlers.claiming import database
 from ...handlers.control import try_again
 from ...handlers.registry import by_name
+from ...handlers.sql import database
 from ...ledger.catching_up import react_to_ledger
 from ...models import Reaction
 from .prune_task_events import age

@@ -1,0 +1,71 @@
+"""Put off what waits for an earlier reaction, so that no claim has to read past it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db import connections
+from django.utils import timezone
+
+from ..conf import app_settings
+from ..models import Reaction
+from .claiming import LOOKAHEAD
+from .sql import TABLE, any_of, database, is_postgresql, locks_rows, moment
+
+#: So many reactions of one task and handler may be due at once; the later ones are put off meanwhile.
+CHAIN = 10
+CHAIN_PAUSE = timedelta(minutes=1)
+
+
+def put_off_blocked() -> int:
+    """Put what waits for an earlier reaction off until that is due, so that no claim has to look at it."""
+    connection = connections[database()]
+    now, parameters = moment(connection, None)
+    waits = f"""
+        SELECT r.task_id, r.id, h.due_at FROM {TABLE} r JOIN {TABLE} h
+        ON h.task_id = r.task_id AND h.handler = r.handler AND h.state = 'pending' AND h.seq < r.seq
+        WHERE r.state = 'pending' AND r.due_at <= {now} AND r.started_at IS NULL
+        AND h.due_at > {now} AND h.started_at IS NULL
+        {"FOR UPDATE OF r SKIP LOCKED" if locks_rows(connection) else ""}
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} AS r SET due_at = w.due_at FROM ({waits}) AS w"
+            " WHERE r.task_id = w.task_id AND r.id = w.id",
+            [*parameters, *parameters],
+        )
+        return int(cursor.rowcount)
+
+
+def is_crowded(names: Sequence[str]) -> bool:
+    """Return whether so much is due of one of the handlers ``names`` that a claim may not see all of it."""
+    due = Reaction.objects.using(database()).pending().filter(due_at__lte=timezone.now())
+    places = slice(LOOKAHEAD // 2, LOOKAHEAD // 2 + 1)
+    return any(due.filter(handler=name).order_by("due_at").values_list("pk")[places] for name in names)
+
+
+def shorten_chains() -> int:
+    """Put off what waits for many earlier ones of its task and handler, so that no claim reads past it.
+
+    It is put off for a while, and let go on by ``mark_done()``.
+    """
+    if app_settings().distributed:
+        return 0
+    connection = connections[database()]
+    now, parameters = moment(connection, None)
+    later, later_parameters = moment(connection, None, plus=CHAIN_PAUSE)
+    places = f"""
+        SELECT id FROM (
+            SELECT id, row_number() OVER (PARTITION BY task_id, handler ORDER BY seq) AS place
+            FROM {TABLE} WHERE state = 'pending' AND due_at <= {now} AND attempts = 0
+        ) AS due WHERE place > {CHAIN}
+    """
+    lock = "FOR UPDATE SKIP LOCKED" if is_postgresql(connection) else ""
+    picked = f"SELECT id FROM {TABLE} WHERE id {any_of(connection, places)} AND state = 'pending' {lock}"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET due_at = {later} WHERE id {any_of(connection, picked)}",
+            [*later_parameters, *parameters],
+        )
+        return int(cursor.rowcount)
