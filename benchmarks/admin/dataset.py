@@ -25,7 +25,7 @@ from tqdm import tqdm
 from tasks.conf import app_settings
 from tasks.ledger.upsert import columns_of
 from tasks.lifecycle import State, merge, state_of, tie_of
-from tasks.models import Task, TaskStatusEvent
+from tasks.models import Handler, Reaction, RejectedDelivery, Task, TaskStatusEvent
 from tasks.serializers import task_status_event
 from tasks.simulation.stories import story
 from tasks.wire.canonical import payload_digest
@@ -39,6 +39,10 @@ MOST_TOLD = 250_000
 LONG_TASK = "training-with-1000-events"
 #: The event type of the first day, and of no later one.
 OLD_TYPE = "old_status_update"
+#: Each has a reaction to each ending, of which one in a hundred still waits, and one in a thousand is dead.
+HANDLERS = ("billing", "notify")
+#: One rejected delivery for so many events: what a sender that works seldom makes.
+EVENTS_A_REJECTION = 500
 _TIMES = ("timestamp", "started_at", "completed_at")
 _JSON = ("metadata", "additional_properties", "unknown_fields")
 _NOTHING = {
@@ -58,7 +62,9 @@ def fill(events: int, *, until: datetime) -> None:
         cursor.execute(
             "SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [EVENT_TABLE, (number + 1) * copies]
         )
-        cursor.execute(f"VACUUM (ANALYZE) {EVENT_TABLE}, {TASK_TABLE}")
+        _react(cursor)
+        _reject(cursor, events // EVENTS_A_REJECTION)
+        cursor.execute("VACUUM (ANALYZE)")
 
 
 def _tell(events: int, until: datetime) -> int:
@@ -101,6 +107,41 @@ def _multiply(cursor: CursorWrapper, copies: int) -> None:
             f"FROM (SELECT *, generate_series(0, {copies - 1}) AS twin FROM told) AS told"
         )
         cursor.execute("DROP TABLE told")
+
+
+def _react(cursor: CursorWrapper) -> None:
+    """Give each task that has ended a reaction of each handler."""
+    cursor.execute(
+        f"INSERT INTO {Handler._meta.db_table} (name, registered_at, seen_at) "
+        "SELECT unnest(%s::text[]), now(), now()",
+        [list(HANDLERS)],
+    )
+    cursor.execute(
+        f"INSERT INTO {Reaction._meta.db_table} (task_id, handler, seq, kind, event_id, status, state, "
+        "attempts, excused, replays, due_at, created_at, ended_at, error) "
+        "SELECT task_id, handler, event_count, 'change', last_event_id, status, state, "
+        "1, 0, 0, last_received_at, last_received_at, "
+        "CASE state WHEN 'pending' THEN NULL ELSE last_received_at END, "
+        "CASE state WHEN 'dead' THEN 'ConnectionError: no route to host' END "
+        f"FROM {TASK_TABLE}, unnest(%s::text[]) AS handler, LATERAL (SELECT CASE "
+        "WHEN last_event_id %% 1000 = 0 THEN 'dead' WHEN last_event_id %% 100 = 1 THEN 'pending' "
+        "ELSE 'done' END AS state) AS states "
+        "WHERE meaning IN ('succeeded', 'failed', 'cancelled') ORDER BY last_event_id",
+        [list(HANDLERS)],
+    )
+
+
+def _reject(cursor: CursorWrapper, count: int) -> None:
+    """Store so many rejected deliveries of the days before now."""
+    fault = {"loc": ["body", "task_id"], "msg": "Field required", "type": "missing", "input": {}}
+    cursor.execute(
+        f"INSERT INTO {RejectedDelivery._meta.db_table} (received_at, source, status, errors, faults, "
+        "headers, body, is_whole, not_kept) "
+        "SELECT now() - interval '1 day' * (%s * (1 - number / %s::float)), 'cluster', 422, %s::jsonb, "
+        "' task_id:missing ', '{}'::jsonb, convert_to(%s, 'UTF8'), true, 0 "
+        "FROM generate_series(1, %s) AS number",
+        [DAYS, count, json.dumps([fault]), json.dumps({"status": "running"}), count],
+    )
 
 
 def _event_row(

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Min
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -105,7 +104,8 @@ def _standing(now: Any) -> dict[str, Any]:
     """Return how many tasks run, wait, are silent, lost or something else, and since when the first waits."""
     counted = (Meaning.QUEUED, Meaning.RUNNING, Meaning.OTHER)
     counts = Task.objects.counts(cap=MAX_COUNT, now=now, meanings=counted)
-    oldest = Task.objects.meaning(Meaning.QUEUED).aggregate(at=Min("last_received_at"))["at"]
+    waiting = Task.objects.meaning(Meaning.QUEUED).order_by("last_received_at")
+    oldest = waiting.values_list("last_received_at", flat=True).first() if counts["queued"] else None
     return {**counts, "oldest": oldest}
 
 

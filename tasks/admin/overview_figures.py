@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from ..handlers.standing import Standing
 from ..lifecycle import Meaning
-from ..ops.hours import HOUR, Counted, Counts, hour_of, length_at, merged_lengths
+from ..ops.hours import HOUR, Counted, Details, hour_of, kind_key, length_at, merged_lengths
 
 #: A failure rate is told as higher if chance makes such a one less than once in a thousand days: three
 #: standard deviations, and so many failures.
@@ -114,7 +114,7 @@ def figures(counted: Counted, now: datetime, **live: Any) -> Figures:
     """Add up the hours; ``live`` is what is asked for at each look."""
     end = hour_of(now) + HOUR
     start = end - 24 * HOUR
-    of_day = counted.within(start, end)
+    of_day = counted.details_within(start, end)
     return Figures(
         now=now,
         day=_span(counted, start, end),
@@ -142,23 +142,14 @@ def _days(counted: Counted, now: datetime) -> Iterable[Span]:
 
 def _span(counted: Counted, start: datetime, end: datetime) -> Span:
     hours = counted.within(start, end)
-    ended = dict.fromkeys(Meaning.values, 0)
-    for counts in hours:
-        for _task_type, meaning, tasks in counts["ended"]:
-            ended[meaning] += tasks
-    rejected = [one for counts in hours for one in counts["rejected"]]
-    return Span(
-        start,
-        end,
-        succeeded=ended[Meaning.SUCCEEDED],
-        failed=ended[Meaning.FAILED],
-        cancelled=ended[Meaning.CANCELLED],
-        rejected=sum(kept for _source, kept, _others in rejected),
-        others=sum(others for _source, _kept, others in rejected),
-    )
+    sums = {
+        name: sum(counts[name] for counts in hours)
+        for name in ("succeeded", "failed", "cancelled", "rejected", "others")
+    }
+    return Span(start, end, **sums)
 
 
-def _kinds(counted: Counted, of_day: Iterable[Counts], start: datetime) -> list[Kind]:
+def _kinds(counted: Counted, of_day: Iterable[Details], start: datetime) -> list[Kind]:
     """Return the kinds of failure of the day, the most frequent first."""
     kinds: dict[tuple[str | None, str], Kind] = {}
     for counts in of_day:
@@ -172,15 +163,15 @@ def _kinds(counted: Counted, of_day: Iterable[Counts], start: datetime) -> list[
             for name in ("zones", "instances"):
                 known = getattr(kind, name)
                 known += [place for place in told[name] if place not in known]
+    keys = {kind_key(kind.category, kind.line): kind for kind in kinds.values()}
     for hour, counts in counted.hours.items():
         if hour < start:
-            for told in counts["failures"]:
-                if before := kinds.get((told["category"], told["line"])):
-                    before.since = min(before.since, datetime.fromisoformat(told["first"]))
+            for key in keys.keys() & counts["kinds"].keys():
+                keys[key].since = min(keys[key].since, datetime.fromisoformat(counts["kinds"][key]))
     return sorted(kinds.values(), key=lambda kind: (-kind.tasks, -kind.last.timestamp()))
 
 
-def _types(of_day: Sequence[Counts]) -> list[TaskType]:
+def _types(of_day: Sequence[Details]) -> list[TaskType]:
     types: dict[str, TaskType] = {}
     for counts in of_day:
         for name, meaning, tasks in counts["ended"]:
@@ -194,11 +185,13 @@ def _types(of_day: Sequence[Counts]) -> list[TaskType]:
     return sorted(types.values(), key=lambda one: -one.ended)
 
 
-def _senders(counted: Counted, of_day: Sequence[Counts], last_events: Mapping[str, datetime]) -> list[Sender]:
+def _senders(
+    counted: Counted, of_day: Sequence[Details], last_events: Mapping[str, datetime]
+) -> list[Sender]:
     """Return the clients whose events are stored, or of which something was rejected in the two weeks."""
     senders = {name: Sender(name, last) for name, last in last_events.items()}
     for counts in counted.hours.values():
-        for name, _kept, _others in counts["rejected"]:
+        for name in counts["sources"]:
             senders.setdefault(name, Sender(name))
     for counts in of_day:
         for name, kept, others in counts["rejected"]:

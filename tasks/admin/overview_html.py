@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import escape
 from django.utils.safestring import mark_safe
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
 from ..lifecycle import Meaning
 from . import display
@@ -59,11 +59,12 @@ class Lists:
 
     def ended(self, meaning: Meaning, span: Span, **filters: str) -> str:
         """Return the address of the tasks that ended so in the span."""
-        return self.tasks(meaning=meaning.value, **_range("last_received_at", span), **filters)
+        return f"{self.tasks(meaning=meaning.value, **filters)}&{_range('last_received_at', span)}"
 
     def rejected_in(self, span: Span, **filters: str) -> str | None:
         """Return the address of the deliveries that were rejected in the span."""
-        return self.rejected(**_range("received_at", span), **filters)
+        url = self.rejected(**filters)
+        return url and f"{url}{'&' if filters else '?'}{_range('received_at', span)}"
 
     def kind(self, kind: Kind, told: Figures) -> str:
         """Return the address of the failed tasks of a kind."""
@@ -112,23 +113,30 @@ class Lists:
         return f"{url}?{urlencode(filters)}" if filters else url
 
 
-def _range(parameter: str, span: Span) -> dict[str, str]:
-    """Return the filter for the span: in the form's minutes, the last one whole."""
-    zone = timezone.get_current_timezone()
-    return {
-        f"{parameter}_from": _minute(span.start, zone),
-        f"{parameter}_to": _minute(span.end - timedelta(minutes=1), zone),
-    }
+def _range(parameter: str, span: Span) -> str:
+    """Return the filter for the span as a query: in the form's minutes, the last one whole."""
+    return _range_query(parameter, span.start, span.end, timezone.get_current_timezone())
 
 
 # A page tells the same hour up to five times, and the next page almost the same hours.
 @lru_cache(maxsize=4096)
+def _range_query(parameter: str, start: datetime, end: datetime, zone: tzinfo) -> str:
+    last = end - timedelta(minutes=1)
+    return urlencode({f"{parameter}_from": _minute(start, zone), f"{parameter}_to": _minute(last, zone)})
+
+
 def _minute(at: datetime, zone: tzinfo) -> str:
     local = at.astimezone(zone)
     told = local.replace(tzinfo=None)
     # When clocks are set back an hour comes twice: only its offset says which one it is.
     is_clear = timezone.make_aware(told, zone) == local
     return told.isoformat(timespec="minutes") if is_clear else local.isoformat(timespec="minutes")
+
+
+@lru_cache(maxsize=4096)
+def _when(at: datetime, zone: tzinfo, form: str, language: str | None) -> str:
+    """Return a time in words, which takes a look-up for each of them."""
+    return formats.date_format(at.astimezone(zone), form)
 
 
 def tiles(told: Figures, lists: Lists) -> list[dict[str, Any]]:
@@ -182,15 +190,13 @@ _SYMBOLS = {
 
 def charts(told: Figures, lists: Lists) -> list[dict[str, Any]]:
     """Return the bars of the day by the hour, and of two weeks by the day."""
-    hours = [
-        (span, formats.date_format(timezone.localtime(span.start), "D j M, H:i"), _hour_tick(span))
-        for span in told.hours
-    ]
+    zone, language = timezone.get_current_timezone(), get_language()
+    hours = [(span, _when(span.start, zone, "D j M, H:i", language), _hour_tick(span)) for span in told.hours]
     days = [
-        (span, formats.date_format(day, "D j M"), str(day.day))
+        (span, _when(day, zone, "D j M", language), str(timezone.localtime(day).day))
         for span in told.days
         # Not its start: that of a zone half an hour off lies in the day before.
-        for day in [timezone.localtime(span.end - timedelta(hours=1))]
+        for day in [span.end - timedelta(hours=1)]
     ]
     return [
         {"name": "hours", "title": _("The last 24 hours, by the hour"), **_chart(hours, lists)},
@@ -205,11 +211,11 @@ def _hour_tick(span: Span) -> str:
 
 def _chart(spans: Sequence[tuple[Span, str, str]], lists: Lists) -> dict[str, Any]:
     rows = [
-        _row("succeeded", gettext_lazy("Succeeded"), spans, lists),
-        _row("failed", gettext_lazy("Failed"), spans, lists),
+        _row("succeeded", _("Succeeded"), spans, lists),
+        _row("failed", _("Failed"), spans, lists),
     ]
     if lists.may_see["rejecteddelivery"]:
-        rows.append(_row("rejected", gettext_lazy("Rejected"), spans, lists))
+        rows.append(_row("rejected", _("Rejected"), spans, lists))
     return {"rows": rows, "width": str(len(spans)), "ticks": [tick for _span, _when, tick in spans]}
 
 
@@ -217,13 +223,13 @@ def _row(name: str, label: Any, spans: Sequence[tuple[Span, str, str]], lists: L
     counts = [
         span.rejected + span.others if name == "rejected" else getattr(span, name) for span, *_told in spans
     ]
-    most = max(counts)
+    most, word = max(counts), str(label).lower()
     bars = []
     for x, ((span, when, _tick), count) in enumerate(zip(spans, counts, strict=True)):
         if count:
             height = max(LEAST_HEIGHT, round(count * 100 / most))
             url = lists.rejected_in(span) if name == "rejected" else lists.ended(Meaning(name), span)
-            told = f"{when}: {formats.number_format(count, 0)} {str(label).lower()}"
+            told = f"{when}: {formats.number_format(count, 0)} {word}"
             bars.append(_bar(x, height, escape(url), escape(told)))
     return {
         "name": name, "label": label, "total": formats.number_format(sum(counts), 0),

@@ -35,6 +35,7 @@ class Migration(migrations.Migration):
                 ("hour", models.DateTimeField(primary_key=True, serialize=False, verbose_name="hour")),
                 ("counted_at", models.DateTimeField(verbose_name="counted at")),
                 ("counts", models.JSONField(verbose_name="counts")),
+                ("details", models.JSONField(verbose_name="details")),
             ],
             options={
                 "verbose_name": "compute overview",

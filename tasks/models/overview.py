@@ -19,7 +19,10 @@ class Overview(models.Model):
 
     hour: datetime = column(models.DateTimeField(_("hour"), primary_key=True))
     counted_at: datetime = column(models.DateTimeField(_("counted at")))
+    #: What two weeks are added up from, and what only the last day is told of: a page reads the
+    #: counts of each hour, and the details, a hundred times as much, of few.
     counts: Any = column(models.JSONField(_("counts")))
+    details: Any = column(models.JSONField(_("details")))
 
     objects: ClassVar[models.Manager[Overview]]
 

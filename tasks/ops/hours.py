@@ -11,12 +11,14 @@ sender has a wrong clock is seen all the same, and the list of tasks has the sam
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -24,6 +26,7 @@ from django.db import Error, router, transaction
 from django.db.models import Count, Min, Sum
 from django.db.models.functions import TruncHour
 
+from ..lifecycle import TERMINAL
 from ..models import Overview, RejectedDelivery, Task
 from ..models.tasks import between
 from .headline import alike, headline
@@ -31,6 +34,8 @@ from .headline import alike, headline
 HOUR = timedelta(hours=1)
 #: Two weeks of days in any time zone, and the hour that a change of the clocks adds.
 HOURS = 14 * 24 + 2
+#: The hours of which details are told: a day, and the hour that has begun.
+DETAILED = 25
 #: After so long no delivery of an hour can still be uncommitted.
 SETTLED = timedelta(minutes=10)
 #: For each hour so many tasks at most are read for the lengths, and so many for the errors: the newest.
@@ -40,20 +45,31 @@ MOST_KINDS, MOST_PLACES = 50, 20
 #: Lengths are kept by their power of this: within five per cent.
 _BASE = 1.1
 
-#: What an hour's row holds; lists and objects, as JSON has them.
+#: What is known of an hour; lists and objects, as JSON has them.
 Counts = Mapping[str, Any]
+Details = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The counts of each hour that has any, and how many hours are still to be counted."""
+    """The counts of each hour that has any, the details of the last ones, and how many are missing."""
 
     hours: Mapping[datetime, Counts]
+    details: Mapping[datetime, Details]
     missing: int
 
     def within(self, start: datetime, end: datetime) -> list[Counts]:
         """Return the counts of the hours from ``start`` until ``end``."""
-        return [counts for hour, counts in self.hours.items() if start <= hour < end]
+        return _within(self.hours, start, end)
+
+    def details_within(self, start: datetime, end: datetime) -> list[Details]:
+        """Return the details of the hours from ``start`` until ``end``, which lie within a day from now."""
+        return _within(self.details, start, end)
+
+
+def _within(hours: Mapping[datetime, Any], start: datetime, end: datetime) -> list[Any]:
+    wanted = (start + HOUR * number for number in range((end - start) // HOUR))
+    return [hours[hour] for hour in wanted if hour in hours]
 
 
 def hour_of(at: datetime) -> datetime:
@@ -69,24 +85,51 @@ def counted_hours(now: datetime, *, budget: timedelta) -> Counted:
     one to write it stays.
     """
     wanted = [hour_of(now) - HOUR * number for number in range(HOURS)]
-    columns = ("hour", "counted_at", "counts")
-    known = {one[0]: one for one in Overview.objects.filter(hour__gte=wanted[-1]).values_list(*columns)}
-    begin = _begin(now)
+    rows = Overview.objects.filter(hour__gte=wanted[-1]).values_list("hour", "counted_at", "counts")
+    known = {hour: (at, counts) for hour, at, counts in rows}
     live = [hour for hour in wanted if hour + HOUR + SETTLED > now]
-    missing = [hour for hour in wanted if hour >= begin and hour not in known and hour not in live]
-    outdated = sorted((hour for hour, at, _ in known.values() if _is_outdated(hour, at, now)), reverse=True)
-    counted = count_hours(live)
+    missing = [hour for hour in wanted if hour not in known and hour not in live]
+    if missing:
+        begin = _begin(now)
+        missing = [hour for hour in missing if hour >= begin]
+    outdated = sorted((hour for hour, (at, _) in known.items() if _is_outdated(hour, at, now)), reverse=True)
+    details = count_hours(live)
     kept = []
     end = time.monotonic() + budget.total_seconds()
     for hours in [*_days(missing), *_days(hour for hour in outdated if hour not in live)]:
         told = count_hours(hours)
-        counted |= told
-        kept += [Overview(hour=hour, counted_at=now, counts=counts) for hour, counts in told.items()]
+        details |= told
+        kept += [
+            Overview(hour=hour, counted_at=now, counts=summary(one), details=one)
+            for hour, one in told.items()
+        ]
         if time.monotonic() >= end:
             break
     _keep(kept, oldest=wanted[-1])
-    all_hours = {**{hour: counts for hour, _at, counts in known.values()}, **counted}
-    return Counted(all_hours, missing=sum(hour not in all_hours for hour in missing))
+    all_hours = {hour: counts for hour, (_at, counts) in known.items()}
+    all_hours |= {hour: summary(one) for hour, one in details.items()}
+    of_day = [hour for hour in wanted[:DETAILED] if hour not in details]
+    details |= dict(Overview.objects.filter(hour__in=of_day).values_list("hour", "details"))
+    return Counted(all_hours, details, missing=sum(hour not in all_hours for hour in missing))
+
+
+def summary(details: Details) -> Counts:
+    """Return what is kept of an hour for two weeks: sums, and when each kind of failure was seen first."""
+    ended = {meaning.value: 0 for meaning in sorted(TERMINAL)}
+    for _task_type, meaning, tasks in details["ended"]:
+        ended[meaning] += tasks
+    return {
+        **ended,
+        "rejected": sum(kept for _source, kept, _others in details["rejected"]),
+        "others": sum(others for _source, _kept, others in details["rejected"]),
+        "sources": [source for source, *_counts in details["rejected"]],
+        "kinds": {kind_key(kind["category"], kind["line"]): kind["first"] for kind in details["failures"]},
+    }
+
+
+def kind_key(category: str | None, line: str) -> str:
+    """Return a short name for a kind of failure."""
+    return blake2b(json.dumps([category, line]).encode(), digest_size=6).hexdigest()
 
 
 def _days(hours: Iterable[datetime]) -> list[list[datetime]]:
@@ -122,14 +165,14 @@ def _keep(rows: Sequence[Overview], *, oldest: datetime) -> None:
                 sorted(rows, key=lambda one: one.hour),
                 update_conflicts=True,
                 unique_fields=["hour"],
-                update_fields=["counted_at", "counts"],
+                update_fields=["counted_at", "counts", "details"],
             )
             Overview.objects.using(using).filter(hour__lt=oldest).delete()
     except Error:
         pass  # the next reader counts them again
 
 
-def count_hours(hours: Sequence[datetime]) -> dict[datetime, Counts]:
+def count_hours(hours: Sequence[datetime]) -> dict[datetime, Details]:
     """Count what happened in each of some hours that lie close together."""
     start, end = min(hours), max(hours) + HOUR
     tasks = Task.objects.heard_within(start, end)
@@ -210,7 +253,7 @@ def length_at(powers: Mapping[int, int], share: float) -> timedelta:
     return timedelta(seconds=_BASE ** next(reached))
 
 
-def merged_lengths(hours: Iterable[Counts]) -> dict[tuple[str, str], Counter[int]]:
+def merged_lengths(hours: Iterable[Details]) -> dict[tuple[str, str], Counter[int]]:
     """Return the lengths of several hours together, by task type and what was measured."""
     merged: dict[tuple[str, str], Counter[int]] = {}
     for counts in hours:

@@ -380,8 +380,9 @@ def test_how_long_tasks_took(admin_client: Client) -> None:
 
 def test_a_task_that_ends_while_it_is_counted() -> None:
     now = timezone.now()
-    counts = {"ended": [], "failures": [], "rejected": [], "lengths": [["new", "ran", [[10, 1]]]]}
-    counted = hours.Counted({hours.hour_of(now): counts}, 0)
+    told = {"ended": [], "failures": [], "rejected": [], "lengths": [["new", "ran", [[10, 1]]]]}
+    hour = hours.hour_of(now)
+    counted = hours.Counted({hour: hours.summary(told)}, {hour: told}, 0)
     live: Any = {"last_events": {}, "standing": {}, "still_rejected": None, "handlers": []}
 
     assert [one.name for one in figures(counted, now, **live).types] == ["new"]

@@ -13,7 +13,16 @@ from django.utils import timezone
 
 from tasks.models import Overview
 from tasks.ops import hours
-from tasks.ops.hours import HOUR, count_hours, counted_hours, hour_of, length_at, merged_lengths
+from tasks.ops.hours import (
+    HOUR,
+    count_hours,
+    counted_hours,
+    hour_of,
+    kind_key,
+    length_at,
+    merged_lengths,
+    summary,
+)
 from tests.factories import NOON, minutes, record, rejected
 
 pytestmark = pytest.mark.django_db
@@ -121,6 +130,28 @@ def test_rejected_deliveries_by_client() -> None:
     assert [tuple(one) for one in count_hour(NOON)["rejected"]] == [("tests", 2, 7)]
 
 
+def test_two_weeks_are_added_up_from_a_summary_of_each_hour() -> None:
+    record(NOON, task_id="done", status="done")
+    record(NOON, task_id="of another type", status="done", task_type="other")
+    record(NOON, task_id="cancelled", status="cancelled")
+    failed(3, "broken")
+    failed(2, "first", error_category="memory", message="took 1.5 GiB")
+    failed(4, "again", error_category="memory", message="took 2.5 GiB")
+    rejected(received_at=NOON, not_kept=7)
+    rejected(received_at=NOON, source="other")
+    told = summary(count_hour(NOON))
+
+    assert sorted(told["sources"]) == ["other", "tests"]
+    assert {**told, "sources": None} == {
+        "succeeded": 2, "failed": 3, "cancelled": 1, "rejected": 2, "others": 7, "sources": None,
+        "kinds": {
+            kind_key(None, "boom"): (NOON + minutes(3)).isoformat(),
+            kind_key("memory", "took # GiB"): (NOON + minutes(2)).isoformat(),
+        },
+    }  # fmt: skip
+    assert kind_key(None, "boom") != kind_key("", "boom")
+
+
 def test_each_hour_is_counted_once_and_kept() -> None:
     old_ledger()
     failed(1, "old")
@@ -128,14 +159,14 @@ def test_each_hour_is_counted_once_and_kept() -> None:
     first = counted_hours(now, budget=ALL)
 
     assert first.missing == 0
-    assert ended(first.hours[NOON]) == {("training", "failed", 1)}
+    assert ended(first.details[NOON]) == {("training", "failed", 1)}
     assert len(first.hours) == hours.HOURS
     # The hour that has just begun is not over.
     assert Overview.objects.count() == hours.HOURS - 1
     again = counted_hours(now, budget=ALL)
-    assert {hour: ended(counts) for hour, counts in again.hours.items()} == {
-        hour: ended(counts) for hour, counts in first.hours.items()
-    }
+    assert again.hours == first.hours
+    assert again.details == {hour: first.details[hour] for hour in again.details}
+    assert sorted(again.details) == [NOON + HOUR * number for number in range(-21, 4)]
     assert [len(first.within(NOON, NOON + number * HOUR)) for number in (0, 1, 2)] == [0, 1, 2]
 
 
@@ -163,7 +194,7 @@ def test_until_no_delivery_of_it_can_be_on_its_way_an_hour_is_counted_each_time(
     counted_hours(now, budget=ALL)
     failed(59, "late")
 
-    assert ended(counted_hours(now, budget=ALL).hours[NOON]) == {("training", "failed", 1)}
+    assert ended(counted_hours(now, budget=ALL).details[NOON]) == {("training", "failed", 1)}
 
 
 @pytest.mark.parametrize("first", [failed, lambda minute, _: rejected(received_at=NOON + minutes(minute))])
@@ -180,10 +211,10 @@ def test_an_hour_that_has_aged_by_a_quarter_is_counted_again() -> None:
     counted_hours(NOON + 4 * HOUR, budget=ALL)
     failed(1, "tried again")
 
-    assert counted_hours(NOON + 5 * HOUR, budget=ALL).hours[NOON] == NOTHING
+    assert counted_hours(NOON + 5 * HOUR, budget=ALL).details[NOON] == NOTHING
     again = counted_hours(NOON + 5 * HOUR + minutes(1), budget=ALL)
-    assert ended(again.hours[NOON]) == {("training", "failed", 1)}
-    assert ended(Overview.objects.get(hour=NOON).counts) == {("training", "failed", 1)}
+    assert ended(again.details[NOON]) == {("training", "failed", 1)}
+    assert ended(Overview.objects.get(hour=NOON).details) == {("training", "failed", 1)}
 
 
 def test_a_row_is_named_by_its_hour() -> None:
@@ -207,7 +238,7 @@ def test_a_database_that_cannot_be_written_to_shows_the_counts_all_the_same(
     monkeypatch.setattr(QuerySet, "bulk_create", refuse)
     failed(1, "old")
 
-    assert ended(counted_hours(NOON + 3 * HOUR, budget=ALL).hours[NOON]) == {("training", "failed", 1)}
+    assert ended(counted_hours(NOON + 3 * HOUR, budget=ALL).details[NOON]) == {("training", "failed", 1)}
     assert not Overview.objects.exists()
 
 
@@ -225,5 +256,5 @@ def test_readers_that_count_the_same_hours_at_once() -> None:
     with ThreadPoolExecutor(4) as threads:
         told = list(threads.map(read, range(4)))
     assert [one.missing for one in told] == [0] * 4
-    assert all(ended(one.hours[hour_of(now - 2 * HOUR)]) for one in told)
+    assert all(ended(one.details[hour_of(now - 2 * HOUR)]) for one in told)
     assert Overview.objects.count() in (1, 2)
