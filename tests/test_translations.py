@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import django
 import pytest
 from django.test import Client
 from django.utils import translation
@@ -18,6 +20,9 @@ from tests.servers import ROOT
 
 CATALOGUES = sorted((ROOT / "tasks" / "locale").glob("*/LC_MESSAGES/django.po"))
 LANGUAGES = [path.parts[-3] for path in CATALOGUES]
+DJANGO = Path(django.__file__).parent
+#: Django's own catalogue, and those of the apps that come with it.
+DJANGOS = [DJANGO / "conf", *sorted(path.parent for path in DJANGO.glob("contrib/*/locale"))]
 
 
 @pytest.fixture
@@ -68,7 +73,7 @@ def test_every_string_is_translated_and_compiled(catalogue: Path, tmp_path: Path
     assert read(catalogue.with_suffix(".mo")) == read(compiled), "run `make messages`"
 
 
-def read(compiled: Path) -> object:
+def read(compiled: Path) -> Any:
     with compiled.open("rb") as file:
         return gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]
 
@@ -89,3 +94,19 @@ def test_staff_see_the_language_of_their_browser(admin_client: Client, language:
     assert page.status_code == 200
     assert page.headers["Content-Language"] == language.split("-")[0]
     assert word in page.content.decode()
+
+
+@pytest.mark.parametrize("catalogue", CATALOGUES, ids=LANGUAGES)
+@pytest.mark.parametrize("theirs", DJANGOS, ids=lambda path: path.name)
+def test_no_word_of_django_is_translated_otherwise(catalogue: Path, theirs: Path) -> None:
+    """Which of two catalogues counts is for INSTALLED_APPS to say, for the pages of both.
+
+    What means something else here has a context.
+    """
+    compiled = theirs / "locale" / catalogue.parts[-3] / "LC_MESSAGES" / "django.mo"
+    known = read(compiled) if compiled.exists() else {}
+    ours = read(catalogue.with_suffix(".mo"))
+
+    assert {
+        text: ours[text] for text in ours.keys() & known.keys() if text and ours[text] != known[text]
+    } == {}

@@ -14,6 +14,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 from django.views.decorators.http import require_POST
 
 from ..conf import app_settings
@@ -37,7 +38,7 @@ from .filters import (
 )
 from .paginator import MAX_COUNT
 from .plots import plots
-from .time_filters import LastHeardFilter
+from .time_filters import LastEventFilter, LastHeardFilter
 
 #: A page refreshes itself after so many seconds.
 REFRESH_SECONDS = 5
@@ -54,7 +55,7 @@ class TaskAdmin(RecordAdmin):
     )  # fmt: skip
     list_filter = (
         MeaningFilter, SilentFilter, TaskTypeFilter, ZoneFilter, ErrorCategoryFilter, LastHeardFilter,
-        EntityFilter, InstanceFilter, VersionFilter, FailureFilter,
+        LastEventFilter, EntityFilter, InstanceFilter, VersionFilter, FailureFilter,
     )  # fmt: skip
     search_fields = ("task_id",)
     search_help_text = _(
@@ -342,13 +343,13 @@ class TaskAdmin(RecordAdmin):
     def facts(self, task: Task, now: Any) -> list[tuple[Any, Any]]:
         """Return the state, as names and values."""
         return [
-            (_("Type"), self.leading("task_type", task.task_type)),
+            (pgettext_lazy("task", "Type"), self.leading("task_type", task.task_type)),
             (_("Entity"), self.leading("entity_id", task.entity_id)),
             (_("Zone"), self.leading("origin_zone", task.origin_zone)),
             (_("Instance"), self.leading("origin_instance", task.origin_instance)),
             (_("Version"), self.leading("origin_version", task.origin_version)),
             (_("Error category"), self.leading("error_category", task.error_category)),
-            (_("Duration"), display.duration(task.duration(now))),
+            (pgettext_lazy("task", "Duration"), display.duration(task.duration(now))),
             (_("Started"), display.time_tag(task.started_at)),
             (_("Completed"), display.time_tag(task.completed_at)),
             (_("Waited"), display.duration(task.waited)),

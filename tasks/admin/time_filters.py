@@ -12,7 +12,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..conf import app_settings
 from .filters import Filter
+
+#: Tasks whose last event came so much later than its own time are not found by that.
+LATEST = timedelta(days=1)
 
 
 class TimeFilter(Filter):
@@ -51,7 +55,7 @@ class TimeFilter(Filter):
         if value is None and not any(ends):
             return queryset
         if value in _PERIODS:
-            return queryset.filter(**{f"{self.parameter_name}__gte": timezone.now() - _PERIODS[value]})
+            return self.within(queryset, timezone.now() - _PERIODS[value], None)
         try:
             if value is not None:
                 start: datetime | None = _utc(datetime.combine(date.fromisoformat(value), time()))
@@ -63,9 +67,11 @@ class TimeFilter(Filter):
                     end = _utc(datetime.fromisoformat(ends[1]).replace(second=59, microsecond=999_999))
         except ValueError:
             return queryset.none()
-        after = {f"{self.parameter_name}__gte": start} if start else {}
-        until = {f"{self.parameter_name}__lte": end} if end else {}
-        return queryset.filter(**after, **until)
+        return self.within(queryset, start, end)
+
+    def within(self, queryset: QuerySet[Any], start: datetime | None, end: datetime | None) -> QuerySet[Any]:
+        """Return the rows between two times, of which one at least is given."""
+        return _between(queryset, str(self.parameter_name), start, end)
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         """Return the choices, and first of all what the form of the range needs."""
@@ -87,6 +93,14 @@ class TimeFilter(Filter):
             }  # fmt: skip
 
 
+def _between(
+    queryset: QuerySet[Any], column: str, start: datetime | None, end: datetime | None
+) -> QuerySet[Any]:
+    after = {f"{column}__gte": start} if start else {}
+    until = {f"{column}__lte": end} if end else {}
+    return queryset.filter(**after, **until)
+
+
 def _utc(local: datetime) -> datetime:
     """Return a time of the current zone in UTC, at an end of the calendar the last one that there is."""
     aware = timezone.make_aware(local) if timezone.is_naive(local) else local
@@ -95,6 +109,14 @@ def _utc(local: datetime) -> datetime:
     except OverflowError:
         end = datetime.min if local.year == 1 else datetime.max
         return end.replace(tzinfo=UTC)
+
+
+def _moved(at: datetime, length: timedelta) -> datetime:
+    """Return a later or an earlier time, at an end of the calendar the same."""
+    try:
+        return at + length
+    except OverflowError:
+        return at
 
 
 _MINUTE = r".*T\d\d:\d\d([+-]\d\d:\d\d)?"
@@ -111,6 +133,24 @@ class LastHeardFilter(TimeFilter):
 
     title = _("last heard of")
     parameter_name = "last_received_at"
+
+
+class LastEventFilter(TimeFilter):
+    """By the time of the task's last event, which is the sender's own.
+
+    An index on it would be written with each event. The one on the time of receipt serves: no event
+    counts as later than its receipt and ``CLOCK_TOLERANCE``, and those that came more than ``LATEST``
+    after their time are left out, as the title says.
+    """
+
+    title = _("last event, received within a day")
+    parameter_name = "last_event_at"
+
+    def within(self, queryset: QuerySet[Any], start: datetime | None, end: datetime | None) -> QuerySet[Any]:
+        """Return the tasks of a range of the index that holds them all, and of these the ones between."""
+        first = start and _moved(start, -app_settings().clock_tolerance)
+        heard = _between(queryset, "last_received_at", first, end and _moved(end, LATEST))
+        return super().within(heard, start, end)
 
 
 class ReceivedFilter(TimeFilter):

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tasks.admin import filters
-from tests.factories import record
+from tests.factories import NOON, record
 
 pytestmark = pytest.mark.django_db
 
@@ -145,6 +145,37 @@ def test_events_by_the_time_that_the_sender_says(
     assert found(admin_client, "taskstatusevent", query) == expected
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"last_event_at": "2026-05-01"}, {"on time", "ahead"}),
+        ({"last_event_at_from": "2026-05-01T12:00:01"}, {"ahead", "after", "late"}),
+        ({"last_event_at_from": "2026-05-01T12:00", "last_event_at_to": "2026-05-01T12:00"}, {"on time"}),
+        ({"last_event_at_to": "2026-05-01T12:00"}, {"on time", "before"}),
+        ({"last_event_at_to": "9999-12-31T23:59"}, {"before", "on time", "ahead", "after", "late"}),
+        ({"last_event_at_from": "0001-01-01"}, {"before", "on time", "ahead", "after", "late"}),
+        ({"last_event_at": "1h"}, set()),
+        ({"last_event_at": "soon"}, set()),
+        # It came more than a day after its time.
+        ({"last_event_at": "2026-05-02"}, {"after"}),
+        ({"last_event_at": "2026-05-01", "meaning": "running", "o": "-1"}, {"on time", "ahead"}),
+    ],
+)
+def test_tasks_by_the_time_of_their_last_event(
+    admin_client: Client, query: dict[str, str], expected: set[str]
+) -> None:
+    for task_id, at, received_after in (
+        ("before", NOON - timedelta(days=1), timedelta(hours=23)),
+        ("on time", NOON, timedelta(seconds=1)),
+        ("ahead", NOON + timedelta(minutes=4), -timedelta(minutes=4)),
+        ("after", NOON + timedelta(days=1), timedelta(seconds=1)),
+        ("late", NOON + timedelta(days=1), timedelta(days=3)),
+    ):
+        record(at + received_after, task_id=task_id, status="running", timestamp=at.isoformat())
+
+    assert found(admin_client, "task", query) == expected
+
+
 @pytest.mark.parametrize("column", ["origin_instance", "origin_version"])
 @pytest.mark.parametrize("most", [1, 500])
 def test_what_is_under_each_value_of_another_column(
@@ -160,11 +191,16 @@ def test_what_is_under_each_value_of_another_column(
 
 
 @pytest.mark.parametrize(
-    ("column", "index"), [("origin_instance", "sartiq_task_zone"), ("origin_version", "sartiq_task_type")]
+    ("query", "index"),
+    [
+        ({"origin_instance": "this"}, "sartiq_task_zone"),
+        ({"origin_version": "this"}, "sartiq_task_type"),
+        ({"last_event_at": "2026-05-01"}, "sartiq_task_heard"),
+    ],
 )
-def test_an_index_serves_it(admin_client: Client, column: str, index: str) -> None:
-    record(origin_zone="z", **{column: "this"})
-    answer: Any = admin_client.get("/admin/sartiq_tasks/task/", {column: "this"})
+def test_an_index_serves_it(admin_client: Client, query: dict[str, str], index: str) -> None:
+    record(origin_zone="z", origin_instance="this", origin_version="this")
+    answer: Any = admin_client.get("/admin/sartiq_tasks/task/", query)
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL enable_seqscan = off")
