@@ -1,4 +1,4 @@
-"""The addresses of the pages of tasks and events, whatever their ids are."""
+"""The addresses of the pages of tasks and events, whatever their ids are, and ids that addresses hold."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from django.urls import URLResolver, get_resolver, get_script_prefix, get_urlcon
 # Ids that cannot stand in a path: nothing at all, and what browsers resolve away. Django's quote()
 # never makes these words of an id, because it writes an underscore as _5F.
 _WORDS = {"": "_empty", ".": "_dot", "..": "_dots"}
-
-
 _IDS = {word: task_id for task_id, word in _WORDS.items()}
 
 
@@ -25,6 +23,12 @@ def quoted(task_id: str) -> str:
 def unworded(object_id: str) -> str:
     """Return the id of the address's part, still quoted as Django's admin wants it."""
     return _IDS.get(object_id, object_id)
+
+
+def row_id(text: str | None) -> int | None:
+    """Return the number that ``text`` is, if a row may have it as its id; otherwise None."""
+    is_id = text is not None and text.isascii() and text.isdecimal() and len(text) < 19
+    return int(text) if text is not None and is_id else None
 
 
 def task_url(task_id: str, site: str = "admin") -> str:

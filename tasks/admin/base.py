@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path
 
 from ..querysets.text import may_be_stored
+from .addresses import row_id
 from .changelist import RecordList
 from .display import EMPTY
 from .export import FORMATS, export
@@ -72,7 +73,7 @@ class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[ty
 
     def may_be_id(self, text: str) -> bool:
         """Return whether the database can be asked for the row with the id ``text``."""
-        return text.isascii() and text.isdecimal() and len(text) < 19
+        return row_id(text) is not None
 
     def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
         """Run an action on what was selected, if these are ids."""

@@ -12,18 +12,16 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 from django.views.decorators.http import require_POST
 
 from ..conf import app_settings
-from ..lifecycle import Meaning, Phase
+from ..lifecycle import Meaning
 from ..models import Task
 from ..ops.headline import headline
 from ..querysets.text import may_be_stored
-from . import display, history, task_reactions, task_rows, task_silence, timeline
-from .addresses import event_urls, task_url, unworded
+from . import display, history, task_facts, task_reactions, task_rows, task_silence, timeline
+from .addresses import event_urls, row_id, task_url, unworded
 from .base import RecordAdmin
 from .filters import (
     EntityFilter,
@@ -39,9 +37,6 @@ from .filters import (
 from .paginator import MAX_COUNT
 from .plots import plots
 from .time_filters import LastEventFilter, LastHeardFilter
-
-#: A page refreshes itself after so many seconds.
-REFRESH_SECONDS = 5
 
 
 @admin.register(Task)
@@ -129,7 +124,7 @@ class TaskAdmin(RecordAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the list under the counts of each meaning."""
         response = super().changelist_view(
-            request, {"live_seconds": REFRESH_SECONDS, **(extra_context or {})}
+            request, {"live_seconds": task_facts.REFRESH_SECONDS, **(extra_context or {})}
         )
         context = getattr(response, "context_data", None) or {}
         if "cl" in context:
@@ -190,9 +185,9 @@ class TaskAdmin(RecordAdmin):
         """Return what the page tells of the task in its context."""
         task = context["original"]
         list_url = reverse("admin:sartiq_tasks_taskstatusevent_changelist", current_app=self.admin_site.name)
-        before = number(request.GET.get("before"))
+        before = row_id(request.GET.get("before"))
         return {
-            **self.state(task),
+            **task_facts.told(task, self.admin_site.name),
             **self.history(request, task),
             **task_silence.told(task, request),
             "silence_url": f"{task_url(task.pk, self.admin_site.name).removesuffix('change/')}silence/",
@@ -203,17 +198,6 @@ class TaskAdmin(RecordAdmin):
             **({} if before is None else {"is_older": True, "live_seconds": None}),
             "events_allowed": self.event_urls(request) is not None,
             "events_url": f"{list_url}?task_id={display.query(task.task_id)}",
-        }
-
-    def state(self, task: Task) -> dict[str, Any]:
-        """Return what the page tells of the task's row."""
-        now = timezone.now()
-        return {
-            "badge": display.task_badge(task, now),
-            "progress_bar": display.progress_bar(task.progress, Meaning(task.meaning)),
-            "headline": headline(task.error_message),
-            "facts": self.facts(task, now),
-            "live_seconds": None if task.is_ended else REFRESH_SECONDS,
         }
 
     def history(self, request: HttpRequest, task: Task) -> dict[str, Any]:
@@ -304,66 +288,16 @@ class TaskAdmin(RecordAdmin):
             raise Http404
         if not self.has_view_permission(request, task):
             raise PermissionDenied
-        before, since, after = (number(request.GET.get(name)) for name in ("before", "since", "after"))
+        before, since, after = (row_id(request.GET.get(name)) for name in ("before", "since", "after"))
         settings, urls = app_settings(), self.event_urls(request)
         context: dict[str, Any] = {"original": task}
         if before is not None:
             context["timeline"] = history.page_before(task, before, settings, urls)
         else:
-            reactions = task_reactions.told(task, request, self.admin_site.name)
-            context |= {**self.state(task), **task_silence.told(task, request), **reactions}
+            site = self.admin_site.name
+            reactions = task_reactions.told(task, request, site)
+            context |= task_facts.told(task, site) | task_silence.told(task, request) | reactions
             new = history.page_since(task, since or 0, after or 0, settings, urls)
             if new is not None:
                 context |= {**self.history(request, task), "timeline": new, "has_new": True}
         return TemplateResponse(request, "admin/sartiq_tasks/task_part.html", context)
-
-    def leading(self, parameter: str, value: str | None) -> str:
-        """Return a value as a link to the tasks that have it."""
-        if value is None or "\0" in value:
-            return display.shown(value)
-        site = self.admin_site.name
-        url = reverse("admin:sartiq_tasks_task_changelist", current_app=site)
-        address = f"{url}?{parameter}={display.query(value)}"
-        return format_html('<a href="{}">{}</a>', address, display.shown(value))
-
-    def phase(self, task: Task) -> list[tuple[Any, Any]]:
-        """Return since when the task has been queued, running or ended, as far as its row tells."""
-        if task.phase is None:
-            return []
-        name, since = {
-            Phase.QUEUED: (_("Queued since"), task.phase_since),
-            Phase.RUNNING: (_("Running since"), task.phase_since),
-            Phase.ENDED: (_("Ended"), task.phase_since),
-        }[task.phase]
-        if since is None:
-            after = display.time_tag(task.phase_after)
-            return [(name, format_html(str(_("again, some time after {}")), after))]
-        return [(name, display.time_tag(since))]
-
-    def facts(self, task: Task, now: Any) -> list[tuple[Any, Any]]:
-        """Return the state, as names and values."""
-        return [
-            (pgettext_lazy("task", "Type"), self.leading("task_type", task.task_type)),
-            (_("Entity"), self.leading("entity_id", task.entity_id)),
-            (_("Zone"), self.leading("origin_zone", task.origin_zone)),
-            (_("Instance"), self.leading("origin_instance", task.origin_instance)),
-            (_("Version"), self.leading("origin_version", task.origin_version)),
-            (_("Error category"), self.leading("error_category", task.error_category)),
-            (pgettext_lazy("task", "Duration"), display.duration(task.duration(now))),
-            (_("Started"), display.time_tag(task.started_at)),
-            (_("Completed"), display.time_tag(task.completed_at)),
-            (_("Waited"), display.duration(task.waited)),
-            (_("First run"), display.duration(task.first_run)),
-            *self.phase(task),
-            (_("Status last reported"), display.time_tag(task.status_at)),
-            (_("First event"), display.time_tag(task.first_event_at)),
-            (_("Last event"), display.time_tag(task.last_event_at)),
-            (_("Last heard of"), display.ago(task.last_received_at)),
-            (_("Events"), task.event_count),
-        ]
-
-
-def number(text: str | None) -> int | None:
-    """Return the id that ``text`` is, if it is one."""
-    is_id = text is not None and text.isascii() and text.isdecimal() and len(text) < 19
-    return int(text) if text is not None and is_id else None

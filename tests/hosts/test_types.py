@@ -164,6 +164,11 @@ def tasks(entity: str, since: datetime) -> TaskQuerySet:
 
 
 def reactions(found: ReactionQuerySet, handler: Handler) -> list[Reaction]:
+    for reaction in Reaction.objects.pending():
+        assert_type(reaction, Reaction)
+        assert_type(reaction.task, Task)
+        assert_type(reaction.due_at, datetime)
+        assert_type(reaction.task.reactions.dead().last(), Reaction | None)
     return list(found.dead().filter(handler=handler.pk))
 
 

@@ -1,0 +1,76 @@
+"""What a task's page tells of the task's row."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from ..lifecycle import Meaning, Phase
+from ..models import Task
+from ..ops.headline import headline
+from . import display
+
+#: A page refreshes itself after so many seconds.
+REFRESH_SECONDS = 5
+_SINCE = {Phase.QUEUED: _("Queued since"), Phase.RUNNING: _("Running since"), Phase.ENDED: _("Ended")}
+
+
+def told(task: Task, site: str) -> dict[str, Any]:
+    """Return the state as the page's template takes it."""
+    now = timezone.now()
+    return {
+        "badge": display.task_badge(task, now),
+        "progress_bar": display.progress_bar(task.progress, Meaning(task.meaning)),
+        "headline": headline(task.error_message),
+        "facts": _facts(task, now, site),
+        "live_seconds": None if task.is_ended else REFRESH_SECONDS,
+    }
+
+
+def _facts(task: Task, now: datetime, site: str) -> list[tuple[Any, Any]]:
+    return [
+        (pgettext_lazy("task", "Type"), _link("task_type", task.task_type, site)),
+        (_("Entity"), _link("entity_id", task.entity_id, site)),
+        (_("Zone"), _link("origin_zone", task.origin_zone, site)),
+        (_("Instance"), _link("origin_instance", task.origin_instance, site)),
+        (_("Version"), _link("origin_version", task.origin_version, site)),
+        (_("Error category"), _link("error_category", task.error_category, site)),
+        (pgettext_lazy("task", "Duration"), display.duration(task.duration(now))),
+        (_("Started"), display.time_tag(task.started_at)),
+        (_("Completed"), display.time_tag(task.completed_at)),
+        (_("Waited"), display.duration(task.waited)),
+        (_("First run"), display.duration(task.first_run)),
+        *_phase(task),
+        (_("Status last reported"), display.time_tag(task.status_at)),
+        (_("First event"), display.time_tag(task.first_event_at)),
+        (_("Last event"), display.time_tag(task.last_event_at)),
+        (_("Last heard of"), display.ago(task.last_received_at)),
+        (_("Events"), task.event_count),
+    ]
+
+
+def _phase(task: Task) -> list[tuple[Any, Any]]:
+    """Return since when the task has been queued, running or ended, as far as its row tells."""
+    if task.phase is None:
+        return []
+    since = task.phase_since
+    if since is not None:
+        told = display.time_tag(since)
+    else:
+        told = format_html(str(_("again, some time after {}")), display.time_tag(task.phase_after))
+    return [(_SINCE[task.phase], told)]
+
+
+def _link(parameter: str, value: str | None, site: str) -> str:
+    """Return a value as a link to the tasks that have it."""
+    if value is None or "\0" in value:
+        return display.shown(value)
+    url = reverse("admin:sartiq_tasks_task_changelist", current_app=site)
+    address = f"{url}?{parameter}={display.query(value)}"
+    return format_html('<a href="{}">{}</a>', address, display.shown(value))
