@@ -90,7 +90,7 @@ def _unchanged(access_token: Any, using: str) -> Condition:
 def _copy_of(instance: Any) -> Any:
     """Return an instance of the same row, with its related ones, that the caller may modify.
 
-    ``copy.copy()`` shares the related ones, and takes six times as long.
+    ``copy.copy()`` shares the related ones, and is slower: docs/performance-runs.md.
     """
     copied = object.__new__(type(instance))
     state = ModelState()

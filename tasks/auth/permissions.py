@@ -84,7 +84,7 @@ def _django_decides(user: Any) -> bool:
 
 
 def _has_permission(user: Any, using: str) -> Condition:
-    # ModelBackend.with_perm() would join all users of a group that has the permission.
+    # ModelBackend.with_perm() asks the same and takes longer: docs/performance-runs.md.
     app_label, codename = ADD_EVENTS.split(".")
     permission = Permission.objects.using(using).filter(content_type__app_label=app_label, codename=codename)
     own, of_groups = permission.filter(user=user.pk), permission.filter(group__user=user.pk)
