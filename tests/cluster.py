@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+import pytest
 from django.core.management import call_command
+
+from tests.databases import is_citus
+
+
+def not_on_citus(reason: str) -> pytest.MarkDecorator:
+    """Return a mark that skips a test on Citus, since it is about one node: ``reason`` says in what."""
+    return pytest.mark.skipif(is_citus(), reason=f"not on Citus: {reason}")
 
 
 def distribute(connection: Any) -> None:
@@ -50,6 +58,12 @@ def workers(connection: Any) -> list[tuple[str, int]]:
         return server.execute(
             "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid <> 0 ORDER BY groupid"
         ).fetchall()
+
+
+def keep_distributed(*, setting: str, value: Any, **said: Any) -> None:
+    """Leave ``DISTRIBUTED`` on in the settings that a test has for itself, unless it says otherwise."""
+    if setting == "SARTIQ_TASKS" and isinstance(value, dict):
+        value.setdefault("DISTRIBUTED", True)
 
 
 def _session(connection: Any, name: str, host: str | None = None, port: int | None = None) -> Any:

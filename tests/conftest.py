@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.signals import setting_changed
 from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
@@ -45,6 +46,8 @@ SLOW = (
     "tests/test_views.py::test_32_identical_posts_at_once",
 )
 WEBHOOK = "/api/v1/tasks/webhook"
+if is_citus():
+    setting_changed.connect(cluster.keep_distributed)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,10 +21,14 @@ from tasks.ledger.recording import _ALL, _STATUSES
 from tasks.ledger.upsert import insert_event, merge_task, record_in_one
 from tasks.signals import event_recorded
 from tests import factories
+from tests.cluster import not_on_citus
 from tests.conftest import WEBHOOK
 from tests.factories import body, full_body
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    not_on_citus("it takes plain statements, which tests/citus counts"),
+]
 Post = Callable[..., HttpResponse]
 
 

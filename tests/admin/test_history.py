@@ -132,12 +132,10 @@ def test_a_late_event_of_the_next_block_is_marked(admin_client: Client) -> None:
 
 
 def test_what_changes_only_the_progress_is_folded(admin_client: Client) -> None:
-    first = record(NOON, status="s0", progress=0).event_id
-    for number in range(1, 5):
-        record(NOON + minutes(number), status="s0", progress=number / 10)
+    recorded = [record(NOON + minutes(number), status="s0", progress=number / 10) for number in range(5)]
     html = text_of(admin_client, PAGE)
 
-    assert f'<details id="st-run-{first + 1}"><summary>' in html
+    assert f'<details id="st-run-{recorded[1].event_id}"><summary>' in html
     assert "<span>4 events that change only the progress</span> <b>0.1 % → 0.4 %</b>" in html
     assert "in 3 min" in html
 

@@ -23,6 +23,7 @@ from tasks.handlers.control import pause
 from tasks.handlers.registry import declaring
 from tasks.models import Reaction, TaskStatusEvent
 from tasks.testing import Handlers
+from tests.cluster import not_on_citus
 from tests.factories import record, user
 
 pytestmark = pytest.mark.django_db
@@ -490,6 +491,7 @@ INDEXES = {
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL's plans")
+@not_on_citus("it explains nothing in a transaction that wrote")
 def test_an_index_serves_what_can_be_asked(rf: Any, admin_user: Any) -> None:
     now = timezone.now()
     states = {0: "dead", 50: "skipped", 150: "pending"}

@@ -14,6 +14,7 @@ from tasks.admin import history, paginator, task
 from tasks.admin.addresses import event_url, task_url
 from tasks.ledger.silence import mark_lost
 from tasks.models import Task
+from tests.databases import is_citus, more_on_citus
 from tests.factories import NOON, minutes, record, user
 
 pytestmark = pytest.mark.django_db
@@ -173,7 +174,7 @@ def test_the_queries_of_the_dashboard(admin_client: Client, django_assert_num_qu
     page(admin_client)
 
     # Session, user, counts, the choices of three filters, the number of rows, the rows.
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(8 + more_on_citus(2)):
         page(admin_client, f"{LIST}?meaning=running")
 
 
@@ -252,9 +253,11 @@ def test_of_more_events_the_plot_is_a_sample_of_all_and_no_phase_is_told(
         html = page(admin_client, task_url("task-1"))
 
     (line,) = re.findall(r'<polyline points="([^"]*)"', html)
-    assert line.startswith("0.0,120.0 80.0,108.0 160.0,96.0"), "it begins with the first event"
+    # Where ids come from a clock, they are as far apart as the events are in time.
+    evenly, drawn = ("0.0,120.0 ", r"\d") if is_citus() else ("0.0,120.0 80.0,108.0 160.0,96.0", "9")
+    assert line.startswith(evenly), "it begins with the first event"
     assert line.endswith(" 640.0,24.0")
-    assert "Drawn from 9 of 81 events" in html
+    assert re.search(f"Drawn from {drawn} of 81 events", html)
     assert "st-phases" not in html
 
 

@@ -15,6 +15,8 @@ from django.utils import timezone
 from tasks.admin import task_rows
 from tasks.admin.task import TaskAdmin
 from tasks.models import Task
+from tests.cluster import not_on_citus
+from tests.databases import more_on_citus
 from tests.factories import NOON, minutes, record
 
 pytestmark = pytest.mark.django_db
@@ -98,6 +100,7 @@ def test_the_index_is_that_of_the_page_for_staff() -> None:
 
 
 @on_postgresql
+@not_on_citus("its plans name no index of a shard")
 def test_trigrams_serve_the_search() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT COUNT(*) FROM pg_available_extensions WHERE name = 'pg_trgm'")
@@ -120,7 +123,7 @@ def test_a_search_is_made_once_a_page(admin_client: Client, django_assert_num_qu
 
     # Session, user, the bound of the search and what it finds, the choices of three filters, the number
     # of rows, the rows, the counts. PostgreSQL is asked for the index too.
-    with django_assert_num_queries(10 + (connection.vendor == "postgresql")):
+    with django_assert_num_queries(10 + (connection.vendor == "postgresql") + more_on_citus(1)):
         assert listed(admin_client, q="RAIN") == ["train-1"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -55,7 +56,8 @@ def seen_by(token: str, **changes: Any) -> tuple[int, int]:
     """Return the status of a post and how many queries read the token."""
     with CaptureQueriesContext(connection) as captured:
         status = post(token, **changes)
-    read = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
+    # Citus is asked in a SELECT of its own whether a cached one still holds.
+    read = [query["sql"] for query in captured if re.match("SELECT(?! 1 WHERE)", query["sql"])]
     return status, sum("token_checksum" in sql for sql in read)
 
 

@@ -18,6 +18,7 @@ from tasks.handlers import Change, blocked, claiming, holding, on_event, worker
 from tasks.handlers.sql import database
 from tasks.handlers.worker import Worker
 from tasks.models import Handler, Reaction
+from tests.cluster import not_on_citus
 from tests.factories import record
 from tests.handlers.test_leases import Clock, thread
 
@@ -278,6 +279,7 @@ def test_it_watches_while_an_atomic_run_holds_sqlites_lock(may_return: threading
     assert not Reaction.objects.filter(state="pending").exists()
 
 
+@not_on_citus("its claims look past a crowd")
 def test_crowds_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim looks at so many of a handler; what waits for others must not fill that."""
     monkeypatch.setattr(claiming, "LOOKAHEAD", 4)
