@@ -35,7 +35,7 @@ class TaskStatusEventAdmin(RecordAdmin):
 
     change_form_template = "admin/sartiq_tasks/event_page.html"
     list_display = (
-        "received", "event_time", "task_link", "event_type_shown", "status_badge", "progress_shown", "zone",
+        "received", "event_clock", "task_link", "event_type_shown", "status_badge", "progress_shown", "zone",
         "deliveries",
     )  # fmt: skip
     list_filter = (
@@ -104,6 +104,13 @@ class TaskStatusEventAdmin(RecordAdmin):
         """Return the sender's timestamp."""
         return display.time_tag(event.timestamp)
 
+    @admin.display(description=_("event time"))
+    def event_clock(self, event: TaskStatusEvent) -> str:
+        """Return the sender's timestamp, without its date if the event was received on that day."""
+        date, _space, clock = display.clock(event.timestamp).partition(" ")
+        is_same_day = display.clock(event.received_at).startswith(date) and clock
+        return display.time_tag(event.timestamp, clock if is_same_day else None)
+
     @admin.display(description=_("started at"))
     def started(self, event: TaskStatusEvent) -> str:
         """Return when the task started, as the sender says."""
@@ -119,7 +126,7 @@ class TaskStatusEventAdmin(RecordAdmin):
         """Return the task's id as a link to its page."""
         task_id = str(event.task_id)
         url = task_url(task_id, self.admin_site.name)
-        return format_html('<a href="{}">{}</a>', url, display.shown(task_id))
+        return format_html('<a href="{}">{}</a>', url, display.cut(display.shown(task_id)))
 
     @admin.display(description=_("in the order received"))
     def neighbours(self, event: TaskStatusEvent) -> str:
@@ -135,7 +142,7 @@ class TaskStatusEventAdmin(RecordAdmin):
     @admin.display(description=_("event type"))
     def event_type_shown(self, event: TaskStatusEvent) -> str:
         """Return the event type."""
-        return display.shown(event.event_type)
+        return display.cut(display.shown(event.event_type))
 
     @admin.display(description=_("status"))
     def status_badge(self, event: TaskStatusEvent) -> str:
@@ -150,7 +157,7 @@ class TaskStatusEventAdmin(RecordAdmin):
     @admin.display(description=_("zone"))
     def zone(self, event: TaskStatusEvent) -> str:
         """Return the origin zone."""
-        return display.shown(event.origin_zone)
+        return display.cut(display.shown(event.origin_zone))
 
     @admin.display(description=_("error message"))
     def error_text(self, event: TaskStatusEvent) -> str:

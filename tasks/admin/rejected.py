@@ -146,7 +146,7 @@ class RejectedDeliveryAdmin(RecordAdmin):
     """Rejected deliveries."""
 
     change_form_template = "admin/sartiq_tasks/rejected_page.html"
-    list_display = ("received", "source", "status", "faults", "not_kept", "accepted")
+    list_display = ("received", "source", "status", "faults_shown", "not_kept", "accepted")
     list_filter = (
         RejectedSourceFilter,
         AnswerFilter,
@@ -211,6 +211,11 @@ class RejectedDeliveryAdmin(RecordAdmin):
     def received(self, rejected: RejectedDelivery) -> str:
         """Return when it was received."""
         return display.time_tag(rejected.received_at)
+
+    @admin.display(description=_("faults"))
+    def faults_shown(self, rejected: RejectedDelivery) -> str:
+        """Return the faults in one line."""
+        return display.cut(rejected.faults.strip())
 
     @admin.display(description=_("accepted at"))
     def accepted(self, rejected: RejectedDelivery) -> str:

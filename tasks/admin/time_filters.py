@@ -23,6 +23,8 @@ class TimeFilter(Filter):
     """By a time: so long ago at most, on one day, or between two times."""
 
     template = "admin/sartiq_tasks/time_filter.html"
+    #: What the opened filter says beneath its title.
+    note: Any = ""
 
     @classmethod
     def parameters(cls) -> tuple[str, ...]:
@@ -85,7 +87,7 @@ class TimeFilter(Filter):
         others = {name: values for name, values in changelist.filter_params.items() if name not in names}
         yield {
             "selected": chosen is None, "query_string": link(), "display": _("All"),
-            "chosen": chosen, "range": self.range_given, "others": others,
+            "chosen": chosen, "range": self.range_given, "others": others, "note": self.note,
         }  # fmt: skip
         for period, title in self.lookup_choices:
             yield {
@@ -140,10 +142,11 @@ class LastEventFilter(TimeFilter):
 
     An index on it would be written with each event. The one on the time of receipt serves: no event
     counts as later than its receipt and ``CLOCK_TOLERANCE``, and those that came more than ``LATEST``
-    after their time are left out, as the title says.
+    after their time are left out, as the filter says.
     """
 
-    title = _("last event, received within a day")
+    title = _("event time")
+    note = _("The time of the last event, where it was received within a day.")
     parameter_name = "last_event_at"
 
     def within(self, queryset: QuerySet[Any], start: datetime | None, end: datetime | None) -> QuerySet[Any]:

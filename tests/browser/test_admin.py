@@ -326,6 +326,33 @@ def test_the_list_fits(open_page: OpenPage) -> None:
     assert first.bounding_box()["height"] > 60, "the row with the focus tells all of it"  # type: ignore[index]
 
 
+@pytest.mark.parametrize("width", [1280, 1440])
+def test_the_list_of_events_fits(open_page: OpenPage, width: int) -> None:
+    for number in range(3):
+        at = factories.NOON + factories.minutes(number)
+        factories.record(
+            at, task_id="train-lora-8f3ac2b1-77d9-4c7e", status="processing", progress=99.9,
+            origin_zone="eu-west-1a", timestamp=at.isoformat(),
+        )  # fmt: skip
+    factories.record(timestamp=(factories.NOON - factories.minutes(9999)).isoformat())
+    page = open_page(viewport={"width": width, "height": 800})
+    page.goto("/admin/sartiq_tasks/taskstatusevent/")
+    cut = page.evaluate(
+        "[...document.querySelectorAll('.results, thead th *, #result_list :is(.field-received,"
+        " .field-progress_shown, .st-badge, .field-zone)')]"
+        ".filter(e => e.scrollWidth > e.clientWidth && getComputedStyle(e).display != 'inline')"
+        ".map(e => e.outerHTML.slice(0, 99))"
+    )
+    clocks = page.locator(".field-event_clock").all_inner_texts()
+
+    assert cut == [], "no column, time or status is cut off"
+    assert clocks[1:4] == ["12:02:00.000", "12:01:00.000", "12:00:00.000"]
+    assert clocks[0].startswith("2026-04-24 "), "the date of an event that came on another day"
+    for name in ("task_link", "event_type_shown"):
+        cell = page.locator(f".field-{name}").nth(1)
+        assert cell.locator("[title]").get_attribute("title") == cell.inner_text(), "the whole on hover"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_pages_follow_the_systems_colours(open_page: OpenPage, scheme: Any) -> None:
     page = open_page(color_scheme=scheme)
