@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from ..rejections import field_of
 
-#: Of a longer run of text with no fault in it, so many characters are shown at either end.
+#: Characters that are shown at either end of a longer run of text with no fault in it.
 SHOWN = 2000
 #: A longer body on one line is left on it.
 MAX_BROKEN = 200_000

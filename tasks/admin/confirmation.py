@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 
 #: What the page's form sends along.
 CONFIRMED = "confirmed"
-#: So many of the objects are named.
+#: At most this many of the objects are named.
 _NAMED = 20
 
 

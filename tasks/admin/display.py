@@ -114,7 +114,7 @@ def shown(text: str | None) -> str:
 
 
 def cut(text: str) -> SafeString | str:
-    """Return a text for a cell of one line: what the cell cuts off is told on hover."""
+    """Return a text for a cell of one line, which shows on hover what it cuts off."""
     return format_html('<span title="{}">{}</span>', text, text) if len(text) > 10 else text
 
 

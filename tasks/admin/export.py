@@ -17,9 +17,9 @@ from ..querysets.scans import in_batches
 #: A cell that begins with one of these may be run as a formula (OWASP, "CSV Injection").
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 (full width)
 
-#: So many rows are in the order of the list.
+#: Up to this many rows are in the order of the list.
 MAX_ORDERED = 100_000
-#: So many rows are read at once.
+#: Rows that are read at once.
 BATCH = 500
 #: What a spreadsheet holds in a cell, in UTF-16 code units, and what stands for the rest.
 MAX_CELL, CUT = 32_767, "…"

@@ -40,7 +40,7 @@ class Filter(admin.SimpleListFilter):
         return (str(cls.parameter_name),)
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        """Return the choices; the first one also says how the chosen one is told in the bar."""
+        """Return the choices; the first one also says how the bar names the chosen one."""
         first, *rest = super().choices(changelist)
         yield {**first, "chosen": next((one["display"] for one in rest if one["selected"]), None)}
         yield from rest
@@ -69,7 +69,7 @@ class SilentFilter(Filter):
     parameter_name = "silent"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return both choices; the first tells the limit if it is the same for every task type."""
+        """Return both choices; the first names the limit if it is the same for every task type."""
         limits = set(app_settings().silence_limits.values())
         length = duration(limits.pop()) if len(limits) == 1 else None
         silent = _("Running, nothing heard for %(length)s") % {"length": length} if length else _("Silent")

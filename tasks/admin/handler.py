@@ -27,7 +27,7 @@ from . import display
 from .base import RecordAdmin
 from .confirmation import confirmation, is_confirmed
 
-#: The page refreshes itself after so many seconds.
+#: Seconds after which the page refreshes itself.
 REFRESH_SECONDS = 5
 _ACTIONS = {"pause": pause, "resume": resume}
 _MEANINGS = dict(Meaning.choices)
@@ -76,7 +76,7 @@ class HandlerAdmin(RecordAdmin):
         return TemplateResponse(request, "admin/sartiq_tasks/handlers.html", context)
 
     def row(self, one: Standing, now: datetime) -> dict[str, Any]:
-        """Return what the page tells of a handler."""
+        """Return the context of a handler's page."""
         url = reverse("admin:sartiq_tasks_reaction_changelist", current_app=self.admin_site.name)
         address = f"{url}?handler={display.query(one.name)}"
         return {

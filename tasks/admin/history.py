@@ -1,4 +1,4 @@
-"""What is read of a task's events for its page: bounded, however many there are."""
+"""Reads of a task's events for its page: bounded, however many events there are."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..models import Task, TaskStatusEvent
 from . import timeline, timeline_html
 from .timeline import Entry
 
-#: A page of the timeline, and a live page that has slept: the last so many events.
+#: The events on a page of the timeline, and on a live page that has slept: the last ones.
 PAGE = 100
-#: The timeline is told in blocks of so many, because a live page asks for its newest block again.
+#: The events in a block of the timeline. A live page asks for its newest block again.
 BLOCK = 50
-#: So many earlier events are read, to tell what the first of a block changed, and what came late.
+#: The earlier events that are read to find what the first one of a block changed, and what came late.
 CONTEXT = 50
-#: The phases are told of a task with so many events at most.
+#: A task with more events than this has no phases on its page.
 MAX_WHOLE = 1000
-#: Plots are drawn from so many events.
+#: The events that plots are drawn from, at most.
 MAX_DRAWN = 150
 #: Metadata that takes more bytes in its row is neither drawn nor shown on a task's page.
 MAX_METADATA = 4000
@@ -86,7 +86,7 @@ def _told(
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a task's page draws, and tells of all of its events."""
+    """The events that a task's page draws, and its phases and metadata."""
 
     #: Those that are drawn, in order.
     drawn: Sequence[Entry]
@@ -99,7 +99,7 @@ class History:
 
 
 def history(task: Task, settings: AppSettings) -> History:
-    """Return what is drawn of all events, and the phases and metadata as far as few events tell them."""
+    """Return the events to draw, and the phases and metadata if the task has few enough events."""
     events = _of(task)
     last = timeline.in_order(events.for_plot()[: MAX_WHOLE + 1], settings)
     is_whole = len(last) <= MAX_WHOLE
@@ -117,7 +117,7 @@ def _has_metadata(event: Any) -> bool:
 
 
 def thinned(entries: Sequence[Entry], most: int) -> Sequence[Entry]:
-    """Return about ``most`` entries spread evenly, and so many where the status changes."""
+    """Return about ``most`` entries spread evenly, and up to ``most`` more at which the status changes."""
     if len(entries) <= most:
         return entries
     step = (len(entries) - 1) / (most - 1)

@@ -1,4 +1,4 @@
-"""An event as the body that it came in, as far as what is stored tells."""
+"""An event as the body that it came in, as far as the stored columns allow."""
 
 from __future__ import annotations
 

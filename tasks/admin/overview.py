@@ -31,20 +31,20 @@ from .zones import InViewersZone
 BUDGET = timedelta(milliseconds=200)
 #: So many kinds of failure, types of task and senders are shown.
 MOST_SHOWN = 6
-#: The page refreshes itself after so many seconds, and sooner while hours are still to be counted.
+#: Seconds after which the page refreshes itself; it does so sooner while hours are still to be counted.
 REFRESH_SECONDS, COUNTING_SECONDS = 30, 3
 
 
 @admin.register(Overview)
 class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """One page, for whoever may see tasks."""
+    """One page, for everyone who may see tasks."""
 
     class Media:
         css = {"all": ("sartiq_tasks/admin.css", "sartiq_tasks/overview.css")}
         js = ("sartiq_tasks/live.js", "sartiq_tasks/zone.js")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allow whoever may see tasks."""
+        """Allow everyone who may see tasks."""
         return bool(request.user.has_perm("sartiq_tasks.view_task"))
 
     def get_urls(self) -> list[URLPattern]:

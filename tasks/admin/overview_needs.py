@@ -14,7 +14,7 @@ from .overview_figures import Figures
 from .overview_html import Lists, kind_name, number, percentage
 from .paginator import MAX_COUNT
 
-#: So many new kinds of failure are told of each by its own line.
+#: Up to this many new kinds of failure have a line each.
 MOST_NEW = 3
 
 

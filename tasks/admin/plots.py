@@ -16,7 +16,7 @@ from .timeline import Entry
 
 #: A plot's size, in the units of its own coordinates.
 WIDTH, HEIGHT = 640, 120
-#: The numbers that most events have are drawn, so many of them.
+#: At most this many numbers are drawn: those that most events have.
 MAX_NUMBERS = 6
 #: An integer may be greater.
 _MAX = sys.float_info.max

@@ -29,7 +29,7 @@ from .confirmation import confirmation, is_confirmed
 from .filters import HandlerFilter, KindFilter, StateFilter, TaskFilter
 from .time_filters import CreatedFilter
 
-#: An action changes so many at once: each is a transaction of its own, and a field of the form that
+#: An action changes at most this many at once: each is a transaction of its own, and a field of the form that
 #: confirms it, of which Django takes 1,000.
 MAX_DECIDED = 500
 #: What the form of a reaction's page sends along, to come back to it.
@@ -123,7 +123,7 @@ class ReactionAdmin(RecordAdmin):
         return response
 
     def page(self, request: HttpRequest, reaction: Reaction) -> dict[str, Any]:
-        """Return what the page tells of a reaction."""
+        """Return the context of a reaction's page."""
         now = timezone.now()
         may_decide = self.has_decide_permission(request) and not reaction_display.is_running(reaction, now)
         return {

@@ -22,7 +22,7 @@ _LOOKS = {
     _State.DEAD: ("failed", "✖"),
     _State.SKIPPED: ("cancelled", "⊘"),
 }
-#: What is told of a reaction that is not about a status.
+#: The words for a reaction that is not about a status.
 _SILENCE = {
     Reaction.Kind.LOST.value: gettext_lazy("marked as lost"),
     Reaction.Kind.FOUND.value: gettext_lazy("heard of again"),

@@ -182,7 +182,7 @@ class TaskAdmin(RecordAdmin):
         return response
 
     def page(self, request: Any, context: Any) -> dict[str, Any]:
-        """Return what the page tells of the task in its context."""
+        """Return the context of the task's page."""
         task = context["original"]
         list_url = reverse("admin:sartiq_tasks_taskstatusevent_changelist", current_app=self.admin_site.name)
         before = row_id(request.GET.get("before"))
@@ -201,7 +201,7 @@ class TaskAdmin(RecordAdmin):
         }
 
     def history(self, request: HttpRequest, task: Task) -> dict[str, Any]:
-        """Return what the page draws and tells of the task's events, but for the timeline."""
+        """Return the context for the task's events, except for the timeline."""
         told, urls = history.history(task, app_settings()), self.event_urls(request)
         drawn = plots(told.drawn, told.metadata)
         latest = told.latest

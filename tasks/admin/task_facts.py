@@ -1,4 +1,4 @@
-"""What a task's page tells of the task's row."""
+"""The facts of a task's row on its page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..models import Task
 from ..ops.headline import headline
 from . import display
 
-#: A page refreshes itself after so many seconds.
+#: Seconds after which a page refreshes itself.
 REFRESH_SECONDS = 5
 _SINCE = {Phase.QUEUED: _("Queued since"), Phase.RUNNING: _("Running since"), Phase.ENDED: _("Ended")}
 

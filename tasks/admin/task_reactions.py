@@ -14,7 +14,7 @@ from ..models import Reaction, Task
 from ..ops.headline import headline
 from . import display, reaction_display
 
-#: So many reactions of each handler are told, and of all handlers so many; the list has the rest.
+#: The reactions that the page shows of each handler, and in total; the list has the rest.
 OF_EACH, OF_ALL = 5, 50
 
 

@@ -16,7 +16,7 @@ from ..models import Task
 from ..querysets.text import ERROR_END, ERROR_START, begins_with
 from .paginator import MAX_COUNT
 
-#: An index of a host's own, over ``SEARCHED``: with it a search goes through all tasks.
+#: An index that a host may add, over ``SEARCHED``: with it a search goes through all tasks.
 INDEX = "sartiq_task_search"
 SEARCHED = (
     """(task_id COLLATE "default" || ' ' || COALESCE(entity_id, '') || ' ' || COALESCE(origin_instance, '')"""
@@ -24,7 +24,7 @@ SEARCHED = (
 )
 #: An index of trigrams finds no shorter term.
 SHORTEST_TERM = 3
-#: So many are found by a part of what they say.
+#: The most that are found by a part of a text.
 MAX_FOUND = 1000
 
 

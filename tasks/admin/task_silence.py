@@ -1,4 +1,4 @@
-"""What a task's page tells of its silence, and what staff decide about silent and lost tasks."""
+"""A task's silence on its page, and the decisions of staff about silent and lost tasks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from . import display
 from .addresses import task_url
 from .confirmation import confirmation, is_confirmed
 
-#: An action changes so many at once: see ``reaction.MAX_DECIDED``.
+#: An action changes at most this many at once: see ``reaction.MAX_DECIDED``.
 MAX_DECIDED = 500
 ASK, MARK = "sartiq_tasks.ask_task", "sartiq_tasks.mark_task_lost"
 
@@ -65,7 +65,7 @@ DECISIONS: Mapping[str, Decision] = {
 
 
 def told(task: Task, request: HttpRequest) -> dict[str, Any]:
-    """Return what the page tells of the task's silence, and what the user can decide."""
+    """Return the template's context for the task's silence and the decisions that the user may make."""
     now, settings = timezone.now(), app_settings()
     is_silent, silence = task.is_silent(now), None
     if is_silent or task.is_lost or task.is_ended:

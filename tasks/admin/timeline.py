@@ -1,4 +1,4 @@
-"""A task's history as it is told on its page: pure functions of its events."""
+"""A task's history as its page shows it: pure functions of its events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do while the database is away: try once more, wait so long and no longer."""
+"""Retry once on a dead connection, and limit how long an unresponsive database can block a request."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class _Watchdog:
 
 
 def _waits(connection: Any) -> bool:
-    """Return whether a statement runs on it; one that rests is well, and may be in a transaction."""
+    """Return whether a statement runs on it. An idle connection is left alone, also in a transaction."""
     session = connection.connection
     active = connection.Database.pq.TransactionStatus.ACTIVE
     return session is not None and session.pgconn.transaction_status == active

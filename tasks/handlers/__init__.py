@@ -1,4 +1,4 @@
-"""Durable handlers: functions of a host's that are called for a task's changes until they have succeeded.
+"""Durable handlers: functions of a host, called for a task's changes until they have succeeded.
 
 A host imports from here. ``docs/handlers.md`` explains it.
 """

@@ -13,7 +13,7 @@ from ..models import Reaction
 from .claiming import LOOKAHEAD
 from .sql import TABLE, any_of, database, is_postgresql, locks_rows, moment
 
-#: So many reactions of one task and handler may be due at once; the later ones are put off meanwhile.
+#: At most this many reactions of one task and handler are due at once; later ones are put off meanwhile.
 CHAIN = 10
 CHAIN_PAUSE = timedelta(minutes=1)
 
@@ -39,7 +39,7 @@ def put_off_blocked() -> int:
 
 
 def is_crowded(names: Sequence[str]) -> bool:
-    """Return whether so much is due of one of the handlers ``names`` that a claim may not see all of it."""
+    """Return whether more is due of one of the handlers ``names`` than a claim looks at."""
     due = Reaction.objects.using(database()).pending().filter(due_at__lte=timezone.now())
     places = slice(LOOKAHEAD // 2, LOOKAHEAD // 2 + 1)
     return any(due.filter(handler=name).order_by("due_at").values_list("pk")[places] for name in names)

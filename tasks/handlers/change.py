@@ -1,4 +1,4 @@
-"""What a handler is told."""
+"""The argument of a handler."""
 
 from __future__ import annotations
 

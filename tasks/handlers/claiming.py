@@ -1,4 +1,4 @@
-"""Which reactions a worker takes: a claim counts the attempt, leases the row and commits."""
+"""Claims by which a worker takes reactions: each counts the attempt, leases the row and commits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..models import Handler, Reaction
 from .distributed import claim_each, due_anywhere
 from .sql import COLUMNS, TABLE, Which, any_of, database, fetch, is_postgresql, marks, moment
 
-#: So many of a handler's are looked at by a claim.
+#: A claim looks at most at this many reactions of a handler.
 LOOKAHEAD = 500
 
 

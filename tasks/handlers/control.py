@@ -1,4 +1,4 @@
-"""What a person decides: pause and resume handlers, try reactions again, give them up."""
+"""Decisions of a person: pause and resume handlers, try reactions again, give them up."""
 
 from __future__ import annotations
 

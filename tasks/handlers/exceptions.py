@@ -1,4 +1,4 @@
-"""What a handler raises to say what shall become of its reaction."""
+"""Exceptions by which a handler decides about its reaction."""
 
 from __future__ import annotations
 

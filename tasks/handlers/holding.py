@@ -1,4 +1,4 @@
-"""What a worker does with the reactions that it has claimed: it keeps, marks and returns them."""
+"""Keep, mark and return the reactions that a worker has claimed."""
 
 from __future__ import annotations
 

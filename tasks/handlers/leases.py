@@ -20,7 +20,7 @@ logger = logging.getLogger("sartiq_tasks.handlers")
 SHARE = 3
 #: Such a lease is looked at this often in its time.
 LOOKS = 12
-#: Seconds between two looks that are no gap, however short a lease is.
+#: Two looks that are this many seconds apart leave no gap, however short a lease is.
 GAP = 2.0
 
 

@@ -26,7 +26,7 @@ DEFAULT_TIMEOUT = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A function of a host's, and what it was declared to be called for."""
+    """A function of a host, and the changes that it was declared for."""
 
     name: str
     function: Callable[[Change], None]

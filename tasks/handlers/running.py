@@ -31,7 +31,7 @@ MAX_ERROR_BYTES = 8192
 
 
 class Outcome(StrEnum):
-    """What became of an attempt."""
+    """The outcome of an attempt."""
 
     DONE = "done"
     FAILED = "failed"
@@ -47,7 +47,7 @@ class TimedOut(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of an attempt, for the log and the metrics."""
+    """An attempt and its outcome, for the log and the metrics."""
 
     handler: str
     task: str
@@ -61,11 +61,11 @@ class Report:
 
 
 def _nobody() -> None:
-    """Tell nobody that the handler is called."""
+    """Do nothing."""
 
 
 def attempt(reaction: Reaction, handler: Declared, using: str, begin: Callable[[], None] = _nobody) -> Report:
-    """Call ``handler`` for a claimed reaction, and write down the outcome; ``begin`` is told just before."""
+    """Call ``handler`` for a claimed reaction, and store the outcome. Call ``begin`` just before."""
     called = False
 
     def calling() -> None:
@@ -93,7 +93,7 @@ def attempt(reaction: Reaction, handler: Declared, using: str, begin: Callable[[
 def told(
     reaction: Reaction, outcome: Outcome, error: BaseException | None, *, seconds: float, lag: float
 ) -> Report:
-    """Return the report of an attempt that was told to the log."""
+    """Write an attempt to the log, and return its report."""
     report = Report(
         reaction.handler, reaction.task_id, outcome, reaction.attempt, seconds, lag, reaction.attempts == 1
     )
@@ -162,7 +162,7 @@ def _lock(reaction: Reaction, using: str) -> bool:
     locked = _mine(reaction, using).select_for_update(skip_locked=True)
     if app_settings().distributed:
         return bool(locked.values_list("pk"))
-    # A power cut may then take effect and mark, which are made again, but never one without the other.
+    # A power cut may then undo effect and mark, never one without the other; both are made again.
     hasty = Func(
         Value("synchronous_commit"),
         Value("off"),
@@ -196,7 +196,7 @@ def _run_plain(
 
 
 def fail(reaction: Reaction, handler: Declared, error: BaseException, using: str) -> Outcome:
-    """Write down a failed attempt: put the reaction off with all later ones of its task, or end it."""
+    """Store a failed attempt: put the reaction off with all later ones of its task, or end it."""
     connection = connections[using]
     if not connection.in_atomic_block and connection.connection is not None and not connection.is_usable():
         connection.close()
@@ -229,7 +229,7 @@ def _after(reaction: Reaction, handler: Declared, error: BaseException) -> tuple
 
 
 def text_of(error: BaseException) -> str:
-    """Return the traceback, its end if it is long, as text that every database stores."""
+    """Return the traceback as text that every database stores; of a long one, its end."""
     lines = traceback.format_exception(error) if error.__traceback__ else [f"{error}"]
     if isinstance(error, GiveUp):
         lines = [f"Given up by the handler: {error}"]

@@ -1,4 +1,4 @@
-"""What the statements of the handlers are made of."""
+"""Parts of the handlers' statements."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def marks(values: Sequence[object]) -> str:
 
 
 def is_postgresql(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether it is PostgreSQL, or else SQLite."""
+    """Return whether it is PostgreSQL; otherwise it is SQLite."""
     return connection.vendor == "postgresql"
 
 

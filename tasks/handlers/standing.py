@@ -1,4 +1,4 @@
-"""How each handler stands: what is pending, late and dead, whether it is paused, when a worker served it."""
+"""The standing of each handler: pending, late and dead reactions, a pause, the last worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_COUNT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a handler stands."""
+    """The standing of a handler."""
 
     name: str
     #: How many are pending, and how many are dead; up to ``MAX_COUNT`` + 1.
@@ -64,7 +64,7 @@ class Standing:
 
 
 def standings() -> list[Standing]:
-    """Return how every handler stands that is declared here or known to the database, by name.
+    """Return the standing of every handler that is declared here or known to the database, by name.
 
     One query, as fast with ten million reactions as with ten: it jumps from handler to handler in an
     index, and counts at most ``MAX_COUNT`` + 1 of each. Ask for ``declared()`` first: where no

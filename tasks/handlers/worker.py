@@ -32,7 +32,7 @@ PATIENCE = 30.0
 
 
 class Worker:
-    """Claims reactions and runs them in ``threads`` threads until it is told to stop."""
+    """Claims reactions and runs them in ``threads`` threads until ``stop()`` is called."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Worker:
             thread.start()
         try:
             while not (self._stopping.is_set() or self._hangs):
-                held = bool(self._held)  # before the step: what it could not claim for that may be due
+                held = bool(self._held)  # before the step: it may have kept something due from being claimed
                 took = self._step(patience=PATIENCE if once else float("inf"))
                 if once and not (took or held or self._lapsed):
                     break
@@ -126,7 +126,7 @@ class Worker:
             in_time(lambda: holding.extend(held, lease=app_settings().handler_lease))
 
     def _look_after(self) -> None:
-        """Put off what is blocked; more seldom say that this worker is there, and sweep."""
+        """Put off what is blocked; less often note that this worker is alive, and sweep."""
         with self._turn:
             blocked.put_off_blocked()
             if blocked.is_crowded(self._names):
@@ -147,7 +147,7 @@ class Worker:
         lease = app_settings().handler_lease
         self._look(lease.total_seconds())
         if self._take_over:
-            # Whatever killed a process shall take nothing else with it.
+            # A reaction that killed its process must not take others with it.
             if self._held:
                 return False
             claimed = claiming.claim(self._names, limit=1, lease=lease, suspects=True, among=self._take_over)
@@ -165,7 +165,7 @@ class Worker:
         return bool(claimed)
 
     def _look(self, lease: float) -> None:
-        """Look for leases that ran out, each so often."""
+        """Look for leases that ran out, if the last look is long enough ago."""
         now = time.monotonic()
         if self._take_over or now - self._looked < min(_LOOK, lease / LOOKS):
             return

@@ -18,9 +18,9 @@ from ..querysets.tasks import MAY_BE_LOST
 
 __all__ = ("mark_lost", "mark_not_lost")
 
-#: So many tasks are claimed, and asked about, at once.
+#: Tasks that are claimed, and asked about, at once.
 BATCH = 100
-#: So many silences are noticed in one step, and so many of a task's last events are looked at.
+#: Silences that are noticed in one step, and the last events of a task that are looked at.
 _NOTICED, _LAST_EVENTS = 1000, 20
 
 
@@ -121,7 +121,7 @@ def claim(now: datetime, *, lease: timedelta) -> list[Silence]:
 
 
 def settle(silence: Silence, **columns: Any) -> bool:
-    """Write down what came of a claimed silence; return False if it is another watchdog's by now."""
+    """Store the outcome of a claimed silence; return False if another watchdog has it by now."""
     mine = Silence.objects.using(database()).filter(
         pk=silence.pk, event_count=silence.event_count, due_at=silence.due_at
     )

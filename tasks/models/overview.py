@@ -29,7 +29,7 @@ class Overview(models.Model):
     class Meta:
         verbose_name = _("compute overview")
         verbose_name_plural = _("compute overview")
-        # Whoever may see tasks may see how many there are.
+        # Everyone who may see tasks may see how many there are.
         default_permissions = ()
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What the watchdog remembers of a task that has fallen silent: when the cluster was asked, and what it said.
+"""The watchdog's memory of a task that has fallen silent: when it asked the cluster, and the answer.
 
 ``ledger.silence`` is the only writer.
 """
@@ -26,7 +26,7 @@ class Silence(models.Model):
     """The last silence of one task."""
 
     class Answer(models.TextChoices):
-        """What came of asking the cluster."""
+        """The outcome of asking the cluster."""
 
         ALIVE = "alive", _("The cluster says that it runs")
         GONE = "gone", _("The cluster does not know it")
@@ -60,7 +60,7 @@ class Silence(models.Model):
         models.CharField(_("answer"), max_length=6, choices=Answer.choices, null=True)
     )
     error: str | None = column(models.TextField(_("error"), null=True))
-    #: Asked in vain so often, one after the other.
+    #: How often the cluster was asked in vain since its last answer.
     failures: int = column(models.PositiveIntegerField(_("failures"), default=0))
     #: Since when the cluster has not known it.
     gone_since: datetime | None = column(models.DateTimeField(_("gone since"), null=True))

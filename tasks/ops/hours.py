@@ -34,11 +34,11 @@ from .headline import alike, headline
 HOUR = timedelta(hours=1)
 #: Two weeks of days in any time zone, and the hour that a change of the clocks adds.
 HOURS = 14 * 24 + 2
-#: The hours of which details are told: a day, and the hour that has begun.
+#: The hours with details: a day, and the hour that has begun.
 DETAILED = 25
-#: After so long no delivery of an hour can still be uncommitted.
+#: When this has passed, no delivery of an hour can still be uncommitted.
 SETTLED = timedelta(minutes=10)
-#: For each hour so many tasks at most are read for the lengths, and so many for the errors: the newest.
+#: For each hour at most this many tasks are read for the lengths, and for the errors: the newest.
 MOST_READ = 1000
 #: So many kinds of failure are kept of an hour, and so many places of each.
 MOST_KINDS, MOST_PLACES = 50, 20

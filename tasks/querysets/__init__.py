@@ -1,7 +1,7 @@
 """Reads of the ledger and of the tasks, for the admin and for hosts: fast at any size.
 
 Nothing here sorts, counts or compares the whole of a table: each method is served by an index, or
-stops after so many rows.
+stops after a fixed number of rows.
 """
 
 from .events import TaskStatusEventQuerySet

@@ -26,7 +26,7 @@ class TokenRejectedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one delivery: the status of the answer, or None where none came in time."""
+    """The outcome of one delivery: the status of the answer, or None if none came in time."""
 
     delivery: Delivery
     status: int | None

@@ -1,4 +1,4 @@
-"""The worker's own claim and run, inside a test's transaction, and assertions about what came of them."""
+"""The worker's own claim and run, inside a test's transaction, and assertions about the outcomes."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from .http import ask_over_http
 
 logger = logging.getLogger("sartiq_tasks.watchdog")
 
-#: A probe may take so long for the tasks that it is asked about at once.
+#: How long a probe may take for the tasks that it is asked about at once.
 LIMIT = timedelta(seconds=60)
 MAX_REASON = 500
 _NOTHING_SAID = "The cluster said nothing about it."

@@ -12,7 +12,7 @@ from ..models import Task, TaskStatusEvent
 from ..querysets.tasks import MAY_BE_LOST
 from .reporting import SOURCE
 
-#: So many tasks, or this share of what is queued or runs, may be marked within an hour.
+#: Tasks, or the share of the queued and running ones, that may be marked within an hour.
 MAX_MARKS, MAX_SHARE = 10, 5
 WINDOW = timedelta(hours=1)
 _SLICE = timedelta(minutes=15)

@@ -91,7 +91,7 @@ def _get(query: str) -> list[Any]:
 
 
 def _read(response: Any, until: float) -> bytes:
-    """Return the body; a timeout of the socket alone would let a slow one take for ever."""
+    """Return the body. The socket's timeout alone would let a slow answer take forever."""
     parts, size = [], 0
     while part := response.read1(65536):
         parts.append(part)

@@ -1,4 +1,4 @@
-"""A look at all silent tasks: notice them, ask about them, record what is said, mark what is lost."""
+"""A look at all silent tasks: notice them, ask about them, record the answers, mark the lost ones."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from .reporting import record_report
 
 logger = logging.getLogger("sartiq_tasks.watchdog")
 
-#: A task is marked as lost if the cluster does not know it twice, so far apart.
+#: A task is marked as lost if the cluster says twice that it does not know it, this far apart.
 GONE_TWICE = timedelta(minutes=1)
-#: A silence that was claimed is another watchdog's after so long.
+#: After this time another watchdog may claim a claimed silence.
 LEASE = timedelta(minutes=5)
-#: After so many failures in a row the cluster is asked again; nothing is looked at more often than the first.
+#: The pause after each failure in a row. The first is also the shortest between two looks at a task.
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60))
-#: Steps of one look.
+#: A look ends after this many steps.
 _STEPS = 50
-#: So many that were judged as lost are looked at in one look.
+#: Tasks judged as lost that one look goes through.
 _JUDGED = 2000
 
 _Columns = dict[str, Any]
@@ -41,7 +41,7 @@ _Columns = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look has found."""
+    """The findings of one look."""
 
     noticed: int = 0
     #: How many tasks by what was said of them: the values of ``Silence.Answer``.
@@ -62,7 +62,7 @@ def look(asker: Asker | None = None, *, clock: Callable[[], datetime] = timezone
 
 
 def notice(clock: Callable[[], datetime] = timezone.now) -> int:
-    """Write down which tasks have fallen silent; return how many."""
+    """Store which tasks have fallen silent; return how many."""
     noticed = 0
     for _ in range(_STEPS):
         found = ledger.notice(clock())
@@ -91,7 +91,7 @@ class _Batch:
         self._settings = app_settings()
 
     def work(self, asker: Asker) -> None:
-        """Ask about all of them at once, and write down what came of each."""
+        """Ask about all of them at once, and store the answer to each."""
         probe = probe_of(self._settings)
         pks = [one.pk for one in self._claimed]
         tasks = Task.objects.using(ledger.database()).in_bulk(pks)
@@ -122,7 +122,7 @@ class _Batch:
             ledger.mark_not_lost(task, at=self._now)
 
     def _after(self, one: Silence, task: Task, answer: Answer | Failure) -> _Columns:
-        """Return what to write down of an answer."""
+        """Return the columns to store for an answer."""
         asked: _Columns = {"asked_at": self._now, "error": None, "failures": 0}
         if isinstance(answer, Alive):
             return asked | {"answer": Silence.Answer.ALIVE.value} | self._alive(task)
@@ -165,7 +165,7 @@ class _Batch:
         return error | self._unanswered(one, task, pause=BACKOFF[min(failures, len(BACKOFF)) - 1])
 
     def _unanswered(self, one: Silence, task: Task, *, pause: timedelta | None = None) -> _Columns:
-        """Return what to write down if nobody could say: it is lost after ``LOST_AFTER``, and not before."""
+        """Return the columns to store without an answer: the task is lost after ``LOST_AFTER``."""
         if task.is_lost:
             return {"judged_at": None, "due_at": self._rarely(task)}
         lost_after, now, pause = self._settings.lost_after, self._now, pause or self._pause(task)
@@ -187,7 +187,7 @@ class _Batch:
 
 
 def _words(rejection: APIException) -> str:
-    """Return what was wrong with a report, in one line."""
+    """Return the faults of a report in one line."""
     if isinstance(rejection, ContractViolation):
         return "; ".join(f"{field_of(item)}: {item['msg']}" for item in rejection.items)[:MAX_REASON]
     return str(rejection.detail)

@@ -1,4 +1,4 @@
-"""Record what the cluster reports as what it is: an event, judged as the webhook judges."""
+"""Record the cluster's report as an event, judged as the webhook judges one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONTENT_TYPE = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What came of a report, and what its status means."""
+    """The outcome of recording a report, and the meaning of its status."""
 
     is_new: bool
     meaning: Meaning

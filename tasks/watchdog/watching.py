@@ -1,4 +1,4 @@
-"""The watchdog in threads of its own, beside whatever else the process does."""
+"""The watchdog in threads of its own, beside the other work of the process."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .looking import ask, look, mark, notice
 
 logger = logging.getLogger("sartiq_tasks.watchdog")
 
-#: So often the watchdog looks: a silence is noticed within its limit and this.
+#: The time between two looks: a silence is noticed this long after its limit, at the latest.
 EVERY = timedelta(seconds=20)
-#: One look may take so long, for those who wait for it.
+#: How long a caller waits for a look.
 PATIENCE = timedelta(minutes=2)
 
 
 class Watch:
-    """Looks again and again until it is told to stop. It never keeps the process from ending.
+    """Looks again and again until ``stop()`` is called. It never keeps the process from ending.
 
     It asks in a second thread: a cluster that does not answer delays neither what is noticed nor what is
     marked.
@@ -46,11 +46,11 @@ class Watch:
         self._looking = _in_thread("watchdog", self._look_once if once else self._look_again)
 
     def stop(self) -> None:
-        """Look no more, and let nobody wait for the look that is on."""
+        """Stop looking, and end every ``wait()`` for a look that is under way."""
         self._stopping.set()
 
     def wait(self, timeout: timedelta = PATIENCE) -> bool:
-        """Wait until the last look is over, but not for ever; return whether it is over."""
+        """Wait for the last look, up to ``timeout``; return whether it is over."""
         end = time.monotonic() + timeout.total_seconds()
         while _is_alive(self._looking) and time.monotonic() < end:
             if self._stopping.wait(0.1):
