@@ -83,7 +83,7 @@ fuzz: .venv/dev .venv-fuzz/done ## Look for bodies and requests that break a pro
 	.venv-fuzz/bin/python -m fuzz.body
 	$(BIN)/python -m fuzz.api
 
-screenshots: .venv/dev ## Make the pictures in docs/images anew, from a simulated cluster
+screenshots: .venv/dev ## Make the pictures in docs/images again, from a simulated cluster
 	$(BIN)/python scripts/screenshots.py
 
 docs: .venv/dev ## Build the documentation as a site in build/site; a warning is an error

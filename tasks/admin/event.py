@@ -205,7 +205,7 @@ class TaskStatusEventAdmin(RecordAdmin):
             _("This is what was sent: its SHA-256 is the payload digest.")
             if payload.is_as_sent
             else _(
-                "Made from what is stored, so not sign for sign what was sent: the payload digest is another."
+                "Rebuilt from the stored columns. It is not byte-for-byte what was sent: the digests differ."
             ),
             _curl(payload.text),
             _("Copy"),

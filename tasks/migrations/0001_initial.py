@@ -168,7 +168,9 @@ class Migration(migrations.Migration):
                     "not_kept",
                     models.PositiveIntegerField(
                         default=0,
-                        help_text="How many more deliveries of this client in that minute were only counted.",
+                        help_text=(
+                            "Further rejections from this client in the same minute, counted but not stored."
+                        ),
                         verbose_name="not kept",
                     ),
                 ),

@@ -31,7 +31,7 @@ class RejectedDelivery(models.Model):
         models.PositiveIntegerField(
             _("not kept"),
             default=0,
-            help_text=_("How many more deliveries of this client in that minute were only counted."),
+            help_text=_("Further rejections from this client in the same minute, counted but not stored."),
         )
     )
     accepted_at: datetime | None = column(models.DateTimeField(_("accepted at"), null=True))

@@ -83,7 +83,7 @@ def test_the_payload_is_the_event_as_it_can_be_sent(admin_client: Client) -> Non
     shown = re.search(r'<pre id="payload"[^>]*>(.*?)</pre>', text)
     assert shown is not None
     assert json.loads(html.unescape(shown[1])) == payload
-    assert "not sign for sign what was sent" in text
+    assert "not byte-for-byte what was sent" in text
 
 
 @pytest.mark.parametrize(
