@@ -220,7 +220,7 @@ def placed(connection: BaseDatabaseWrapper) -> dict[str, str]:
     """Return where the tables are that Citus knows."""
     if not has_citus(connection):
         return {}
-    with connection.cursor() as cursor:  # pragma: no cover (without Citus there is no such table)
+    with connection.cursor() as cursor:  # pragma: no cover (only Citus has pg_dist_partition)
         cursor.execute(
             "SELECT relname, CASE WHEN partmethod = 'h' THEN 'distributed'"
             " WHEN repmodel = 't' THEN 'reference' ELSE 'local' END"
@@ -234,10 +234,11 @@ def fault(connection: BaseDatabaseWrapper) -> str | None:
     """Return why nothing can be distributed from here, or None."""
     if connection.vendor != "postgresql" or not has_citus(connection):
         return "Citus is not installed in this database: CREATE EXTENSION citus, and add its nodes."
-    return _fault_of_cluster(connection)  # pragma: no cover (needs Citus)
+    return fault_of_cluster(*_nodes(connection))  # pragma: no cover (only Citus has pg_dist_node)
 
 
-def _fault_of_cluster(connection: BaseDatabaseWrapper) -> str | None:  # pragma: no cover (needs Citus)
+def _nodes(connection: BaseDatabaseWrapper) -> tuple[int, int, int]:  # pragma: no cover (as above)
+    """Return the group of this node, and how many coordinators and nodes that take rows it knows."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT (SELECT groupid FROM pg_dist_local_group),"
@@ -245,6 +246,11 @@ def _fault_of_cluster(connection: BaseDatabaseWrapper) -> str | None:  # pragma:
             " FROM pg_dist_node WHERE isactive"
         )
         group, coordinators, others = cursor.fetchone()
+    return group, coordinators, others
+
+
+def fault_of_cluster(group: int, coordinators: int, others: int) -> str | None:
+    """Return why a node of this ``group`` cannot distribute tables, or None."""
     if group != 0:
         return "This is not the coordinator, from which tables are distributed."
     if not coordinators:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, migrations, models
 from django.db.migrations.loader import MigrationLoader
 from django.test import Client
@@ -45,6 +45,12 @@ def test_every_table_is_in_its_place(capsys: pytest.CaptureFixture[str]) -> None
     call_command("distribute_ledger")
 
     assert capsys.readouterr().out == "Every table is in its place.\n"
+
+
+@pytest.mark.usefixtures("at_worker")
+def test_a_worker_distributes_nothing() -> None:
+    with pytest.raises(CommandError, match="not the coordinator"):
+        call_command("distribute_ledger")
 
 
 def test_ids_go_on_after_those_of_before() -> None:

@@ -13,6 +13,7 @@ from tasks.database.distribution import (
     Place,
     UniqueIndex,
     fault,
+    fault_of_cluster,
     foreign_keys,
     has_citus,
     placed,
@@ -130,6 +131,21 @@ def test_a_hosts_foreign_key_is_found(table: str, key: str) -> None:
 @pytest.mark.django_db
 def test_a_database_without_citus_says_so() -> None:
     assert "Citus is not installed" in (fault(connection) or "")
+
+
+@pytest.mark.parametrize(
+    ("group", "coordinators", "others", "told"),
+    [
+        (1, 1, 2, "This is not the coordinator"),
+        (0, 0, 2, "citus_set_coordinator_host"),
+        (0, 1, 0, "citus_add_node"),
+        (0, 1, 2, None),
+    ],
+)
+def test_why_nothing_is_distributed(group: int, coordinators: int, others: int, told: str | None) -> None:
+    found = fault_of_cluster(group, coordinators, others)
+
+    assert found is None if told is None else told in (found or "")
 
 
 @on_postgresql
