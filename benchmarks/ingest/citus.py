@@ -34,10 +34,14 @@ LAYOUTS = {
     "2": ("2 workers", True, 2, "coordinator"),
     "4": ("4 workers", True, 4, "coordinator"),
     "any": ("2 workers", True, 2, "one of them"),
+    "central": ("2 workers, credentials at the coordinator", True, 2, "coordinator"),
+    "central-any": ("2 workers, credentials at the coordinator", True, 2, "one of them"),
 }
+#: Those where only handlers are copied to every node.
+CENTRAL = ("central", "central-any")
 COLUMNS = (
-    "| layout | taken by | commands to other nodes | coordinator ms | workers ms | web ms | median ms |\n"
-    "|---|---|---|---|---|---|---|"
+    "| layout | taken by | commands to other nodes | coordinator ms | workers ms | web ms | median ms"
+    " | a token ms |\n|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -63,7 +67,7 @@ def main() -> None:
     for name, measured in rounds.items():
         words, _, _, taker = LAYOUTS[name]
         told = (median(one[key] for one in measured) for key in measured[0])
-        print("| {} | {} | {:.1f} | {:.2f} | {:.2f} | {:.2f} | {:.1f} |".format(words, taker, *told))
+        print("| {} | {} | {:.1f} | {:.2f} | {:.2f} | {:.2f} | {:.1f} | {:.1f} |".format(words, taker, *told))
 
 
 def measure(url: str, layout: str, requests: int) -> dict[str, float]:
@@ -93,12 +97,40 @@ def measure(url: str, layout: str, requests: int) -> dict[str, float]:
     call_command("migrate", verbosity=0)
     if count:
         _join(connection, nodes)
+        if layout in CENTRAL:
+            _keep_credentials()
         call_command("distribute_ledger", verbosity=0, stdout=sys.stderr)
     token = clients_token()
+    issuing = _issuing()
     if taker != "coordinator":
         connection.close()
         connection.settings_dict["HOST"], connection.settings_dict["PORT"] = nodes[1]
-    return _posted(connection, token, nodes, requests)
+    return _posted(connection, token, nodes, requests) | {"token": issuing * 1000}
+
+
+def _keep_credentials() -> None:
+    """Leave tokens and what they refer to at the coordinator, where the other nodes can ask for them."""
+    from tasks.database import distribution
+    from tasks.models import Handler
+
+    copied, given = distribution.Place.EVERYWHERE, distribution.places()
+    moved = {name for name, place in given.items() if place is copied} - {Handler._meta.db_table}
+    changed = given | dict.fromkeys(moved, distribution.Place.AT_COORDINATOR)
+    distribution.places = lambda: changed  # type: ignore[assignment]
+
+
+def _issuing() -> float:
+    """Return the median of the seconds that it takes to issue a token."""
+    from oauth2_provider.models import get_application_model
+
+    from tasks.auth.clients import issue_token
+
+    client, times = get_application_model().objects.get(), []
+    for _ in range(50):
+        start = time.perf_counter()
+        issue_token(client)
+        times.append(time.perf_counter() - start)
+    return median(times)
 
 
 def _posted(connection: Any, token: str, nodes: list[tuple[str, int]], requests: int) -> dict[str, float]:
