@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -111,3 +113,16 @@ def own_database(tmp_path: Path) -> Iterator[str]:
         return
     with temporary_directory() as place, private_postgresql(place) as server:
         yield server.url
+
+
+@pytest.fixture
+def use_urls(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that makes its arguments the host's URL patterns."""
+
+    def use(*patterns: Any) -> None:
+        module = types.ModuleType("urls_of_a_host")
+        module.urlpatterns = list(patterns)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        settings.ROOT_URLCONF = module.__name__
+
+    return use

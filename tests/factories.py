@@ -10,6 +10,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.db import connection
 from oauth2_provider.models import get_access_token_model, get_application_model, set_token_value
 
 from tasks.auth.confirmation import Condition
@@ -43,6 +44,19 @@ def record(
         received_at=received_at,
         confirming=confirming,
     )
+
+
+def statements_of_event(**changes: Any) -> list[str]:
+    """Return the statements that record one event, to the byte and without their parameters."""
+    seen: list[str] = []
+
+    def keep(execute: Any, sql: str, *args: Any) -> Any:
+        seen.append(sql)
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(keep):
+        record(**changes)
+    return [sql for sql in seen if "SAVEPOINT" not in sql]
 
 
 def rejected(content: bytes | None = None, **changes: Any) -> RejectedDelivery:

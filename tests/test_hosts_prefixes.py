@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-import types
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,17 +17,6 @@ from tasks.views import DocumentView, TaskWebhookView
 
 pytestmark = pytest.mark.django_db
 DOCUMENT = DocumentView.as_view()
-
-
-@pytest.fixture
-def use_urls(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def use(*patterns: Any) -> None:
-        module = types.ModuleType("urls_of_a_host")
-        module.urlpatterns = list(patterns)  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        settings.ROOT_URLCONF = module.__name__
-
-    return use
 
 
 class Webhook(TaskWebhookView):

@@ -59,6 +59,23 @@ def public() -> set[str]:
     return found
 
 
+def test_the_app_imports_itself_relatively() -> None:
+    """The wheel installs it under another name: an import of ``tasks`` would find the host's, or nothing."""
+    absolute = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, source in SOURCES.items()
+        for node in ast.walk(ast.parse(source))
+        if (isinstance(node, ast.ImportFrom) and node.level == 0 and _is_ours(node.module))
+        or (isinstance(node, ast.Import) and any(_is_ours(alias.name) for alias in node.names))
+    ]
+
+    assert absolute == []
+
+
+def _is_ours(module: str | None) -> bool:
+    return str(module).partition(".")[0] == "tasks"
+
+
 def section(title: str) -> str:
     return sections("##")[title]
 

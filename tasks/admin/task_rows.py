@@ -9,11 +9,11 @@ from typing import Any
 
 from django.db import connections
 from django.db.models import Case, DurationField, ExpressionWrapper, F, Q, Value, When
-from django.db.models.functions import Coalesce, Left, Now, Right
+from django.db.models.functions import Coalesce, Now
 
 from ..lifecycle import TERMINAL
 from ..models import Task
-from ..querysets.text import ERROR_END, ERROR_START, begins_with
+from ..querysets.text import ERROR_END, begins_with
 from .paginator import MAX_COUNT
 
 #: An index that a host may add, over ``SEARCHED``: with it a search goes through all tasks.
@@ -40,10 +40,8 @@ def found(tasks: Any, term: str) -> Q:
 
 def _in_newest(tasks: Any, term: str) -> list[str]:
     newest = tasks.model._default_manager.using(tasks.db).among_newest(MAX_COUNT)
-    told = newest.annotate(
-        start=Left("error_message", ERROR_START), end=Right("error_message", ERROR_END)
-    ).order_by("-last_received_at")
-    columns = ("task_id", "entity_id", "origin_instance", "start", "end")
+    told = newest.with_ends_of_error().order_by("-last_received_at")
+    columns = ("task_id", "entity_id", "origin_instance", "error_start", "error_end")
     anywhere = Q(*((f"{column}__icontains", term) for column in columns), _connector=Q.OR)
     return list(told.filter(anywhere).values_list("pk", flat=True)[:MAX_FOUND])
 

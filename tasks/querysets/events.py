@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 from django.db.models import BooleanField, ExpressionWrapper, Func, IntegerField, Max, Min, Q, QuerySet
-from django.db.models.functions import Left, Right
 
 from .scans import known_values
-from .text import ERROR_END, ERROR_START, begins_with
+from .text import begins_with, ends_of_error
 
 if TYPE_CHECKING:
     from ..models import TaskStatusEvent  # noqa: F401 (the type of the rows)
@@ -70,9 +69,7 @@ class TaskStatusEventQuerySet(QuerySet["TaskStatusEvent"]):
             "metadata", "additional_properties", "unknown_fields", "started_at", "completed_at", "source",
             "error_message",
         )  # fmt: skip
-        return events.annotate(
-            error_start=Left("error_message", ERROR_START), error_end=Right("error_message", ERROR_END)
-        )
+        return events.annotate(**ends_of_error("error_message"))
 
     def for_plot(self) -> TaskStatusEventQuerySet:
         """Return what places events in time, the last received first, and which of them have metadata."""

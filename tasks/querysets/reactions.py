@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 from django.db.models import QuerySet
-from django.db.models.functions import Left, Right
 
-from .text import ERROR_END, ERROR_START, begins_with
+from .text import begins_with, ends_of_error
 
 if TYPE_CHECKING:
     from ..models import Reaction  # noqa: F401 (the type of the rows)
@@ -42,9 +41,7 @@ class ReactionQuerySet(QuerySet["Reaction"]):
 
     def for_list(self) -> ReactionQuerySet:
         """Of the error, read its beginning and its end."""
-        return self.defer("error").annotate(
-            error_start=Left("error", ERROR_START), error_end=Right("error", ERROR_END)
-        )
+        return self.defer("error").annotate(**ends_of_error("error"))
 
     def last_of_each_handler(self, task_id: str, *, of_each: int, of_all: int) -> Any:
         """Return the last reactions to a task, up to ``of_each`` of a handler and ``of_all`` in total.

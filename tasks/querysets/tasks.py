@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Left, Right
 from django.utils import timezone
 
 from ..conf import app_settings
 from ..lifecycle import TERMINAL, Meaning
-from .text import ERROR_END, ERROR_START, begins_with
+from .text import begins_with, ends_of_error
 
 if TYPE_CHECKING:
     from ..models import Task  # noqa: F401 (the type of the rows)
@@ -108,9 +107,7 @@ class TaskQuerySet(QuerySet["Task"]):
 
     def with_ends_of_error(self) -> TaskQuerySet:
         """Add the beginning and the end of the error message, which suffice for its headline."""
-        return self.annotate(
-            error_start=Left("error_message", ERROR_START), error_end=Right("error_message", ERROR_END)
-        )
+        return self.annotate(**ends_of_error("error_message"))
 
     def counts(
         self,

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import Q
+from django.db.models.functions import Left, Right
 
 from ..conf import COLUMN_LENGTH
 
 #: The characters of an error message that hold its first line, and those that hold a traceback's last.
 ERROR_START = 200
 ERROR_END = 2000
+
+
+def ends_of_error(column: str) -> dict[str, Any]:
+    """Return what to annotate rows with for the headline of the error in ``column``."""
+    return {"error_start": Left(column, ERROR_START), "error_end": Right(column, ERROR_END)}
 
 
 def may_be_stored(text: str) -> bool:

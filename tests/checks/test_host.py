@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from typing import Any
 
 import pytest
@@ -44,17 +42,6 @@ OURS = path("api/v1/", include("tasks.urls"))
 
 def codes(messages: list[Any]) -> list[str]:
     return [message.id.removeprefix("sartiq_tasks.") for message in messages]
-
-
-@pytest.fixture
-def urlconf(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def use(*patterns: Any) -> None:
-        module = types.ModuleType("urls_of_a_host")
-        module.urlpatterns = list(patterns)  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        settings.ROOT_URLCONF = module.__name__
-
-    return use
 
 
 @pytest.fixture
@@ -175,8 +162,8 @@ def test_tokens_in_clear(settings: Any, provider: dict[str, Any], expected: list
         ([], []),
     ],
 )  # fmt: skip
-def test_a_pattern_that_hides_the_webhook(urlconf: Any, patterns: list[Any], expected: list[str]) -> None:
-    urlconf(*patterns)
+def test_a_pattern_that_hides_the_webhook(use_urls: Any, patterns: list[Any], expected: list[str]) -> None:
+    use_urls(*patterns)
 
     assert codes(check_urls()) == expected
 
@@ -196,9 +183,9 @@ def test_a_pattern_that_hides_the_webhook(urlconf: Any, patterns: list[Any], exp
     ],
 )
 def test_a_setting_that_redirects_deliveries(
-    settings: Any, urlconf: Any, values: dict[str, Any], expected: list[str]
+    settings: Any, use_urls: Any, values: dict[str, Any], expected: list[str]
 ) -> None:
-    urlconf(OURS)
+    use_urls(OURS)
     before = {"SECURE_SSL_REDIRECT": False, "SECURE_REDIRECT_EXEMPT": [], "MIDDLEWARE": MIDDLEWARE}
     for name, value in (before | values).items():
         setattr(settings, name, value)
@@ -225,9 +212,9 @@ def test_a_project_without_urls(settings: Any) -> None:
     ],
 )
 def test_the_hint_sets_it_right_for_each_prefix(
-    settings: Any, urlconf: Any, given: list[str], others: list[Any], script: str
+    settings: Any, use_urls: Any, given: list[str], others: list[Any], script: str
 ) -> None:
-    urlconf(OURS, *others)
+    use_urls(OURS, *others)
     given = [pattern.replace("^", f"^{script[1:]}/", bool(script)) for pattern in given]
     is_enough = len(given) > 1 and (not others or (len(others) == 1 and len(given) == 3))
     settings.SECURE_SSL_REDIRECT, settings.SECURE_REDIRECT_EXEMPT = True, given
@@ -247,8 +234,8 @@ def test_the_hint_sets_it_right_for_each_prefix(
         assert answer.status_code in {400, 401}
 
 
-def test_a_host_without_the_endpoints_hears_nothing(settings: Any, urlconf: Any) -> None:
-    urlconf(path("", anything))
+def test_a_host_without_the_endpoints_hears_nothing(settings: Any, use_urls: Any) -> None:
+    use_urls(path("", anything))
     settings.SECURE_SSL_REDIRECT, settings.PREPEND_WWW, settings.MIDDLEWARE = True, True, MIDDLEWARE
 
     assert check_urls() == []
@@ -270,8 +257,8 @@ class TestTheDocsPage:
     @pytest.mark.parametrize(
         "pattern", [path("in/", include(([OURS], "api"))), path("in/api/v1/", include("tasks.urls", "ours"))]
     )
-    def test_it_is_found_in_a_namespace(self, settings: Any, urlconf: Any, pattern: Any) -> None:
-        urlconf(pattern)
+    def test_it_is_found_in_a_namespace(self, settings: Any, use_urls: Any, pattern: Any) -> None:
+        use_urls(pattern)
         settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "drf_spectacular_sidecar"]
 
         (message,) = check_docs_page()
@@ -281,8 +268,8 @@ class TestTheDocsPage:
     def test_it_lacks_nothing(self) -> None:
         assert check_docs_page() == []
 
-    def test_it_is_not_among_the_urls(self, settings: Any, urlconf: Any) -> None:
-        urlconf(path("webhook", TaskWebhookView.as_view()))
+    def test_it_is_not_among_the_urls(self, settings: Any, use_urls: Any) -> None:
+        use_urls(path("webhook", TaskWebhookView.as_view()))
         settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "drf_spectacular_sidecar"]
 
         assert check_docs_page() == []

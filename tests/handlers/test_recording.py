@@ -17,7 +17,7 @@ from tasks.handlers import on_change, on_event
 from tasks.ledger.rebuilding import rebuild_task
 from tasks.lifecycle import TERMINAL, Meaning
 from tasks.models import Reaction, Task, TaskStatusEvent
-from tests.factories import NOON, body, minutes, record
+from tests.factories import NOON, body, minutes, record, statements_of_event
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_layout")]
 
@@ -34,26 +34,13 @@ def rows(**filters: Any) -> list[tuple[Any, ...]]:
     )
 
 
-def statements(**changes: Any) -> list[str]:
-    """Return the statements of one event to the byte, without their parameters."""
-    seen = []
-
-    def keep(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
-        seen.append(sql)
-        return execute(sql, parameters, many, context)
-
-    with connection.execute_wrapper(keep):
-        record(**changes)
-    return [sql for sql in seen if "SAVEPOINT" not in sql]
-
-
 def test_if_no_handler_asks_the_statements_are_those_of_before() -> None:
-    before = statements(task_id="a", status="running")
+    before = statements_of_event(task_id="a", status="running")
     on_change(to=Meaning.FAILED)(nothing)
     on_event(event_type="checkpoint_saved", name="checkpoint")(nothing)
 
     assert before
-    assert statements(task_id="a", status="running", progress=6) == before
+    assert statements_of_event(task_id="a", status="running", progress=6) == before
     assert not any("reaction" in statement or "previous_meaning" in statement for statement in before)
     assert rows() == []
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -19,7 +19,7 @@ from tasks.ledger.rebuilding import rebuild_task
 from tasks.ledger.silence import ask_soon, claim, forget, mark_lost, mark_not_lost, notice, settle
 from tasks.models import Reaction, Silence, Task
 from tasks.signals import event_recorded
-from tests.factories import NOON, minutes, record
+from tests.factories import NOON, minutes, record, statements_of_event
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_layout")]
 LEASE = timedelta(minutes=2)
@@ -268,23 +268,12 @@ def test_no_statement_of_a_delivery_knows_of_it_unless_a_handler_asks() -> None:
 
 
 def test_a_lost_task_is_recorded_by_the_same_statements() -> None:
-    def statements(**changes: Any) -> list[str]:
-        seen = []
-
-        def keep(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
-            seen.append(sql)
-            return execute(sql, parameters, many, context)
-
-        with connection.execute_wrapper(keep):
-            record(**changes)
-        return [sql for sql in seen if "SAVEPOINT" not in sql]
-
     record()
-    before = statements(progress=6)
+    before = statements_of_event(progress=6)
     on_lost(name="lost")(lambda change: None)
     mark_lost(task())
 
-    assert statements(progress=7) == before
+    assert statements_of_event(progress=7) == before
 
 
 def test_a_new_handler_hears_of_the_marks_that_stand() -> None:
