@@ -1,4 +1,4 @@
-"""The compute overview: is all well, and what needs somebody, at one look."""
+"""The compute overview: whether all is well, and what needs somebody."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .zones import InViewersZone
 
 #: How long a look may count hours of the past.
 BUDGET = timedelta(milliseconds=200)
-#: So many kinds of failure, types of task and senders are shown.
+#: The kinds of failure, task types and senders that are shown, at most.
 MOST_SHOWN = 6
 #: Seconds after which the page refreshes itself; it does so sooner while hours are still to be counted.
 REFRESH_SECONDS, COUNTING_SECONDS = 30, 3
@@ -68,7 +68,7 @@ class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[
         return TemplateResponse(request, "admin/sartiq_tasks/overview.html", context)
 
     def page(self, request: Any) -> dict[str, Any]:
-        """Return what the page tells."""
+        """Return the context of the page."""
         now = timezone.now()
         may_see = {
             name: request.user.has_perm(f"sartiq_tasks.view_{name}")

@@ -15,8 +15,8 @@ from ..handlers.standing import Standing
 from ..lifecycle import Meaning
 from ..ops.hours import HOUR, Counted, Details, hour_of, kind_key, length_at, merged_lengths
 
-#: A failure rate is told as higher if chance makes such a one less than once in a thousand days: three
-#: standard deviations, and so many failures.
+#: A failure rate counts as higher if chance exceeds it less than once in a thousand days: three standard
+#: deviations, and at least this many failures.
 _DEVIATIONS, _LEAST_FAILURES = 3, 5
 
 
@@ -42,7 +42,7 @@ class Span:
 
 @dataclass(slots=True)
 class Kind:
-    """A kind of failure: its tasks of the last day, and since when in two weeks there were such."""
+    """A kind of failure: its tasks of the last day, and its first one in two weeks."""
 
     category: str | None
     line: str
@@ -60,7 +60,7 @@ class TaskType:
     name: str
     ended: int = 0
     failed: int = 0
-    #: p50 and p95, if a task told of it.
+    #: p50 and p95, if any task has the length.
     waited: tuple[timedelta, timedelta] | None = None
     ran: tuple[timedelta, timedelta] | None = None
 
@@ -77,7 +77,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All that the page tells."""
+    """All figures of the page."""
 
     now: datetime
     day: Span
@@ -95,7 +95,7 @@ class Figures:
 
     @property
     def fails_more(self) -> bool:
-        """Whether more tasks failed than the week before makes likely."""
+        """Whether clearly more tasks failed than in the week before."""
         judged, usual = self.day.succeeded + self.day.failed, self.week_before.rate
         if self.missing or usual is None or self.day.failed < _LEAST_FAILURES:
             return False
@@ -104,14 +104,14 @@ class Figures:
 
     @property
     def new_failures(self) -> list[Kind]:
-        """The kinds of failure that there were not before the last day, where there was a before."""
+        """The kinds of failure that did not occur before the last day, if anything did."""
         if self.missing or self.week_before.rate is None:
             return []
         return [kind for kind in self.failures if kind.since >= self.day.start]
 
 
 def figures(counted: Counted, now: datetime, **live: Any) -> Figures:
-    """Add up the hours; ``live`` is what is asked for at each look."""
+    """Add up the hours; ``live`` holds the figures that are queried at each look."""
     end = hour_of(now) + HOUR
     start = end - 24 * HOUR
     of_day = counted.details_within(start, end)

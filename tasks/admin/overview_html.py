@@ -1,4 +1,4 @@
-"""How the overview's numbers look, and the lists that they lead to."""
+"""The overview's numbers as markup, and the lists that they lead to."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .filters import failure_value
 from .overview_figures import Figures, Kind, Sender, Span, TaskType
 from .paginator import MAX_COUNT
 
-#: A bar that stands for something is at least so high, of a hundred.
+#: The least height of a bar that stands for anything, of a hundred.
 LEAST_HEIGHT = 6
-#: So many places of a failure are named.
+#: The places of a failure that are named, at most.
 MOST_PLACES = 3
 
 
@@ -118,7 +118,7 @@ def _range(parameter: str, span: Span) -> str:
     return _range_query(parameter, span.start, span.end, timezone.get_current_timezone())
 
 
-# A page tells the same hour up to five times, and the next page almost the same hours.
+# A page shows the same hour up to five times, and the next page almost the same hours.
 @lru_cache(maxsize=4096)
 def _range_query(parameter: str, start: datetime, end: datetime, zone: tzinfo) -> str:
     last = end - timedelta(minutes=1)
@@ -238,7 +238,7 @@ def _row(name: str, label: Any, spans: Sequence[tuple[Span, str, str]], lists: L
 
 
 def _bar(x: int, height: int, url: str, told: str) -> str:
-    """Return a bar that leads on: all of its column can be hit. A template would take five times as long."""
+    """Return a bar that leads on: all of its column can be hit. A template would be slow for so many."""
     return (
         f'<a href="{url}" aria-label="{told}"><title>{told}</title>'
         f'<rect class="st-hit" x="{x}" y="0" width="1" height="100"/>'
@@ -259,7 +259,7 @@ def _places(places: Sequence[str]) -> str:
 
 
 def kind_name(kind: Kind) -> str:
-    """Return what a kind of failure is called in a sentence."""
+    """Return the name of a kind of failure, as a sentence has it."""
     return kind.line or display.shown(kind.category)
 
 

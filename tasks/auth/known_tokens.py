@@ -28,7 +28,7 @@ _JUDGED = {
 @dataclass(slots=True)
 class _Known:
     access_token: Any
-    #: Compiled when it is first needed: that takes as long as the rest of a delivery.
+    #: Compiled when it is first needed, because that is slow.
     unchanged: Condition | None = None
 
 

@@ -1,4 +1,4 @@
-"""Reactions to what is in the ledger already, for a handler that is new or that a process did not know."""
+"""Reactions to events that are in the ledger already, for a handler that a process did not know."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MARGIN = timedelta(seconds=1)
 
 
 def catch_up(names: Sequence[str], *, now: datetime | None = None) -> int:
-    """Store what processes of before did not know of handlers deployed lately; return how many reactions."""
+    """Store the reactions that older processes missed for handlers deployed lately; return how many."""
     now = now or timezone.now()
     using = router.db_for_write(Reaction)
     fresh = Handler.objects.using(using).filter(name__in=names, registered_at__gt=now - DEPLOYED_WITHIN)

@@ -1,4 +1,4 @@
-"""The only writer of the mark of lost tasks, and of what the watchdog remembers of silent ones."""
+"""The only writer of the marks of lost tasks, and of the watchdog's memory of silent ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def unnoticed(now: datetime) -> Any:
 
 
 def notice(now: datetime) -> int:
-    """Write down which tasks have fallen silent; return how many."""
+    """Store which tasks have fallen silent; return how many."""
     found = dict(unnoticed(now).values_list("pk", "event_count")[:_NOTICED])
     if found:
         _begin(found, now)

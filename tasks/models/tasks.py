@@ -43,7 +43,7 @@ class Task(models.Model):
     meaning: str = column(models.CharField(_("meaning"), max_length=9, choices=Meaning.choices))
     #: The time of the event that the status was taken from: not since when it has been so.
     status_at: datetime | None = column(models.DateTimeField(_("status last reported"), null=True))
-    #: The status before the event that was recorded last: what makes "the status changed" exact.
+    #: The status before the event that was recorded last, so that "the status changed" is exact.
     previous_status: str | None = name(_("previous status"), null=True, editable=False)
     #: Likewise its meaning, as of the last event that a handler asks for: no other event writes it.
     previous_meaning: str | None = column(

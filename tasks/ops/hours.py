@@ -1,9 +1,9 @@
 """Count what happened in each hour, once the hour is over, and keep the counts.
 
 A delivery pays nothing for it. A counter in its transaction would make deliveries wait for each other
-on one row, and could not be right: a late event may change what an hour holds. Counted when somebody
-looks, two weeks of a large ledger take seconds, an hour of it milliseconds. So a reader counts the
-hours that are missing or outdated, within a budget of time, and keeps them for the next reader.
+on one row, and could not be right: a late event may change what an hour holds. To count two weeks
+of a large ledger at each look would be slow. So a reader counts the hours that are missing or outdated,
+within a budget of time, and keeps them for the next reader.
 
 A task belongs to the hour in which it was last heard of, by the clock of the receiver: a failure whose
 sender has a wrong clock is seen all the same, and the list of tasks has the same filter and an index for it.
@@ -40,7 +40,7 @@ DETAILED = 25
 SETTLED = timedelta(minutes=10)
 #: For each hour at most this many tasks are read for the lengths, and for the errors: the newest.
 MOST_READ = 1000
-#: So many kinds of failure are kept of an hour, and so many places of each.
+#: The kinds of failure that are kept of an hour, and the places of each, at most.
 MOST_KINDS, MOST_PLACES = 50, 20
 #: Lengths are kept by their power of this: within five per cent.
 _BASE = 1.1
@@ -154,7 +154,7 @@ def _begin(now: datetime) -> datetime:
 
 
 def _keep(rows: Sequence[Overview], *, oldest: datetime) -> None:
-    """Write rows, whoever wrote them before; a database that cannot be written to now costs nothing else."""
+    """Write rows over those of other readers. If the database cannot be written to, do without."""
     if not rows:
         return
     using = router.db_for_write(Overview)
@@ -192,7 +192,7 @@ def count_hours(hours: Sequence[datetime]) -> dict[datetime, Details]:
 
 
 def _ended(ended: Any) -> Any:
-    """Return how many tasks of each type ended how, by the hour."""
+    """Return the number of tasks that ended, by hour, task type and meaning."""
     by_hour = ended.annotate(hour=TruncHour("last_received_at", tzinfo=UTC)).order_by()
     groups = by_hour.values("hour", "task_type", "meaning").annotate(tasks=Count("pk"))
     return groups.values_list("hour", "task_type", "meaning", "tasks")

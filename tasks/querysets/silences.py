@@ -1,4 +1,4 @@
-"""Reads of what the watchdog remembers."""
+"""Reads of the watchdog's memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class SilenceQuerySet(QuerySet["Silence"]):
-    """Reads of what the watchdog remembers."""
+    """Reads of the watchdog's memory."""
 
     def due(self, now: datetime) -> SilenceQuerySet:
         """Return the silences that are to be looked at."""

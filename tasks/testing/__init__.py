@@ -1,4 +1,4 @@
-"""What a host's tests need. Nothing here is imported unless a test asks for it."""
+"""Tools for a host's tests. Nothing here is imported unless a test asks for it."""
 
 from .bodies import event_body, full_event_body
 from .cases import ComputeTestMixin

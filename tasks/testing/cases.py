@@ -1,4 +1,4 @@
-"""The same for unittest's test cases as the fixtures are for pytest."""
+"""The counterpart of the pytest fixtures for unittest's test cases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .handlers import Handlers
 
 
 class ComputeTestMixin:
-    """Gives a ``TestCase`` or ``TransactionTestCase``, before which it is put, a cluster and a worker."""
+    """Gives a ``TestCase`` or ``TransactionTestCase`` a cluster and a worker. Put it first of the bases."""
 
     @cached_property
     def compute(self) -> Compute:

@@ -1,4 +1,4 @@
-"""What a commit sets off, in a test whose transaction never commits."""
+"""Callbacks of commits, in a test whose transaction never commits."""
 
 from __future__ import annotations
 

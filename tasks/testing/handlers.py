@@ -25,7 +25,7 @@ class Handlers:
     """Runs what handlers have to do, one reaction after the other, and asserts what was done."""
 
     def run(self, *, after: timedelta = timedelta(), kill_at: str | None = None) -> list[Report]:
-        """Make an attempt at everything that is due, as if ``after`` had passed; return what came of each.
+        """Make an attempt at everything that is due, as if ``after`` had passed; return the outcome of each.
 
         What a handler hands to ``transaction.on_commit()`` is called as after a commit. With ``kill_at``,
         one of ``CRASH_POINTS``, the worker dies when it first comes to that point.

@@ -1,4 +1,4 @@
-"""Stories of tasks, and the ways in which their deliveries may come."""
+"""Stories of tasks, and orders in which their deliveries may come."""
 
 from __future__ import annotations
 

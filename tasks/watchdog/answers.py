@@ -1,4 +1,4 @@
-"""What a cluster can say about a task."""
+"""The answers of a cluster about a task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..models import Task
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The task is queued or runs, and there is nothing else to say."""
+    """The task is queued or runs."""
 
     task_id: str
 
@@ -25,7 +25,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the cluster would have posted: ``body`` is one that the webhook takes, as JSON or as a dict."""
+    """An event that the cluster would have posted: ``body`` is as the webhook takes it, JSON or a dict."""
 
     task_id: str
     body: Mapping[str, Any] | bytes | str

@@ -1,4 +1,4 @@
-"""How long running tasks are silent, read from the ledger: what a limit is chosen by."""
+"""The gaps between events of running tasks, read from the ledger, by which to choose a limit."""
 
 from __future__ import annotations
 

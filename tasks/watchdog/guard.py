@@ -1,4 +1,4 @@
-"""What holds marks back: if everybody is silent, or many at once, the fault is likely ours."""
+"""Hold marks back: if everybody is silent, or many at once, the fault is likely ours."""
 
 from __future__ import annotations
 
