@@ -69,9 +69,9 @@ def open_page(browser: Browser, live_server: Any) -> Iterator[Callable[..., Page
     assert complaints == []
 
 
-def log_in(page: Page) -> None:
+def log_in(page: Page, username: str = "staff") -> None:
     page.goto("/admin/login/")
-    page.fill("#id_username", "staff")
+    page.fill("#id_username", username)
     page.fill("#id_password", "password")
     page.click("[type=submit]")
     page.wait_for_url("**/admin/")
