@@ -32,10 +32,12 @@ SYMBOLS = {
     Meaning.OTHER: "?",
 }
 
-#: How a task looks of which nothing was heard for long, and one that is marked as lost: symbol, name, word.
-SILENT, LOST = "silent", "lost"
+#: How a task looks of which nothing was heard for long, one of these that has probably ended, and one that is
+#: marked as lost: symbol, name, word.
+SILENT, SAID_ENDED, LOST = "silent", "said-ended", "lost"
 _LOOKS = {
     SILENT: ("‖", gettext_lazy("Silent"), gettext_lazy("silent")),
+    SAID_ENDED: ("‖", gettext_lazy("Silent, and probably ended"), gettext_lazy("ended?")),
     LOST: ("⚠", gettext_lazy("Lost"), gettext_lazy("lost")),
 }
 SILENT_SYMBOL, SILENT_NAME, _word = _LOOKS[SILENT]
@@ -50,12 +52,15 @@ def badge(status: str | None, meaning: Meaning | None = None) -> SafeString:
     return _badge(status, (meaning or meaning_of(status, app_settings())).value, get_language())
 
 
-def task_badge(task: Task, now: datetime) -> SafeString:
-    """Return the badge of a task's status, which looks silent if nothing was heard for long, or lost."""
+def task_badge(task: Task, now: datetime, *, says_ended: bool = False) -> SafeString:
+    """Return the badge of a task's status, which looks silent if nothing was heard for long, or lost.
+
+    ``says_ended`` is of a silent task whose event received last says that it has ended.
+    """
     if task.is_lost:
         return _badge(task.status, LOST, get_language())
     if task.is_silent(now):
-        return _badge(task.status, SILENT, get_language())
+        return _badge(task.status, SAID_ENDED if says_ended else SILENT, get_language())
     return badge(task.status, Meaning(task.meaning))
 
 

@@ -63,23 +63,36 @@ class MeaningFilter(Filter):
 
 
 class SilentFilter(Filter):
-    """Tasks of which nothing was heard for longer than ``SILENT_AFTER``, and those that are lost."""
+    """Tasks of which nothing was heard for longer than ``SILENT_AFTER``, those that are lost or held
+    back, and those of both that have probably ended.
+    """
 
     title = _("silence")
     parameter_name = "silent"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return both choices; the first names the limit if it is the same for every task type."""
+        """Return the choices; the first names the limit if it is the same for every task type."""
         limits = set(app_settings().silence_limits.values())
         length = duration(limits.pop()) if len(limits) == 1 else None
         silent = _("Running, nothing heard for %(length)s") % {"length": length} if length else _("Silent")
-        return [("1", silent), ("lost", _("Marked as lost"))]
+        return [
+            ("1", silent), ("lost", _("Marked as lost")), ("held", _("Held back")),
+            ("ended", _("Silent, and probably ended")),
+        ]  # fmt: skip
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the silent tasks, or the lost ones."""
-        if self.value() is None:
-            return queryset
-        return queryset.lost() if self.value() == "lost" else queryset.silent(now=timezone.now())
+        """Return the tasks of the choice."""
+        match self.value():
+            case None:
+                return queryset
+            case "lost":
+                return queryset.lost()
+            case "held":
+                return queryset.held_back()
+            case "ended":
+                return queryset.said_to_have_ended()
+            case _:
+                return queryset.silent(now=timezone.now())
 
 
 class ValueFilter(Filter):

@@ -101,12 +101,13 @@ class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[
 
 
 def _standing(now: Any) -> dict[str, Any]:
-    """Return how many tasks run, wait, are silent, lost or something else, and since when the first waits."""
+    """Return how many tasks are in which state, and since when the first one waits."""
     counted = (Meaning.QUEUED, Meaning.RUNNING, Meaning.OTHER)
     counts = Task.objects.counts(cap=MAX_COUNT, now=now, meanings=counted)
     waiting = Task.objects.meaning(Meaning.QUEUED).order_by("last_received_at")
     oldest = waiting.values_list("last_received_at", flat=True).first() if counts["queued"] else None
-    return {**counts, "oldest": oldest}
+    held_back = Task.objects.held_back(now).values("pk")[: MAX_COUNT + 1].count() if counts["silent"] else 0
+    return {**counts, "held_back": held_back, "oldest": oldest}
 
 
 def _still_rejected(now: Any) -> int:

@@ -49,6 +49,13 @@ def _silence(told: Figures, lists: Lists) -> Iterator[Need]:
     if lost := told.standing["lost"]:
         text = ngettext("%(count)s task is marked as lost.", "%(count)s tasks are marked as lost.", lost)
         yield Need(text % {"count": number(lost, MAX_COUNT)}, lists.tasks(silent="lost"))
+    if held_back := told.standing["held_back"]:
+        text = ngettext(
+            "%(count)s task is held back from being marked as lost: nobody is heard, or too many would be.",
+            "%(count)s tasks are held back from being marked as lost: nobody is heard, or too many would be.",
+            held_back,
+        )
+        yield Need(text % {"count": number(held_back, MAX_COUNT)}, lists.tasks(silent="held"))
 
 
 def _failures(told: Figures, lists: Lists) -> Iterator[Need]:

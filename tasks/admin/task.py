@@ -75,7 +75,8 @@ class TaskAdmin(RecordAdmin):
     @admin.display(description=_("status"))
     def status_badge(self, task: Task) -> str:
         """Return the status as a badge."""
-        return display.task_badge(task, timezone.now())
+        says_ended = hasattr(task, "said_to_have_ended")
+        return display.task_badge(task, timezone.now(), says_ended=says_ended)
 
     @admin.display(description=_("progress"), ordering="progress")
     def progress_shown(self, task: Task) -> str:
@@ -128,6 +129,7 @@ class TaskAdmin(RecordAdmin):
         )
         context = getattr(response, "context_data", None) or {}
         if "cl" in context:
+            task_silence.note_those_that_probably_ended(context["cl"].result_list)
             context["counts"] = self.counts(request, context["cl"])
             context["counts_title"] = _("Tasks by status")
         return response

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,16 @@ def told(task: Task, request: HttpRequest) -> dict[str, Any]:
             if offered[name] and request.user.has_perm(one.permission)
         ],
     }
+
+
+def note_those_that_probably_ended(tasks: Iterable[Task]) -> None:
+    """Note on each silent task of a list whether it has probably ended, by one query if any is silent."""
+    now = timezone.now()
+    silent = {task.pk: task for task in tasks if task.is_silent(now)}
+    if silent:
+        ended = Task.objects.filter(pk__in=silent).said_to_have_ended().values_list("pk", flat=True)
+        for pk in ended:
+            vars(silent[pk])["said_to_have_ended"] = True
 
 
 _LOST = _("Marked as lost {}. The status is what the sender said. The next event takes the mark away.")

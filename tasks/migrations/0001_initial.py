@@ -353,6 +353,11 @@ class Migration(migrations.Migration):
                         fields=["judged_at"],
                         name="sartiq_silence_judged",
                     ),
+                    models.Index(
+                        condition=models.Q(("says_ended", True)),
+                        fields=["task"],
+                        name="sartiq_silence_says_ended",
+                    ),
                 ],
             },
         ),

@@ -80,6 +80,7 @@ class Silence(models.Model):
             models.Index(
                 fields=["judged_at"], name="sartiq_silence_judged", condition=Q(judged_at__isnull=False)
             ),
+            models.Index(fields=["task"], name="sartiq_silence_says_ended", condition=Q(says_ended=True)),
         ]
 
     def __str__(self) -> str:

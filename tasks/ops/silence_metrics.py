@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django.db import Error
 from django.db.models import Count
 
-from ..models import Silence, Task
+from ..models import Task
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Metric
@@ -46,7 +46,7 @@ class WhatIsSilent:
                 name: list(found.values_list("task_type").annotate(Count("pk")))
                 for name, found in (("silent", tasks.silent()), ("lost", tasks.lost()))
             }
-            held_back = Silence.objects.judged().count()
+            held_back = tasks.held_back().count()
         except Error:
             return
         for name, text in (("silent", "Tasks that are silent"), ("lost", "Tasks that are marked as lost")):

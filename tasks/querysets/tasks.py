@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: What a task may mean that is marked as lost.
 MAY_BE_LOST = (Meaning.QUEUED.value, Meaning.RUNNING.value)
+#: A task that was judged as lost is marked by then, unless it is held back.
+HELD_AFTER = timedelta(minutes=1)
 
 
 class TaskQuerySet(QuerySet["Task"]):
@@ -65,6 +67,20 @@ class TaskQuerySet(QuerySet["Task"]):
         """Return the tasks that are marked as lost, and of which no event has come since."""
         marked = self.filter(lost_at__isnull=False, lost_events=F("event_count"))
         return marked.exclude(meaning__in=sorted(TERMINAL))
+
+    def said_to_have_ended(self) -> TaskQuerySet:
+        """Return the silent and lost tasks of which the event received last says that they have ended.
+
+        The watchdog finds them: an event with a later timestamp, of a clock that was ahead, says otherwise.
+        """
+        noticed = Q(silence__says_ended=True, silence__event_count=F("event_count"))
+        return self.filter(noticed, meaning__in=MAY_BE_LOST)
+
+    def held_back(self, now: datetime | None = None) -> TaskQuerySet:
+        """Return the tasks that would be marked as lost, if the watchdog's guard did not hold them back."""
+        judged_before = (now or timezone.now()) - HELD_AFTER
+        judged = Q(silence__judged_at__lt=judged_before, silence__event_count=F("event_count"))
+        return self.filter(judged, meaning__in=MAY_BE_LOST)
 
     def of_entity(self, entity_id: str) -> TaskQuerySet:
         """Return the tasks about the entity ``entity_id``."""

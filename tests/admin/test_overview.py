@@ -20,7 +20,8 @@ from tasks.admin.overview_html import about
 from tasks.handlers import on_change
 from tasks.handlers.registry import declaring
 from tasks.handlers.standing import Standing
-from tasks.models import Task, TaskStatusEvent
+from tasks.ledger.silence import notice
+from tasks.models import Silence, Task, TaskStatusEvent
 from tasks.ops import hours
 from tests.factories import minutes, record, rejected, user
 
@@ -183,6 +184,21 @@ def test_silent_tasks_need_somebody(admin_client: Client) -> None:
     task(minutes(16), "silent", "running")
 
     assert conclusion(admin_client) == ["1 task is silent: it has sent nothing for longer than it should."]
+
+
+def test_tasks_that_are_held_back_need_somebody(admin_client: Client) -> None:
+    for number in range(2):
+        task(HOUR, f"silent-{number}", "running")
+    notice(timezone.now())
+    Silence.objects.filter(pk="silent-0").update(judged_at=timezone.now() - minutes(2))
+    Silence.objects.filter(pk="silent-1").update(judged_at=timezone.now())
+    told = "1 task is held back from being marked as lost: nobody is heard, or too many would be."
+
+    assert told in conclusion(admin_client), "the other one is marked in a moment"
+    answer: Any = admin_client.get("/admin/sartiq_tasks/task/?silent=held")
+    assert [one.pk for one in answer.context["cl"].result_list] == ["silent-0"]
+    task(minutes(1), "silent-0", "running", progress=6)
+    assert told not in conclusion(admin_client)
 
 
 def test_lost_tasks_need_somebody(admin_client: Client) -> None:

@@ -205,6 +205,31 @@ def test_one_that_has_probably_ended(admin_client: Client) -> None:
     assert "It has probably ended" in page(admin_client)
 
 
+def test_the_list_shows_those_that_have_probably_ended(
+    admin_client: Client, django_assert_num_queries: Any
+) -> None:
+    for task_id, status in (("t-ended", "completed"), ("t-runs", "running"), ("t-heard-since", "completed")):
+        record(NOON, task_id=task_id, timestamp="2026-05-01T12:04:00Z")
+        record(NOON + minutes(1), task_id=task_id, timestamp="2026-05-01T12:03:00Z", status=status)
+    admin_client.get(f"{LIST}?silent=1")
+    with django_assert_num_queries(9):  # one more than without a silent task
+        assert "ended?" not in admin_client.get(f"{LIST}?silent=1").content.decode()
+    notice(timezone.now())
+    record(NOON + minutes(2), task_id="t-heard-since", timestamp="2026-05-01T12:05:00Z")
+
+    with django_assert_num_queries(9):
+        html = admin_client.get(f"{LIST}?silent=1").content.decode()
+    assert html.count("ended?") == 1
+    answer: Any = admin_client.get(f"{LIST}?silent=ended")
+    assert [one.pk for one in answer.context["cl"].result_list] == ["t-ended"]
+    mark_lost(task("t-ended"))
+    answer = admin_client.get(f"{LIST}?silent=ended")
+    assert [one.pk for one in answer.context["cl"].result_list] == ["t-ended"], "a lost one too"
+    record(NOON + minutes(3), task_id="t-ended", timestamp="2026-05-01T12:06:00Z", status="completed")
+    answer = admin_client.get(f"{LIST}?silent=ended")
+    assert not answer.context["cl"].result_list
+
+
 def test_the_longest_silent_first(admin_client: Client) -> None:
     for number in (2, 1, 3):
         record(NOON + minutes(number), task_id=f"t-{number}")

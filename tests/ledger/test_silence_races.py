@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from threading import Barrier
 from time import perf_counter
+from typing import Any
 
 import pytest
 from django.db import connection, connections
@@ -94,17 +96,8 @@ def test_each_silence_is_claimed_by_one_of_several_watchdogs() -> None:
 )
 def test_the_silent_are_found_by_the_index_among_many_that_run(settings: object, limits: object) -> None:
     settings.SARTIQ_TASKS = {} if limits is None else {"SILENT_AFTER": limits}  # type: ignore[attr-defined]
-    record(NOON)
-    model = Task.objects.get()
-    rows = []
-    for number in range(3000):
-        heard = NOON if number < 50 else NOON + minutes(59)
-        values = {field.attname: getattr(model, field.attname) for field in Task._meta.concrete_fields}
-        rows.append(Task(**{**values, "task_id": f"t-{number}", "last_received_at": heard}))
-    Task.objects.bulk_create(rows, batch_size=500)
-    with connection.cursor() as cursor:
-        for table in (Task._meta.db_table, Silence._meta.db_table):
-            cursor.execute(f"ANALYZE {table}")
+    many_that_run(silent=50)
+    analyze()
     now = NOON + minutes(60)
 
     plan = unnoticed(now).values_list("pk", "event_count")[:1000].explain()
@@ -113,3 +106,44 @@ def test_the_silent_are_found_by_the_index_among_many_that_run(settings: object,
     assert "Seq Scan on sartiq_tasks_task" not in plan
     assert "SCAN sartiq_tasks_task" not in plan
     assert notice(now) == 51
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("found", "index"),
+    [
+        (Task.objects.said_to_have_ended, "sartiq_silence_says_ended"),
+        (Task.objects.held_back, "sartiq_silence_judged"),
+    ],
+    ids=["said to have ended", "held back"],
+)
+def test_few_of_many_silent_tasks_are_found_by_an_index(found: Callable[[], Any], index: str) -> None:
+    many_that_run(silent=3000)
+    now = NOON + minutes(60)
+    while notice(now):
+        pass
+    Silence.objects.filter(pk="t-7").update(says_ended=True, judged_at=now)
+    analyze()
+
+    assert [one.pk for one in found()] == ["t-7"]
+    plan = found().explain()
+    assert index in plan
+    assert "Seq Scan" not in plan
+
+
+def many_that_run(*, silent: int) -> None:
+    """Store 3,001 tasks that run; the first ones, and one more, are silent an hour after noon."""
+    record(NOON)
+    model = Task.objects.get()
+    values = {field.attname: getattr(model, field.attname) for field in Task._meta.concrete_fields}
+    rows = []
+    for number in range(3000):
+        heard = NOON if number < silent else NOON + minutes(59)
+        rows.append(Task(**{**values, "task_id": f"t-{number}", "last_received_at": heard}))
+    Task.objects.bulk_create(rows, batch_size=500)
+
+
+def analyze() -> None:
+    with connection.cursor() as cursor:
+        for table in (Task._meta.db_table, Silence._meta.db_table):
+            cursor.execute(f"ANALYZE {table}")

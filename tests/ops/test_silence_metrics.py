@@ -38,7 +38,8 @@ def test_silent_and_lost_by_type_and_what_is_held_back(settings: Any) -> None:
     record(task_id="heard")
     mark_lost(Task.objects.get(pk="c"))
     notice(timezone.now())
-    Silence.objects.filter(pk="a").update(judged_at=timezone.now())
+    Silence.objects.filter(pk="a").update(judged_at=timezone.now() - minutes(2))
+    Silence.objects.filter(pk="b").update(judged_at=timezone.now())
 
     assert scraped() == {
         "silent training": 2,
@@ -67,7 +68,7 @@ def test_a_database_that_is_away(settings: Any, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(DatabaseError):
         Task.objects.silent()
     monkeypatch.setattr(TaskQuerySet, "silent", TaskQuerySet.all)
-    monkeypatch.setattr(type(Silence.objects), "judged", away)
+    monkeypatch.setattr(TaskQuerySet, "held_back", away)
     assert scraped() == {}
 
 
