@@ -21,7 +21,7 @@ from tasks.ledger.silence import mark_lost
 from tasks.models import Task
 from tasks.ops import metrics, reaction_metrics, silence_metrics
 from tasks.testing import Handlers
-from tests.factories import full_body, record
+from tests.factories import NOON, full_body, record
 from tests.servers import free_port, serving, wait_for_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,6 +79,7 @@ def test_every_metric_that_is_named_exists(settings: Any) -> None:
         on_change(name="shop.refund")(print)
         record()
         mark_lost(Task.objects.get())
+        record(NOON, task_id="silent")
         for report in Handlers().run():
             reaction_metrics.count(report)
         text = metrics.exposition()[0].decode()
@@ -134,6 +135,8 @@ def test_a_real_prometheus_scrapes_the_server_and_runs_the_rules(tmp_path: Path,
             stored = _value(port, 'sum(sartiq_tasks_deliveries_total{outcome="stored"})')
             up = _value(port, 'up{job="sartiq-tasks"}')
             rules = _rules(port)
+            for expression in EXPRESSIONS:
+                assert _query(port, expression.replace("$job", ".*")).ok, expression
         finally:
             process.terminate()
             process.wait(20)
@@ -146,12 +149,16 @@ def test_a_real_prometheus_scrapes_the_server_and_runs_the_rules(tmp_path: Path,
 def _value(port: int, expression: str) -> float:
     """Return the value of ``expression`` as soon as there is one."""
     for _ in range(200):
-        answer = requests.get(f"http://127.0.0.1:{port}/api/v1/query", {"query": expression}, timeout=10)
+        answer = _query(port, expression)
         # It answers 503 while it starts.
         if answer.ok and (found := answer.json().get("data", {}).get("result")):
             return float(found[0]["value"][1])
         time.sleep(0.1)
     raise AssertionError(f"{expression} has no value")
+
+
+def _query(port: int, expression: str) -> requests.Response:
+    return requests.get(f"http://127.0.0.1:{port}/api/v1/query", {"query": expression}, timeout=10)
 
 
 def _rules(port: int) -> list[dict[str, Any]]:

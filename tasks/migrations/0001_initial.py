@@ -323,7 +323,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("alive", "The cluster says that it runs"),
                             ("gone", "The cluster does not know it"),
-                            ("report", "The cluster reported what had become of it"),
+                            ("report", "The cluster reported a new event"),
                             ("known", "The cluster reported what was stored already"),
                             ("error", "The cluster could not be asked, or gave no valid answer"),
                         ],

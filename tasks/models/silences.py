@@ -30,7 +30,7 @@ class Silence(models.Model):
 
         ALIVE = "alive", _("The cluster says that it runs")
         GONE = "gone", _("The cluster does not know it")
-        REPORT = "report", _("The cluster reported what had become of it")
+        REPORT = "report", _("The cluster reported a new event")
         KNOWN = "known", _("The cluster reported what was stored already")
         ERROR = "error", _("The cluster could not be asked, or gave no valid answer")
 

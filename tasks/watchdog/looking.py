@@ -94,8 +94,8 @@ class _Batch:
         """Ask about all of them at once, and store the answer to each."""
         probe = probe_of(self._settings)
         pks = [one.pk for one in self._claimed]
+        last = ledger.last_received(pks)  # of all tasks below, even if one is deleted meanwhile
         tasks = Task.objects.using(ledger.database()).in_bulk(pks)
-        last = ledger.last_received(pks)
         asked: list[tuple[Silence, Task]] = []
         for one in self._claimed:
             task = tasks.get(one.pk)
@@ -207,7 +207,8 @@ def mark(now: datetime) -> tuple[int, Counter[Held]]:
     last = ledger.last_received([one.pk for one in free]) if free else {}
     lost = 0
     for one in free:
-        if last[one.pk][0] <= one.deliveries and ledger.mark_lost(one.task, at=now):
+        has_spoken = one.pk in last and last[one.pk][0] > one.deliveries
+        if not has_spoken and ledger.mark_lost(one.task, at=now):
             lost += 1
             logger.warning("A task is marked as lost", extra={"task": one.pk})
     return lost, reasons

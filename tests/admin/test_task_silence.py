@@ -183,7 +183,7 @@ def test_the_report_of_an_ending_is_told_after_it(admin_client: Client) -> None:
     record(status="completed")
     html = page(admin_client)
 
-    assert "The cluster reported what had become of it" in html
+    assert "The cluster reported a new event" in html
     assert "Nothing was heard" not in html
     assert "Asked again" not in html
 

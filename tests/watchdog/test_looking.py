@@ -378,6 +378,21 @@ def test_a_silence_of_a_task_that_was_removed(cluster: Cluster) -> None:
     assert not Silence.objects.exists()
 
 
+def test_a_task_that_is_removed_between_judgement_and_mark(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(NOON)
+    cluster.look(after=minutes(16))
+    Silence.objects.update(judged_at=cluster.now)
+
+    def remove(judged: Any, now: Any) -> dict[str, Held]:
+        Task.objects.all().delete()
+        return {}
+
+    monkeypatch.setattr(looking, "held_back", remove)
+    assert cluster.look().lost == 0
+
+
 def test_a_type_that_may_be_silent_now_is_not_lost_by_time(cluster: Cluster) -> None:
     """Marked, taken back by a person, and by then nothing is expected of its type."""
     record(NOON)
