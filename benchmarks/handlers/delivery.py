@@ -16,7 +16,7 @@ from django.test import RequestFactory
 from benchmarks.ingest.contenders import WEBHOOK
 from benchmarks.ingest.postgresql import PostgreSQL
 from benchmarks.ingest.profile import body, clients_token
-from tasks.handlers import on_change, on_event
+from tasks.handlers import on_change, on_event, on_found
 from tasks.handlers.registry import declaring
 from tasks.lifecycle import TERMINAL
 from tasks.models import Reaction
@@ -50,6 +50,14 @@ def on_every_event() -> Iterator[None]:
     """Declare one handler of each event."""
     with declaring():
         on_event(name="every")(by_handler)
+        yield
+
+
+@contextmanager
+def on_tasks_found() -> Iterator[None]:
+    """Declare one handler of tasks that were lost; none is."""
+    with declaring():
+        on_found(name="found")(by_handler)
         yield
 
 
@@ -118,6 +126,7 @@ def processor(server: PostgreSQL, sender: Sender, rounds: int) -> str:
         "no handler, once more": nothing,
         "three handlers on endings, one event in 20": on_endings,
         "one handler on every event": on_every_event,
+        "one handler on tasks found again, none of them lost": on_tasks_found,
         "a Django Task each": task_each,
     }
     spent: dict[str, list[float]] = {name: [] for name in contenders}
