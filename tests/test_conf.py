@@ -11,6 +11,7 @@ import pytest
 from rest_framework.permissions import AllowAny
 
 from tasks.conf import AppSettings, app_settings, normalise
+from tests.databases import is_citus
 
 
 def test_everything_has_a_default() -> None:
@@ -42,7 +43,7 @@ def test_classes_are_imported_from_their_paths(settings: Any) -> None:
 def test_a_key_that_is_not_known_is_left_to_the_system_check(settings: Any) -> None:
     settings.SARTIQ_TASKS = {"MAX_NESTLING": 7}
 
-    assert app_settings() == AppSettings()
+    assert app_settings() == AppSettings(distributed=is_citus())
 
 
 def test_frozen() -> None:
