@@ -189,11 +189,11 @@ class TaskAdmin(RecordAdmin):
         list_url = reverse("admin:sartiq_tasks_taskstatusevent_changelist", current_app=self.admin_site.name)
         before = row_id(request.GET.get("before"))
         return {
-            **task_facts.told(task, self.admin_site.name),
+            **task_facts.context(task, self.admin_site.name),
             **self.history(request, task),
-            **task_silence.told(task, request),
+            **task_silence.context(task, request),
             "silence_url": f"{task_url(task.pk, self.admin_site.name).removesuffix('change/')}silence/",
-            **task_reactions.told(task, request, self.admin_site.name),
+            **task_reactions.context(task, request, self.admin_site.name),
             "title": display.shown(task.task_id),
             "subtitle": None,
             "timeline": history.page_before(task, before, app_settings(), self.event_urls(request)),
@@ -297,8 +297,8 @@ class TaskAdmin(RecordAdmin):
             context["timeline"] = history.page_before(task, before, settings, urls)
         else:
             site = self.admin_site.name
-            reactions = task_reactions.told(task, request, site)
-            context |= task_facts.told(task, site) | task_silence.told(task, request) | reactions
+            reactions = task_reactions.context(task, request, site)
+            context |= task_facts.context(task, site) | task_silence.context(task, request) | reactions
             new = history.page_since(task, since or 0, after or 0, settings, urls)
             if new is not None:
                 context |= {**self.history(request, task), "timeline": new, "has_new": True}

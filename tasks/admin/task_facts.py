@@ -21,7 +21,7 @@ REFRESH_SECONDS = 5
 _SINCE = {Phase.QUEUED: _("Queued since"), Phase.RUNNING: _("Running since"), Phase.ENDED: _("Ended")}
 
 
-def told(task: Task, site: str) -> dict[str, Any]:
+def context(task: Task, site: str) -> dict[str, Any]:
     """Return the state as the page's template takes it."""
     now = timezone.now()
     return {

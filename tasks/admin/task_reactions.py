@@ -1,4 +1,4 @@
-"""What each handler did about a task, for the task's page."""
+"""The reactions of each handler to a task, for the task's page."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from . import display, reaction_display
 OF_EACH, OF_ALL = 5, 50
 
 
-def told(task: Task, request: HttpRequest, site: str) -> dict[str, Any]:
+def context(task: Task, request: HttpRequest, site: str) -> dict[str, Any]:
     """Return the last reactions to a task and the address of them all.
 
-    There is nothing to tell, and nothing is asked, where no app declares a handler, or to a user who
-    may not see reactions.
+    If no app declares a handler, or the user may not see reactions, it is empty and costs no query.
     """
     if not (declared() and request.user.has_perm("sartiq_tasks.view_reaction")):
         return {}

@@ -64,7 +64,7 @@ DECISIONS: Mapping[str, Decision] = {
 }
 
 
-def told(task: Task, request: HttpRequest) -> dict[str, Any]:
+def context(task: Task, request: HttpRequest) -> dict[str, Any]:
     """Return the template's context for the task's silence and the decisions that the user may make."""
     now, settings = timezone.now(), app_settings()
     is_silent, silence = task.is_silent(now), None

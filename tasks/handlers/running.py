@@ -87,10 +87,10 @@ def attempt(reaction: Reaction, handler: Declared, using: str, begin: Callable[[
         if isinstance(caught, DatabaseError) and not called:
             error = RetryLater(f"Not called, because the database failed: {caught}", seconds=5)
         outcome = fail(reaction, handler, error, using)
-    return told(reaction, outcome, error, seconds=time.monotonic() - started, lag=lag)
+    return logged(reaction, outcome, error, seconds=time.monotonic() - started, lag=lag)
 
 
-def told(
+def logged(
     reaction: Reaction, outcome: Outcome, error: BaseException | None, *, seconds: float, lag: float
 ) -> Report:
     """Write an attempt to the log, and return its report."""

@@ -20,7 +20,7 @@ from ..models import Handler
 from . import blocked, claiming, holding
 from .leases import LOOKS, SHARE, Every, Held, Lapsed
 from .registry import Declared, by_name
-from .running import Report, TimedOut, attempt, fail, told
+from .running import Report, TimedOut, attempt, fail, logged
 from .sql import database
 
 logger = logging.getLogger("sartiq_tasks.handlers")
@@ -229,7 +229,7 @@ class Worker:
             else:
                 took = time.monotonic() - (held.began or 0)
                 lag = (held.reaction.started_at or held.reaction.created_at) - held.reaction.created_at
-                self._report(told(held.reaction, outcome, error, seconds=took, lag=lag.total_seconds()))
+                self._report(logged(held.reaction, outcome, error, seconds=took, lag=lag.total_seconds()))
                 return
 
     def _limit(self, handler: Declared) -> float:

@@ -56,7 +56,7 @@ def test_the_dashboard_tells_all_of_a_task(admin_client: Client) -> None:
         "z / i",
         "1 h 02 min",
         ">boom<",
-        "0 s ago<",
+        " s ago<",  # on a busy machine more than 0
     ):
         assert text in html
     assert "more<" not in html

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from tasks.management.commands.silence_report import told
+from tasks.management.commands.silence_report import in_words
 from tasks.watchdog.gaps import gaps
 from tests.factories import minutes, record
 
@@ -86,4 +86,4 @@ def test_how_far_back() -> None:
     ],
 )
 def test_lengths(length: timedelta | None, words: str) -> None:
-    assert told(length) == words
+    assert in_words(length) == words

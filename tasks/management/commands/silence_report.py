@@ -40,7 +40,7 @@ class Command(BaseCommand):
             self.stdout.write("No running task sent two events in that time.")
             return
         header = ("task type", "tasks", "gaps", "p50", "p99", "p99.9", "longest", "limit")
-        rows = [header + tuple(f"> {told(limit)}" for limit in limits)]
+        rows = [header + tuple(f"> {in_words(limit)}" for limit in limits)]
         rows += [_row(one, settings.silence_limit("running", one.task_type)) for one in found]
         widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
         for row in rows:
@@ -51,11 +51,11 @@ class Command(BaseCommand):
 
 def _row(one: Gaps, limit: timedelta | None) -> tuple[str, ...]:
     shown = one.task_type if one.task_type.isprintable() else repr(one.task_type)
-    lengths = map(told, (*one.lengths, limit))
+    lengths = map(in_words, (*one.lengths, limit))
     return (shown, str(one.tasks), str(one.number), *lengths, *map(str, one.tasks_beyond))
 
 
-def told(length: timedelta | None) -> str:
+def in_words(length: timedelta | None) -> str:
     """Return a length in one unit, or two for the longer ones."""
     if length is None:
         return "-"
