@@ -37,20 +37,22 @@ demo: .venv/run ## Play a cluster against the server of `make run` (PORT; ARGS g
 
 test: .venv/dev ## Run the whole suite on SQLite and PostgreSQL, and fail below the coverage it must have (ARGS runs a part, uncovered)
 ifdef ARGS
-	scripts/test -n 2 $(ARGS)
+	scripts/test -n 2 --dist worksteal $(ARGS)
 else
-	scripts/test -n 2 --cov --cov-report= --cov-fail-under=0
-	$(BIN)/coverage combine --quiet .coverage.sqlite .coverage.postgresql
+	$(BIN)/coverage erase
+	COVERED=yes scripts/test -n 2 --dist worksteal
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 endif
 
 test-all: .venv/dev ## Run the suite on every supported Python and Django that is found
 	PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox run $(ARGS)
 
-# Two at a time, so that both processors have work; PostgreSQL alone, because `make test` has been through both.
+# Two at a time, so that both processors have work; on PostgreSQL the oldest pair and the newest that has a wheel of it.
+FAST_ON = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner
 test-versions: .venv/dev ## Run the fast tests on every supported Python and Django that is found
-	PATH="$$PATH:$(PYENV_BINS)" TEST_DB=postgresql $(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner -- \
-	    -q -m "not slow"
+	TEST_DB=sqlite $(FAST_ON) $(ARGS) -- -q -m "not slow"
+	TEST_DB=postgresql $(FAST_ON) -e py311-django52,py314-django61 -- -q -m "not slow"
 
 # The contenders run as they are deployed: distributions and container images build Python with profile-guided
 # optimisation, version managers mostly do not.

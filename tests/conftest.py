@@ -16,49 +16,36 @@ from django.test import Client
 
 from tests import cluster, factories
 from tests.databases import is_citus
+from tests.selection import is_slow, needs_each_database
 from tests.servers import private_postgresql, temporary_directory
 
 pytest_plugins = ["tasks.testing.fixtures"]
 
-#: What starts servers, browsers or other programs, or waits: left out by ``-m "not slow"``.
-SLOW = (
-    "tests/browser/",
-    "tests/handlers/test_kills.py",
-    "tests/handlers/test_worker.py",
-    "tests/hostile/",
-    "tests/hosts/",
-    "tests/auth/test_known_tokens.py::test_a_token_that_is_revoked_is_rejected_by_every_worker_at_once",
-    "tests/commands/test_simulate_compute.py",
-    "tests/database/test_live_connection.py",
-    "tests/ledger/test_pruning.py::test_while_8_writers_post",
-    "tests/ops/test_metrics.py::test_any_process_answers_for_all",
-    "tests/project/test_manage.py",
-    "tests/test_coming_from_fastapi.py",
-    "tests/test_databases.py",
-    "tests/test_deploy.py",
-    "tests/test_fuzz.py",
-    "tests/test_how_to_backup.py",
-    "tests/test_kills.py",
-    "tests/test_monitoring.py",
-    "tests/test_odd_requests.py",
-    "tests/test_readme.py",
-    "tests/test_run.py",
-    "tests/test_server.py",
-    "tests/test_settings.py",
-    "tests/test_views.py::test_32_identical_posts_at_once",
-)
 WEBHOOK = "/api/v1/tasks/webhook"
 if is_citus():
     setting_changed.connect(cluster.keep_distributed)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow, and skip what needs Citus where there is none."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of the run on a second database."""
+    parser.addoption(
+        "--second-database",
+        action="store_true",
+        help="leave out the cases that one database suffices for: a run on another one has had them",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is slow, skip what needs Citus where there is none, and leave out what has run already."""
     for item in items:
-        if item.nodeid.startswith(SLOW):
+        if is_slow(item):
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("citus") and not is_citus():
             item.add_marker(pytest.mark.skip("needs a Citus cluster: TEST_CITUS_URL names its coordinator"))
+    if config.getoption("second_database"):
+        left_out = [item for item in items if not needs_each_database(item)]
+        items[:] = [item for item in items if needs_each_database(item)]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")

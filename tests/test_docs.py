@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SLOW
-
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/*.md"))
 
@@ -30,10 +28,3 @@ def test_every_test_that_proves_a_promise_is_there() -> None:
     assert {
         name for name in re.findall(r"`(test_\w+\.py)`", table) if not (ROOT / "tests" / name).exists()
     } == set()
-
-
-def test_every_place_that_is_named_slow_is_there() -> None:
-    for place in SLOW:
-        path, _, name = place.partition("::")
-        assert (ROOT / path).exists(), place
-        assert not name or f"def {name}(" in (ROOT / path).read_text(), place

@@ -1,0 +1,95 @@
+"""Which cases are slow, and which run on one database alone."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import SimpleTestCase
+
+#: What starts servers, browsers or other programs, or waits: left out by ``-m "not slow"``.
+SLOW = (
+    "tests/browser/",
+    "tests/handlers/test_kills.py",
+    "tests/handlers/test_worker.py",
+    "tests/hostile/",
+    "tests/hosts/",
+    "tests/auth/test_known_tokens.py::test_a_token_that_is_revoked_is_rejected_by_every_worker_at_once",
+    "tests/commands/test_simulate_compute.py",
+    "tests/database/test_live_connection.py",
+    "tests/ledger/test_pruning.py::test_while_8_writers_post",
+    "tests/ops/test_metrics.py::test_any_process_answers_for_all",
+    "tests/project/test_manage.py",
+    "tests/test_coming_from_fastapi.py",
+    "tests/test_databases.py",
+    "tests/test_deploy.py",
+    "tests/test_fuzz.py",
+    "tests/test_how_to_backup.py",
+    "tests/test_kills.py",
+    "tests/test_monitoring.py",
+    "tests/test_odd_requests.py",
+    "tests/test_readme.py",
+    "tests/test_run.py",
+    "tests/test_server.py",
+    "tests/test_settings.py",
+    "tests/test_views.py::test_32_identical_posts_at_once",
+)
+
+#: What is slow or touches the database, and is about something else: pages in a browser, what a process makes
+#: of its environment, its arguments and its connections. The rows behind that are tested elsewhere.
+ONCE = (
+    "tests/browser/",
+    "tests/hostile/test_connections.py",
+    "tests/hostile/test_framing.py",
+    "tests/hosts/test_asgi.py",
+    "tests/hosts/test_how_to_hand_on.py",
+    "tests/hosts/test_mariadb.py",
+    "tests/hosts/test_rest_framework.py",
+    "tests/hosts/test_rest_framework_settings.py",
+    "tests/hosts/test_themes.py",
+    "tests/hosts/test_types.py",
+    "tests/hosts/test_wheel.py::test_what",
+    "tests/hosts/test_wheel.py::test_the_source_distribution_makes_the_same_wheel",
+    "tests/project/test_manage.py",
+    "tests/test_coming_from_fastapi.py",
+    "tests/test_deploy.py",
+    "tests/test_fuzz.py",
+    "tests/test_run.py::test_handlers",
+    "tests/test_run.py::test_the_demo_without_a_server_says_so",
+    "tests/test_run.py::test_the_first_run_and_the_next",
+    "tests/test_server.py::test_a_port_that_is_taken_is_one_line",
+    "tests/test_server.py::test_an_address_of_ipv6",
+    "tests/test_server.py::test_of_two_that_start_at_once_one_ends",
+    "tests/test_server.py::test_what_cannot_start_says_so_and_ends",
+    "tests/test_server.py::test_workers_do_not_interrupt_each_other_if_the_kernel_lets_them",
+    "tests/test_settings.py",
+)
+
+#: The fixtures with which pytest-django lets a case reach the database; it lets no case without one.
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "own_database"}
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Return whether the case is left out by ``-m "not slow"``."""
+    return item.nodeid.startswith(SLOW)
+
+
+def needs_each_database(item: pytest.Item) -> bool:
+    """Return whether another database may make another result of the case."""
+    if item.nodeid.startswith(ONCE):
+        return False
+    return is_slow(item) or reaches_database(item) or asks_which_database(item)
+
+
+def reaches_database(item: pytest.Item) -> bool:
+    """Return whether the case may use the database in this process."""
+    owner = getattr(item, "cls", None)
+    return (
+        item.get_closest_marker("django_db") is not None
+        or not DATABASE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        or (owner is not None and issubclass(owner, SimpleTestCase) and bool(owner.databases))
+    )
+
+
+def asks_which_database(item: pytest.Item) -> bool:
+    """Return whether the case's module knows Django's connections, whose kind may decide without a query."""
+    module = getattr(item, "module", None)
+    return any(hasattr(module, name) for name in ("connection", "connections", "POSTGRESQL"))
