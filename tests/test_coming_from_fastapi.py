@@ -79,7 +79,7 @@ def _events(database_url: str) -> list[tuple[str, int]]:
 @pytest.mark.django_db
 def test_the_old_one_answers_and_the_new_one_gets_a_copy(old: int, own_database: str) -> None:
     port = free_port()
-    with serving(own_database) as server, temporary_directory() as here:
+    with serving(own_database, WORKERS="1") as server, temporary_directory() as here:
         configuration = CONFIGURATION.format(
             here=here,
             old=old,

@@ -102,14 +102,14 @@ def test_the_admin_reads_from_the_replica(postgresql: PostgreSQL, tmp_path: Path
         for name in ("main", "replica"):
             server.execute(f"CREATE DATABASE {name} TEMPLATE postgres")  # migrated
             urls[name] = postgresql.url.removesuffix("postgres") + name
-    with serving(urls["replica"]) as replica:
+    with serving(urls["replica"], WORKERS="1") as replica:
         assert replica.post(body(task_id="on-the-replica")).status_code == 200
     create = (
         "from django.contrib.auth.models import User; User.objects.create_superuser('ada', password='pass')"
     )
     static = {"STATIC_ROOT": str(tmp_path)}
     manage("collectstatic", "--no-input", database_url=urls["main"], **static)
-    with serving(urls["main"], REPLICA_URL=urls["replica"], **static) as server:
+    with serving(urls["main"], REPLICA_URL=urls["replica"], WORKERS="1", **static) as server:
         manage("shell", "-c", create, database_url=urls["main"])
         assert server.post(body(task_id="on-the-primary")).json()["duplicate"] is False
         assert server.post(body(task_id="on-the-primary")).json()["duplicate"] is True

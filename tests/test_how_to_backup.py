@@ -74,7 +74,7 @@ class _Senders:
 
 def stored_once(url: str, known: dict[str, object], token: str) -> None:
     """Serve the restored database: what it has is recognised, and something new is stored."""
-    with serving(url, migrate=False) as restored:
+    with serving(url, migrate=False, WORKERS="1") as restored:
         restored.token = token
         assert restored.post(known).json()["duplicate"] is True
         assert restored.post(body(task_id="after the restore")).json()["duplicate"] is False
@@ -86,7 +86,7 @@ def test_a_dump_of_postgresql(tmp_path: Path) -> None:
     with temporary_directory() as place, private_postgresql(place) as database:
         programs = database.programs
         known = body(task_id="before the dump")
-        with serving(database.url) as server:
+        with serving(database.url, WORKERS="1") as server:
             token = server.token
             assert server.post(known).status_code == 200
             with _Senders(server) as senders:
@@ -106,7 +106,7 @@ def test_a_dump_of_postgresql(tmp_path: Path) -> None:
 def test_a_backup_of_sqlite(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/db.sqlite3"
     known = body(task_id="before the backup")
-    with serving(url) as server:
+    with serving(url, WORKERS="1") as server:
         token = server.token
         assert server.post(known).status_code == 200
         with _Senders(server) as senders:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import get_user_model
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from harness.browser import ARGUMENTS, find_chromium
 
@@ -28,7 +30,7 @@ def chromium() -> str:
     return program
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     program = chromium()
     with pytest.MonkeyPatch.context() as patch:
@@ -54,11 +56,8 @@ def open_page(browser: Browser, live_server: Any) -> Iterator[Callable[..., Page
         contexts.append(context)
         context.set_default_timeout(15_000)
         if login:
-            users = get_user_model().objects
-            if not users.filter(username="staff").exists():
-                users.create_superuser("staff", password="password")
-            log_in(context.new_page())
-        page = context.pages[0] if context.pages else context.new_page()
+            give_session(context, str(live_server))
+        page = context.new_page()
         page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         return page
@@ -69,7 +68,17 @@ def open_page(browser: Browser, live_server: Any) -> Iterator[Callable[..., Page
     assert complaints == []
 
 
-def log_in(page: Page, username: str = "staff") -> None:
+def give_session(context: BrowserContext, url: str) -> None:
+    """Give the browser the session of a superuser, which spares it two pages."""
+    users = get_user_model().objects
+    staff = users.filter(username="staff").first() or users.create_superuser("staff", password="password")
+    client = Client()
+    client.force_login(staff)
+    name = settings.SESSION_COOKIE_NAME
+    context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": url}])
+
+
+def log_in(page: Page, username: str) -> None:
     page.goto("/admin/login/")
     page.fill("#id_username", username)
     page.fill("#id_password", "password")

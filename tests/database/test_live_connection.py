@@ -115,7 +115,9 @@ def test_locked(postgresql: PostgreSQL, served: Server, table: str) -> None:
 
 @on_postgresql
 def test_a_statement_that_takes_too_long(postgresql: PostgreSQL) -> None:
-    with serving(postgresql.url, **(TIMEOUTS | {"DB_LOCK_TIMEOUT_MS": "0", "DB_TIMEOUT": "30"})) as server:
+    with serving(
+        postgresql.url, WORKERS="1", **(TIMEOUTS | {"DB_LOCK_TIMEOUT_MS": "0", "DB_TIMEOUT": "30"})
+    ) as server:
         with psycopg.connect(postgresql.url) as other:
             other.execute("LOCK TABLE sartiq_tasks_task IN ACCESS EXCLUSIVE MODE")
             assert unavailable(server, task_id="slow")
@@ -164,7 +166,7 @@ def test_out_of_disk_on_postgresql() -> None:
     with (
         small_disk("160m") as disk,
         private_postgresql(disk, "max_wal_size=32MB", "min_wal_size=32MB") as database,
-        serving(database.url, **TIMEOUTS) as server,
+        serving(database.url, WORKERS="1", **TIMEOUTS) as server,
     ):
         assert not unavailable(server)
         with full(disk):
@@ -180,7 +182,7 @@ def test_out_of_disk_on_postgresql() -> None:
 
 @on_sqlite
 def test_out_of_disk_on_sqlite() -> None:
-    with small_disk("8m") as disk, serving(f"sqlite:///{disk}/db.sqlite3", **TIMEOUTS) as server:
+    with small_disk("8m") as disk, serving(f"sqlite:///{disk}/db.sqlite3", WORKERS="1", **TIMEOUTS) as server:
         assert not unavailable(server)
         with full(disk):
             assert unavailable(server, error_message="x" * 900_000)
@@ -189,7 +191,7 @@ def test_out_of_disk_on_sqlite() -> None:
 
 @on_sqlite
 def test_sqlite_is_busy(tmp_path: Path) -> None:
-    with serving(f"sqlite:///{tmp_path}/db.sqlite3?timeout=1") as server:
+    with serving(f"sqlite:///{tmp_path}/db.sqlite3?timeout=1", WORKERS="1") as server:
         assert not unavailable(server)
         other = sqlite3.connect(tmp_path / "db.sqlite3", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -201,7 +203,7 @@ def test_sqlite_is_busy(tmp_path: Path) -> None:
 
 def test_not_ready_before_the_migrations(tmp_path: Path, postgresql_or_sqlite: str) -> None:
     manage("migrate", "--verbosity", "0", database_url=postgresql_or_sqlite)
-    with serving(postgresql_or_sqlite, migrate=False) as server:
+    with serving(postgresql_or_sqlite, migrate=False, WORKERS="1") as server:
         manage("migrate", "sartiq_tasks", "0001", "--verbosity", "0", database_url=postgresql_or_sqlite)
         answer = server.get("/readyz")
         assert (answer.status_code, answer.json()["reason"]) == (503, "migrations")

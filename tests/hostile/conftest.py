@@ -21,6 +21,7 @@ from tests.hostile.wire import Answer, Request, exchange
 from tests.servers import (
     ROOT,
     Server,
+    copy_migrated_sqlite,
     free_port,
     manage_each,
     private_postgresql,
@@ -124,14 +125,14 @@ def app() -> Iterator[App]:
 
 def _served(url: str, log: Path, changes: dict[str, str]) -> Any:
     given = {f"DJANGO_SUPERUSER_{name.upper()}": value for name, value in ADMIN.items()}
+    copy_migrated_sqlite(url)
     manage_each(
         "collectstatic --no-input --verbosity 0",
-        "migrate --verbosity 0",
         "createsuperuser --no-input --email a@example.org",
         database_url=url,
         **(given | changes),
     )
-    return serving(url, log=log, migrate=False, **changes)
+    return serving(url, log=log, **changes)
 
 
 @pytest.fixture(scope="session")
