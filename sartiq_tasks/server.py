@@ -234,7 +234,7 @@ class _Worker:
                 file=sys.stderr,
                 flush=True,
             )
-            self._lifeline.close()
+            self.close()
             self._start()
 
     def terminate(self) -> None:
@@ -248,6 +248,10 @@ class _Worker:
         """End it at once if it has not ended in the time that it is given."""
         if not self.has_died() and time.monotonic() - self._told > self._patience:
             self.kill()
+
+    def close(self) -> None:
+        """Close this end of its lifeline."""
+        self._lifeline.close()
 
     def kill(self) -> None:
         """End it and all that it started at once."""
@@ -273,6 +277,8 @@ def _stop(family: Sequence[_Worker], signals: Sequence[float]) -> None:
                 if not worker.has_died():
                     worker.kill()
         time.sleep(0.05)
+    for worker in family:
+        worker.close()
 
 
 if __name__ == "__main__":

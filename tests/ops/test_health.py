@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -28,3 +31,24 @@ def test_health_asks_nothing_of_the_database() -> None:
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_nothing_can_be_posted(path: str) -> None:
     assert Client().post(path).status_code == 405
+
+
+@pytest.mark.parametrize(("failing", "reason"), [("SELECT", "database"), ("INSERT", "writing")])
+def test_not_ready_while_the_database_fails(failing: str, reason: str) -> None:
+    def fail(execute: Any, sql: str, *of: Any) -> Any:
+        if sql.strip().startswith(failing):
+            raise OperationalError(failing)
+        return execute(sql, *of)
+
+    with connection.execute_wrapper(fail):
+        answer = Client().get("/readyz")
+
+    assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "reason": reason})
+
+
+def test_not_ready_before_the_last_migration() -> None:
+    MigrationRecorder.Migration.objects.filter(app="sartiq_tasks", name__startswith="0002").delete()
+
+    answer = Client().get("/readyz")
+
+    assert (answer.status_code, answer.json()["reason"]) == (503, "migrations")

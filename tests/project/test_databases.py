@@ -6,6 +6,7 @@ import importlib.util
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 import sartiq_tasks.settings
 from sartiq_tasks.databases import database
@@ -81,3 +82,13 @@ def test_a_replica_is_read_through_the_router(monkeypatch: pytest.MonkeyPatch) -
 
     assert settings.DATABASES["replica"]["HOST"] == "replica.example.org"
     assert settings.DATABASE_ROUTERS == ["sartiq_tasks.routers.ReadFromReplica"]
+
+
+@pytest.mark.parametrize(
+    "url", ["secret", "postgres://", "mysql://secret@host/name", "postgres://ada:secret@host:port/name"]
+)
+def test_what_is_not_the_url_of_a_database_is_not_shown(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^NO_SUCH_VARIABLE is not the URL of a database") as told:
+        database("NO_SUCH_VARIABLE", default=url)
+
+    assert "secret" not in str(told.value)

@@ -1,0 +1,173 @@
+"""The parts of the server in this process; tests/test_server.py runs it as it is deployed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sartiq_tasks import server
+from sartiq_tasks.wsgi import application
+from tests.servers import free_port
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: Listens, as a worker does; the handlers that are run beside it do nothing but wait.
+LISTEN = (
+    "import socket, sys\n"
+    "listener = socket.create_server((sys.argv[1], int(sys.argv[2])))\n"
+    "while True: listener.accept()"
+)
+WAIT = "import time; time.sleep(600)"
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """Give back the handlers of signals, which the server changes for its process."""
+    kept = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A free port, for workers that only listen, in a process whose scheduling stays as it is."""
+    monkeypatch.setattr(server, "_command", lambda *args: [sys.executable, "-c", LISTEN, *map(str, args[:2])])
+    monkeypatch.setattr(server, "HANDLERS", (sys.executable, "-c", WAIT))
+    monkeypatch.setattr(server, "DEAF", 0.1)
+    monkeypatch.setattr(server, "HANDLERS_PATIENCE", 0.1)
+    monkeypatch.setattr("os.sched_setscheduler", lambda *_: None, raising=False)
+    return free_port()
+
+
+@pytest.fixture
+def lifeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The supervisor's end, of which the worker finds its own in the environment."""
+    ours, theirs = socket.socketpair()
+    # The worker owns its descriptor, and closes it when it ends.
+    monkeypatch.setenv(server.LIFELINE, str(os.dup(theirs.fileno())))
+    with ours, theirs:
+        yield ours
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The processes that would be sent a signal."""
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr("os.kill", lambda *of: sent.append(of))
+    return sent
+
+
+def threads_run_at_once(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
+    """Have no thread wait for the supervisor's end; return what it would wait at."""
+    waited: list[socket.socket] = []
+    monkeypatch.setattr(server, "_end_with_supervisor", waited.append)
+    return waited
+
+
+def test_a_worker_says_when_it_heeds_signals(
+    monkeypatch: pytest.MonkeyPatch, lifeline: socket.socket
+) -> None:
+    waited = threads_run_at_once(monkeypatch)
+
+    assert server.application() is application
+    assert lifeline.recv(2) == b"!"
+    assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    for one in waited:
+        one.close()
+
+
+def test_a_worker_without_a_supervisor_serves_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(server.LIFELINE, raising=False)
+
+    assert server.application() is application
+
+
+def test_the_handlers_process_runs_the_command(
+    monkeypatch: pytest.MonkeyPatch, lifeline: socket.socket
+) -> None:
+    waited = threads_run_at_once(monkeypatch)
+    run: list[Any] = []
+    monkeypatch.setattr("django.core.management.execute_from_command_line", run.append)
+
+    server.run_handlers()
+
+    assert run == [["manage.py", "run_handlers"]]
+    assert lifeline.recv(2) == b"!"
+    for one in waited:
+        one.close()
+
+
+def test_a_worker_ends_with_its_supervisor(killed: list[tuple[int, int]]) -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+
+    with theirs:
+        server._end_with_supervisor(theirs)
+
+    assert killed == [(os.getsid(0), signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("with_handlers", [True, False])
+def test_it_says_when_it_listens_and_serves_until_a_signal(port: int, with_handlers: bool) -> None:
+    announced: list[bool] = []
+
+    def announce() -> None:
+        announced.append(server._listens("127.0.0.1", port))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    code = server.serve("127.0.0.1", port, 1, announce=announce, with_handlers=with_handlers)
+
+    assert (code, announced) == (0, [True])
+    assert not server._listens("127.0.0.1", port)
+
+
+def test_a_worker_that_cannot_start_ends_it(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+
+    assert server.serve("127.0.0.1", port, 1) == 1
+
+
+def test_a_second_signal_does_not_wait(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker heeds no SIGTERM: the second Ctrl-C, more than a second after the first, ends it."""
+    stop = server._stop
+    deaf = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{LISTEN}"
+    monkeypatch.setattr(server, "_command", lambda *args: [sys.executable, "-c", deaf, *map(str, args[:2])])
+    monkeypatch.setattr(server, "_stop", lambda family, signals: stop(family, [0.0, 2.0]))
+
+    assert server.serve("127.0.0.1", port, 1, announce=lambda: os.kill(os.getpid(), signal.SIGINT)) == 0
+    assert not server._listens("127.0.0.1", port)
+
+
+def test_former_counts_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("os.sched_setscheduler", lambda *_: None, raising=False)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "counts"))
+    server._prepare_machine()
+    (tmp_path / "counts" / "counter_1.db").touch()
+
+    server._prepare_machine()
+
+    assert list((tmp_path / "counts").iterdir()) == []
+
+
+def test_no_port_is_one_line(port: int) -> None:
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        pytest.raises(SystemExit, match=f"Nothing can listen on 127.0.0.1, port {port}: "),
+        server.reserved("127.0.0.1", port),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "two"])
+def test_the_number_of_workers(workers: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        server.parser().parse_args(["--workers", workers])
+
+    assert "invalid" in capsys.readouterr().err
