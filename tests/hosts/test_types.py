@@ -205,7 +205,7 @@ def ask(asked: Sequence[Task]) -> Iterator[Alive | Gone | Report]:
 def judge(task: Task, silences: SilenceQuerySet, now: datetime) -> Silence | None:
     assert_type(mark_lost(task) or mark_not_lost(task), bool)
     assert_type(record_report(Report(task.task_id, b"{}")), Reported)
-    print(Task.objects.lost(), silences.judged())
+    print(Task.objects.lost(), Task.objects.held_back(), Task.objects.said_to_have_ended(), silences.judged())
     return silences.due(now).first()
 
 
