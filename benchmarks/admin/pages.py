@@ -97,7 +97,7 @@ def measure(client: Client, page: Page, rounds: int, stock_rounds: int, backend:
             (f"/admin/{page.url}", page.times, rounds),
             (None if page.stock is None else f"/stock/{EVENTS}{page.stock}", page.stock_times, stock_rounds),
         ):
-            if url is None or number > wanted:
+            if url is None or not wanted or number > wanted:
                 continue
             begin, begin_of_processor, begin_of_database = (
                 time.perf_counter(),

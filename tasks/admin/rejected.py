@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
@@ -186,8 +186,12 @@ class RejectedDeliveryAdmin(RecordAdmin):
     def groups(self, request: HttpRequest, shown: Any) -> dict[str, Any]:
         """Return the count of each fault among the newest deliveries that the list's other filters leave."""
         rows = shown.rows_but_for(request, (GroupFilter,)).order_by("-received_at")
-        newest = list(rows.values_list("faults", "not_kept")[:MAX_COUNT])
-        counted = Counter(fault for faults, _not_kept in newest for fault in faults.split())
+        newest = RejectedDelivery.objects.using(rows.db).filter(pk__in=rows.values("pk")[:MAX_COUNT])
+        alike = newest.values_list("faults").annotate(Count("pk"), Sum("not_kept")).order_by("faults")
+        counted, only_counted = Counter[str](), 0
+        for faults, number, not_kept in alike:
+            counted.update(dict.fromkeys(faults.split(), number))
+            only_counted += not_kept
         chosen = request.GET.get("fault")
         return {
             "counts_title": _("Rejected deliveries by fault"),
@@ -199,7 +203,7 @@ class RejectedDeliveryAdmin(RecordAdmin):
                 }
                 for fault, number in counted.most_common(MAX_GROUPS)
             ],
-            "only_counted": sum(not_kept for _faults, not_kept in newest),
+            "only_counted": only_counted,
             "kept_per_minute": app_settings().rejected_per_minute,
         }  # fmt: skip
 
