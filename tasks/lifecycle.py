@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
@@ -81,17 +81,52 @@ EARLIEST = ("first_event_at", *(f"first_{phase}_at" for phase in Phase))
 LATEST = ("last_received_at", *(f"last_{phase}_at" for phase in Phase))
 
 _YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _INVERTED = bytes(range(255, -1, -1))
 # With equal times a later phase wins, then the higher progress, then the event's digest.
 _RANK = {Meaning.OTHER: 1, Meaning.QUEUED: 0, Meaning.RUNNING: 2}
 _TERMINAL_RANK = 3
 
 
+class _Said(NamedTuple):
+    """What a status of a meaning says. An enum's properties take longer than to look all of it up once."""
+
+    meaning: Meaning
+    value: str
+    is_terminal: bool
+    rank: int
+    #: Whether a task with such a status no longer has the error, or the end, that it had before.
+    ends_error: bool
+    ends_completion: bool
+    #: The columns of its phase's times.
+    times: tuple[str, ...]
+
+
+_SAID = {
+    meaning.value: _Said(
+        meaning,
+        meaning.value,
+        meaning.is_terminal,
+        _RANK.get(meaning, _TERMINAL_RANK),
+        ends_error=meaning not in (Meaning.FAILED, Meaning.CANCELLED),
+        ends_completion=not meaning.is_terminal,
+        times=(f"first_{meaning.phase}_at", f"last_{meaning.phase}_at") if meaning.phase else (),
+    )
+    for meaning in Meaning
+}
+_NO_TIMES = dict.fromkeys(f"{which}_{phase}_at" for which in ("first", "last") for phase in Phase)
+
+
 def meaning_of(status: str | None, settings: AppSettings) -> Meaning:
     """Return what ``status`` means by the settings; an unknown or null one is ``OTHER``."""
+    return _said_by(status, settings).meaning
+
+
+def _said_by(status: str | None, settings: AppSettings) -> _Said:
     if status is None:
-        return Meaning.OTHER
-    return Meaning(settings.meanings.get(status) or settings.meanings.get(normalise(status), Meaning.OTHER))
+        return _SAID["other"]
+    meanings = settings.meanings
+    return _SAID[meanings.get(status) or meanings.get(normalise(status), "other")]
 
 
 def event_time(timestamp: datetime | None, received_at: datetime, tolerance: timedelta) -> datetime:
@@ -110,13 +145,16 @@ def order_key(event: Mapping[str, Any], *, received_at: datetime, tie: bytes, se
     Events that have a timestamp or a terminal status come after all that have neither, so that a late
     ``running`` without a timestamp undoes no ending. Then the time decides, and ``tie`` at last.
     """
-    meaning = meaning_of(event["status"], settings)
     at = event_time(event["timestamp"], received_at, settings.clock_tolerance)
+    return _order_key(event, said=_said_by(event["status"], settings), at=at, tie=tie)
+
+
+def _order_key(event: Mapping[str, Any], *, said: _Said, at: datetime, tie: bytes) -> bytes:
     return struct.pack(
         ">?QBd8s",
-        event["timestamp"] is not None or meaning.is_terminal,
-        (at - _YEAR_ONE) // timedelta(microseconds=1),
-        _RANK.get(meaning, _TERMINAL_RANK),
+        event["timestamp"] is not None or said.is_terminal,
+        (at - _YEAR_ONE) // _MICROSECOND,
+        said.rank,
         # The bytes of floats sort as the floats do, if none is negative: -0.0 becomes 0.0.
         event["progress"] + 0.0,
         tie,
@@ -127,16 +165,16 @@ def state_of(
     event: Mapping[str, Any], *, event_id: int, received_at: datetime, tie: bytes, settings: AppSettings
 ) -> State:
     """Return the state of a task of which ``event`` is the only event known."""
-    key = order_key(event, received_at=received_at, tie=tie, settings=settings)
     at = event_time(event["timestamp"], received_at, settings.clock_tolerance)
-    meaning = meaning_of(event["status"], settings)
+    said = _said_by(event["status"], settings)
+    key = _order_key(event, said=said, at=at, tie=tie)
+    instance, zone, version = event["origin_instance"], event["origin_zone"], event["origin_version"]
     has_status = event["status"] is not None
     has_error = event["error_message"] is not None or event["error_category"] is not None
-    has_origin = any(event[column] is not None for column in REGISTERS["origin_order"])
+    has_origin = instance is not None or zone is not None or version is not None
     # A task that runs again, or has succeeded, no longer has the error or the end it had before.
-    ends_error = has_status and meaning not in (Meaning.FAILED, Meaning.CANCELLED)
-    ends_completion = has_status and not meaning.is_terminal
-    of_phases = {phase: at if phase is meaning.phase else None for phase in Phase}
+    ends_error = has_status and said.ends_error
+    ends_completion = has_status and said.ends_completion
     return {
         # The first event is the earliest in time, whether or not it has a timestamp.
         "first_order": key[1:].translate(_INVERTED),
@@ -150,7 +188,7 @@ def state_of(
         "progress": event["progress"],
         "status_order": key if has_status else NO_CLAIM,
         "status": event["status"],
-        "meaning": meaning.value,
+        "meaning": said.value,
         "status_at": at if has_status else None,
         "error_order": key if has_error or ends_error else NO_CLAIM,
         "error_message": event["error_message"],
@@ -162,11 +200,11 @@ def state_of(
         "entity_order": key if event["entity_id"] is not None else NO_CLAIM,
         "entity_id": event["entity_id"],
         "origin_order": key if has_origin else NO_CLAIM,
-        "origin_instance": event["origin_instance"],
-        "origin_zone": event["origin_zone"],
-        "origin_version": event["origin_version"],
-        **{f"first_{phase}_at": time for phase, time in of_phases.items()},
-        **{f"last_{phase}_at": time for phase, time in of_phases.items()},
+        "origin_instance": instance,
+        "origin_zone": zone,
+        "origin_version": version,
+        **_NO_TIMES,
+        **dict.fromkeys(said.times, at),
         "last_received_at": received_at,
         "event_count": 1,
     }

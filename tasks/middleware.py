@@ -74,6 +74,7 @@ def _answer(request: HttpRequest, match: ResolverMatch) -> HttpResponseBase:
     if isinstance(response, SimpleTemplateResponse):
         response.render()
     # As CommonMiddleware sets it: otherwise the server would send the answer in chunks.
-    response.headers.setdefault("Content-Length", str(len(response.content)))
+    if not response.has_header("Content-Length"):
+        response.headers["Content-Length"] = str(len(response.content))
     answered: HttpResponseBase = response
     return answered

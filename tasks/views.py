@@ -50,7 +50,8 @@ __all__ = ("DocsView", "DocumentView", "TaskWebhookView")
 logger = logging.getLogger("sartiq_tasks.views")
 
 _URLS = f"{__package__}.urls"
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+_JSON_HEADERS = {"Content-Type": "application/json"}
 
 
 class AlwaysJSON(BaseContentNegotiation):
@@ -203,7 +204,8 @@ class TaskWebhookView(APIView):
             raise
         answer = {"id": recorded.event_id, "task_id": recorded.task_id, "duplicate": recorded.duplicate}
         # Django's own: DRF's is a template that is rendered later, JsonResponse makes an encoder each time.
-        return HttpResponse(_JSON.encode(answer), content_type="application/json")
+        content = _JSON.encode(answer).encode()
+        return HttpResponse(content, headers=_JSON_HEADERS | {"Content-Length": str(len(content))})
 
     def record(self, event: Mapping[str, Any], digest: bytes, key: bytes | None) -> Recorded:
         """Record the event, and confirm in the same round trip that its sender may post it."""

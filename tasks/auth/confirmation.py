@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from django.db import router
+from django.db import connections, router
 from django.db.models import Exists, Model, QuerySet
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -44,8 +44,22 @@ def alias_to_confirm(*models: type[Model]) -> str | None:
 def condition_that_exists(rows: QuerySet[Any]) -> Condition:
     """Return the condition that ``rows`` has one."""
     query = TaskStatusEvent._base_manager.using(rows.db).query
-    condition: Condition = query.get_compiler(rows.db).compile(Exists(rows).resolve_expression(query))
-    return condition
+    sql, values = query.get_compiler(rows.db).compile(Exists(rows).resolve_expression(query))
+    return sql, _converted(values, connections[rows.db])
+
+
+def _converted(values: Sequence[Any], connection: Any) -> Sequence[Any]:
+    """Return ``values`` as psycopg sends them, which it need then not convert at each delivery.
+
+    They go as text of no type: PostgreSQL takes the type from what they are compared with.
+    """
+    if connection.vendor != "postgresql":
+        return values
+    connection.ensure_connection()
+    adapt = connection.Database.adapt
+    converter = adapt.Transformer(connection.connection)
+    texts = converter.dump_sequence(values, [adapt.PyFormat.TEXT] * len(values))
+    return [None if text is None else bytes(text).decode(converter.encoding) for text in texts]
 
 
 def reauthenticate(view: APIView) -> bool:

@@ -34,7 +34,7 @@ def on_live_connection(operation: Callable[[], _Result]) -> _Result:
     connection.health_check_done = True  # Django's own check, where CONN_HEALTH_CHECKS asks for it
     leave_replaced_files(connection)
     try:
-        result = in_time(operation)
+        result = in_time(operation, connection)
         if not leave_replaced_files(connection):
             return result
     except Error as error:
@@ -43,7 +43,7 @@ def on_live_connection(operation: Callable[[], _Result]) -> _Result:
             raise
         for one in at_fault:
             _end_session(one)
-    return in_time(operation)
+    return in_time(operation, connection)
 
 
 #: Classes of SQLSTATE, and single ones, which a new session meets too: the data (22, 23), conflicts
@@ -83,15 +83,19 @@ def _end_session(connection: Any) -> None:
     connection.close()
 
 
-def in_time(operation: Callable[[], _Result]) -> _Result:
+def in_time(operation: Callable[[], _Result], ledger: BaseDatabaseWrapper | None = None) -> _Result:
     """Return what ``operation`` returns; it fails after the setting ``DATABASE_TIMEOUT``.
 
     The server's own timeouts (``statement_timeout``, ``lock_timeout``) bound what it works on. One
     that is stopped or has lost its disk never answers, and psycopg never stops waiting.
     """
     timeout = app_settings().database_timeout
-    watched = [one for one in connections.all() if one.vendor == "postgresql"] if timeout else []
-    if timeout is None or not watched:
+    if timeout is None:
+        return operation()
+    # To look the only one up again would take longer than all else here.
+    every = [ledger] if ledger and [*connections] == [ledger.alias] else connections.all()
+    watched = [one for one in every if one.vendor == "postgresql"]
+    if not watched:
         return operation()
     ticket = _watchdog.watch(watched, time.monotonic() + timeout.total_seconds())
     try:

@@ -69,6 +69,23 @@ def test_a_token_is_read_once_and_then_confirmed() -> None:
     assert TaskStatusEvent.objects.get().deliveries == 2
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="about the conversions of psycopg")
+@pytest.mark.parametrize("with_user", [True, False])
+def test_what_confirms_it_is_converted_once(with_user: bool) -> None:
+    user = factories.user("add_taskstatusevent") if with_user else None
+    token = factories.token(application=factories.application(), user=user)
+    post(token)
+
+    ((_, checksum),) = tokens._known
+    known = tokens.cached(checksum)
+    conditions = [known and known[1], *permissions._permitted.values()]
+    values = [value for condition in conditions for value in (condition or ("", ()))[1]]
+    assert "tasks:webhook" in values
+    assert "[]" in values, "the audience, as JSON"
+    assert {type(value) for value in values} == {str}
+    assert seen_by(token, progress=6) == (200, 0)
+
+
 def revoke(access_token: Any) -> None:
     access_token.revoke()
 
