@@ -25,12 +25,23 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("model", [Task, TaskStatusEvent])
-@pytest.mark.parametrize("progress", [-0.1, 100.1])
+@pytest.mark.parametrize("progress", [-0.1, 100.1, float("inf"), float("nan")])
 def test_progress_is_a_percentage(model: Any, progress: float) -> None:
     record()
 
     with pytest.raises(IntegrityError, match="progress"):
         model.objects.update(progress=progress)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL's own texts")
+def test_no_check_converts_its_bounds_at_every_delivery() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conname FROM pg_constraint"
+            " WHERE conrelid = ANY(%s::regclass[]) AND contype = 'c' AND conbin::text LIKE '%%FUNCEXPR%%'",
+            [[Task._meta.db_table, TaskStatusEvent._meta.db_table]],
+        )
+        assert cursor.fetchall() == []
 
 
 def test_a_key_is_unique_within_its_task() -> None:
