@@ -16,7 +16,7 @@ from typing import Any
 import django
 import pytest
 
-from tests.hosts.environments import Host, clean_environment, deliver, run
+from tests.hosts.environments import Host, clean_environment, deliver, once, run
 from tests.hosts.pages import commands, text_of, write_files
 from tests.hosts.test_wheel import plugged_in
 from tests.servers import free_port, wait_for_port
@@ -99,6 +99,7 @@ def test_a_task_of_djangos_commits_with_the_mark(tmp_path: Path, host_database: 
     assert host.manage(*worker.split()[2:]).count(TOLD) == 1
 
 
+@once
 def test_celery_gets_it_twice_and_tells_once(tmp_path: Path, host_database: dict[str, Any]) -> None:
     with redis() as port:
         text = section("Celery").replace("redis://127.0.0.1", f"redis://127.0.0.1:{port}")
@@ -125,6 +126,7 @@ def test_celery_gets_it_twice_and_tells_once(tmp_path: Path, host_database: dict
     assert log.read_text().count(TOLD) == 1
 
 
+@once
 def test_rq_gets_it_twice_and_tells_once(tmp_path: Path, host_database: dict[str, Any]) -> None:
     (model,) = re.findall(
         r"^Make `trainings/models.py`:\n\n```python\n.*?```$", section("Celery"), re.M | re.S

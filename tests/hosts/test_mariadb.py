@@ -14,7 +14,9 @@ import pytest
 
 from harness.environment import free_port
 from harness.servers import stop, temporary_directory
-from tests.hosts.environments import Host, new_project, python_with, run
+from tests.hosts.environments import Host, new_project, once, python_with, run
+
+pytestmark = once
 
 PROGRAMS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 SETTINGS = """

@@ -9,10 +9,11 @@ import sys
 
 import pytest
 
-from tests.hosts.environments import ROOT
+from tests.hosts.environments import ROOT, once
 from tests.hosts.odd_cases import answers
 
 
+@once
 @pytest.mark.django_db
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_no_answer_is_another(number: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.hosts.environments import database_extras, new_project, python_with
+from tests.hosts.environments import database_extras, new_project, once, python_with
 
 SETTINGS = """
 INSTALLED_APPS = [*{apps}, *INSTALLED_APPS, "oauth2_provider", "rest_framework", "drf_spectacular",
@@ -85,6 +85,7 @@ print(json.dumps({"statuses": statuses, "empty": empty, "full": shown}))
 """
 
 
+@once  # what the lists ask of the database is the same without a theme
 @pytest.mark.parametrize(
     ("requirement", "apps"),
     [

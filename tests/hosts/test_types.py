@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.environments import python_with, run
+from tests.hosts.environments import once, python_with, run
 from tests.test_reference import public
+
+pytestmark = once
 
 CODE = """
 from datetime import datetime

@@ -20,6 +20,7 @@ from tests.hosts.environments import (
     deliver,
     logged_in,
     new_project,
+    once,
     python_with,
     run,
     wheel,
@@ -105,7 +106,14 @@ def with_another_distribution_of_sartiq(host: Host) -> None:
     host.write("tasks.py", "from sartiq import billing\n")
 
 
-@pytest.mark.parametrize("add", [with_own_app, with_celery_module, with_another_distribution_of_sartiq])
+@pytest.mark.parametrize(
+    "add",
+    [
+        with_own_app,
+        pytest.param(with_celery_module, marks=once),
+        pytest.param(with_another_distribution_of_sartiq, marks=once),
+    ],
+)
 def test_beside_what_is_named_tasks_already(host: Host, add: Any) -> None:
     add(host)
 
@@ -130,6 +138,7 @@ def test_beside_what_is_named_tasks_already(host: Host, add: Any) -> None:
     )
 
 
+@once
 def test_what_is_in_it() -> None:
     names = set(zipfile.ZipFile(wheel()).namelist())
 
@@ -140,6 +149,7 @@ def test_what_is_in_it() -> None:
     assert "sartiq/tasks/py.typed" in names
 
 
+@once
 def test_the_source_distribution_makes_the_same_wheel(tmp_path: Path) -> None:
     run(UV, "build", "--quiet", "--sdist", "--out-dir", str(tmp_path), cwd=ROOT)
     (sdist,) = tmp_path.glob("*.tar.gz")
@@ -149,6 +159,7 @@ def test_the_source_distribution_makes_the_same_wheel(tmp_path: Path) -> None:
     assert again.read_bytes() == wheel().read_bytes()
 
 
+@once
 def test_what_it_brings_along_is_what_a_receiver_needs(host: Host) -> None:
     host.manage("migrate")
 
@@ -165,6 +176,7 @@ print(vars(AdminSite()) | registers == vars(admin.site._wrapped) | registers)
 """
 
 
+@once
 def test_the_admin_site_of_the_host_is_as_it_was(host: Host) -> None:
     assert host.shell(SITE) == "True\n"
 
