@@ -77,7 +77,7 @@ def test_a_database_that_no_event_can_be_recorded_in(
     with pytest.raises(SystemCheckError) as error:
         call_command(*command, **{"skip_checks": False} if command[0] == "migrate" else {})
 
-    assert str(error.value).count("sartiq_tasks.E040") == 1
+    assert "sartiq_tasks.E040" in str(error.value)
     assert name in str(error.value)
 
 
