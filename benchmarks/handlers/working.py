@@ -104,7 +104,7 @@ def claims(server: PostgreSQL, sender: Sender, rounds: int) -> str:
     fill(server, 20_000, handler="other")
     lines.append(_claims("20,000 of a handler that is paused, gone or served elsewhere", rounds))
     fill(server, 20_000, tasks=1)
-    Reaction.objects.filter(seq=1).update(due_at=_later())
+    Reaction.objects.filter(seq=1).update(due_at=_later(), attempts=1)
     lines.append(_claims("20,000 of one task behind one that was put off just now", rounds))
     start = time.perf_counter()
     blocked.put_off_blocked()

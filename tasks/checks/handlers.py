@@ -42,7 +42,7 @@ def _faults(one: Declared, names: Counter[str]) -> list[tuple[str, str, str]]:
     if names[one.name] > 1:
         found.append(("is declared twice", "Give one of them another name=.", "sartiq_tasks.E050"))
     if not VALID_NAME.fullmatch(one.name):
-        hint = "Use up to 100 of A-Z, a-z, 0-9, and _ . : -"
+        hint = "Use up to 100 of A-Z, a-z, 0-9, and _ . : -, but not . or .. alone."
         found.append(("has a name that cannot be used", hint, "sartiq_tasks.E051"))
     if inspect.iscoroutinefunction(one.function):
         hint = "Write a plain function; asgiref.sync.async_to_sync() calls async code from it."

@@ -14,25 +14,30 @@ from .claiming import LOOKAHEAD
 from .sql import TABLE, any_of, database, is_postgresql, locks_rows, moment
 
 #: At most this many reactions of one task and handler are due at once; later ones are put off meanwhile.
-CHAIN = 10
+CHAIN = 5
 CHAIN_PAUSE = timedelta(minutes=1)
 
 
 def put_off_blocked() -> int:
-    """Put what waits for an earlier reaction off until that is due, so that no claim has to look at it."""
+    """Put what waits for an earlier reaction off until that is due, so that no claim has to look at it.
+
+    What was put off itself was tried, unlike what waits for it: so of each task there are few to begin with.
+    """
     connection = connections[database()]
     now, parameters = moment(connection, None)
+    # SQLite joins them in this order. PostgreSQL must not find ``h`` by ``seq``: that reads all earlier ones.
     waits = f"""
-        SELECT r.task_id, r.id, h.due_at FROM {TABLE} r JOIN {TABLE} h
-        ON h.task_id = r.task_id AND h.handler = r.handler AND h.state = 'pending' AND h.seq < r.seq
-        WHERE r.state = 'pending' AND r.due_at <= {now} AND r.started_at IS NULL
-        AND h.due_at > {now} AND h.started_at IS NULL
+        SELECT r.task_id, r.id, h.due_at FROM {TABLE} h CROSS JOIN {TABLE} r
+        WHERE h.state = 'pending' AND h.attempts > 0 AND h.due_at > {now} AND h.started_at IS NULL
+        AND r.task_id = h.task_id AND r.handler = h.handler AND (r.seq > h.seq) IS TRUE
+        AND r.state = 'pending' AND r.due_at <= {now} AND r.started_at IS NULL
         {"FOR UPDATE OF r SKIP LOCKED" if locks_rows(connection) else ""}
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} AS r SET due_at = w.due_at FROM ({waits}) AS w"
-            " WHERE r.task_id = w.task_id AND r.id = w.id",
+            f"UPDATE {TABLE} AS r SET due_at = w.due_at FROM ({waits}) AS w WHERE r.id = w.id"
+            # Citus must know that it is one node. Elsewhere a row might be looked for among all of its task.
+            f"{' AND r.task_id = w.task_id' if app_settings().distributed else ''}",
             [*parameters, *parameters],
         )
         return int(cursor.rowcount)

@@ -15,7 +15,7 @@ from .distributed import claim_each, due_anywhere
 from .sql import COLUMNS, TABLE, Which, any_of, database, fetch, is_postgresql, marks, moment
 
 #: A claim looks at most at this many reactions of a handler.
-LOOKAHEAD = 500
+LOOKAHEAD = 250
 
 
 def claim(
@@ -64,12 +64,13 @@ def _picked(
     picked, parameters, left = [], [], str(int(limit))
     for number, name in enumerate(names):
         due, values = _due(connection, [name], which)
-        # Other workers may claim the first of them at this moment.
-        heads = f"SELECT id FROM ({due}) AS head LIMIT {4 * int(limit)}"
+        # Other workers may claim the first of them at this moment. The conditions are put so that no
+        # index answers them: PostgreSQL would read all that is due if it believed that to be little.
+        heads = f"{due} LIMIT {2 * int(limit) + 8}"
         picked.append(f"""
             p{number} AS MATERIALIZED (
                 SELECT id FROM {TABLE} WHERE id {any_of(connection, heads)}
-                AND state = 'pending' AND {_started(which)} AND due_at <= {now}
+                AND (state = 'pending' AND {_started(which)} AND due_at <= {now}) IS TRUE
                 ORDER BY due_at LIMIT {left} {lock}
             )
         """)
@@ -79,40 +80,45 @@ def _picked(
 
 
 def _started(which: Which) -> str:
-    return f"started_at IS {'NOT NULL' if which.suspects else 'NULL'}"
+    return "started_at IS NOT NULL AND attempts > 0" if which.suspects else "started_at IS NULL"
 
 
 def _due(connection: BaseDatabaseWrapper, names: Sequence[str], which: Which) -> tuple[str, list[Any]]:
     """Return the query of what can be claimed, and its parameters.
 
-    The subqueries are scalar, so that PostgreSQL makes no join of them: whatever it believes of the
-    table, each costs a look into an index, for at most ``LOOKAHEAD`` rows.
+    It looks at those that are due, and then once at each of their tasks: however many wait for an
+    earlier one, only that is looked up. The subqueries are scalar, so that PostgreSQL makes no join of
+    them: whatever it believes of the table, each costs a look into an index.
     """
     now, parameters = moment(connection, which.as_of)
+    among = "" if which.among is None else f"AND id IN ({marks(which.among)})"
+    chain = f"FROM {TABLE} o WHERE o.task_id = r.task_id AND o.handler = r.handler AND o.state = 'pending'"
+    # SQLite would take the index of what is due, and read all of a long chain that is put off.
+    leased = f"{'' if is_postgresql(connection) else '+'}o.due_at > {now}"
     due = f"""
-        SELECT r.id, r.attempts FROM (
-            SELECT id, task_id, handler, attempts FROM {TABLE}
-            WHERE state = 'pending' AND due_at <= {now} AND handler IN ({marks(names)})
-            AND {_started(which)}
-            {"" if which.among is None else f"AND id IN ({marks(which.among)})"}
-            AND handler NOT IN (
-                SELECT name FROM {Handler._meta.db_table}
-                WHERE paused_at IS NOT NULL AND name IN ({marks(names)})
-            )
-            ORDER BY due_at LIMIT {LOOKAHEAD}
-        ) AS r
-        WHERE r.id = (
-            SELECT o.id FROM {TABLE} o
-            WHERE o.task_id = r.task_id AND o.handler = r.handler AND o.state = 'pending'
-            ORDER BY o.seq LIMIT 1
-        )
-        AND 0 = (
-            SELECT count(*) FROM {TABLE} o
-            WHERE o.task_id = r.task_id AND o.handler = r.handler AND o.state = 'pending'
-            AND o.started_at IS NOT NULL AND o.due_at > {now} AND o.id <> r.id
-        )
+        SELECT id FROM (
+            SELECT (
+                SELECT CASE WHEN {_started(which)} AND due_at <= {now} {among} THEN id END
+                {chain} ORDER BY o.seq LIMIT 1
+            ) AS id
+            FROM (
+                SELECT task_id, handler FROM (
+                    SELECT task_id, handler, due_at FROM {TABLE}
+                    WHERE state = 'pending' AND due_at <= {now} AND handler IN ({marks(names)})
+                    AND {_started(which)} {among}
+                    AND handler NOT IN (
+                        SELECT name FROM {Handler._meta.db_table}
+                        WHERE paused_at IS NOT NULL AND name IN ({marks(names)})
+                    )
+                    ORDER BY due_at LIMIT {LOOKAHEAD}
+                ) AS first_due GROUP BY task_id, handler ORDER BY MIN(due_at)
+            ) AS r
+            WHERE 0 = (SELECT count(*) {chain} AND o.attempts > 0 AND o.started_at IS NOT NULL AND {leased})
+            LIMIT {LOOKAHEAD}
+        ) AS head WHERE id IS NOT NULL
     """
-    return due, [*parameters, *names, *(which.among or ()), *names, *parameters]
+    ids = list(which.among or ())
+    return due, [*parameters, *ids, *parameters, *names, *ids, *names, *parameters]
 
 
 def lapsed(names: Sequence[str]) -> list[tuple[int, int]]:
@@ -120,7 +126,8 @@ def lapsed(names: Sequence[str]) -> list[tuple[int, int]]:
     if not names:
         return []
     connection = connections[database()]
-    query, parameters = _due(connection, names, Which(suspects=True))
+    due, parameters = _due(connection, names, Which(suspects=True))
+    query = f"SELECT id, attempts FROM {TABLE} WHERE id {any_of(connection, due)}"
     if app_settings().distributed:
         due, parameters = due_anywhere(connection, names, Which(suspects=True))
         query = f"SELECT r.id, r.attempts {due} LIMIT {LOOKAHEAD}"

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound="Callable[[Change], None]")
 To = Meaning | str | Iterable[Meaning | str]
 
-#: Such names need no quoting, in a statement as on a command line.
-VALID_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+#: Such names need no quoting, in a statement as on a command line. In the path of the handler's page in the
+#: admin, browsers would resolve "." and "..".
+VALID_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,100}")
 DEFAULT_TIMEOUT = timedelta(minutes=5)
 
 

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from django.db import router, transaction
-from django.db.models import Count, Exists, Min, OuterRef
+from django.db.models import Count, Exists, Max, Min, OuterRef
 from django.utils import timezone
 
 from ..conf import app_settings
@@ -104,6 +104,9 @@ def old_reactions(now: datetime) -> Any:
 
 def prune_reactions(*, now: datetime, batch: int = 1000) -> Iterator[int]:
     """Delete the ``old_reactions()``; yield how many at a time. Dead ones stay: a person decides."""
-    old = old_reactions(now)
-    while found := list(old.values_list("pk", flat=True)[:batch]):
+    old = old_reactions(now).order_by("pk")
+    # By their ids, so that no step looks again at what the steps before it deleted, or past the last of them.
+    done, last = 0, old.aggregate(last=Max("pk"))["last"] or 0
+    while found := list(old.filter(pk__gt=done, pk__lte=last).values_list("pk", flat=True)[:batch]):
+        done = found[-1]
         yield old.filter(pk__in=found).delete()[0]

@@ -434,9 +434,9 @@ class Migration(migrations.Migration):
                         name="sartiq_reaction_head",
                     ),
                     models.Index(
-                        condition=models.Q(("started_at__isnull", False), ("state", "pending")),
+                        condition=models.Q(("attempts__gt", 0), ("state", "pending")),
                         fields=["task", "handler"],
-                        name="sartiq_reaction_runs",
+                        name="sartiq_reaction_tried",
                     ),
                     models.Index(
                         condition=models.Q(("state", "dead")),

@@ -88,11 +88,11 @@ class Reaction(models.Model):
             models.Index(
                 fields=["task", "handler", "seq"], name="sartiq_reaction_head", condition=Q(state="pending")
             ),
-            # What is being run, and what a dead worker has left.
+            # What is being run, what a dead worker has left, and what was put off: few, and none just stored.
             models.Index(
                 fields=["task", "handler"],
-                name="sartiq_reaction_runs",
-                condition=Q(state="pending", started_at__isnull=False),
+                name="sartiq_reaction_tried",
+                condition=Q(state="pending", attempts__gt=0),
             ),
             models.Index(fields=["handler", "id"], name="sartiq_reaction_dead", condition=Q(state="dead")),
             # For claims, which must not read past what waits for another handler, and for the admin.

@@ -54,6 +54,10 @@ def test_what_is_declared_well() -> None:
         (lambda: on_event(name="x" * 101)(react), "E051"),
         (lambda: on_event(name="é")(react), "E051"),
         (lambda: on_change(name="x\n")(react), "E051"),
+        (lambda: on_change(name=".")(react), "E051"),
+        (lambda: on_change(name="..")(react), "E051"),
+        (lambda: on_change(name="...")(react), None),
+        (lambda: on_change(name=".x")(react), None),
         (lambda: on_change()(react_later), "E052"),  # type: ignore[arg-type]
         (lambda: on_event()(react_later), "E052"),  # type: ignore[arg-type]
         (lambda: on_change(to="done")(react), "E053"),
