@@ -18,6 +18,15 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_every_test_that_proves_a_promise_of_the_handlers_is_there() -> None:
+    tables = (ROOT / "docs" / "handlers.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", tables)
+
+    assert len(named) > 20
+    sources = {module: (ROOT / "tests" / module).read_text() for module, _ in named}
+    assert [one for one in named if f"def {one[1]}(" not in sources[one[0]]] == []
+
+
 def test_every_test_that_proves_a_promise_is_there() -> None:
     table = (ROOT / "docs" / "reliability.md").read_text()
     source = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))

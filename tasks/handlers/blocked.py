@@ -11,7 +11,8 @@ from django.utils import timezone
 from ..conf import app_settings
 from ..models import Reaction
 from .claiming import LOOKAHEAD
-from .sql import TABLE, any_of, database, is_postgresql, locks_rows, moment
+from .distributed import put_off_anywhere
+from .sql import TABLE, any_of, database, is_postgresql, moment
 
 #: At most this many reactions of one task and handler are due at once; later ones are put off meanwhile.
 CHAIN = 5
@@ -24,21 +25,26 @@ def put_off_blocked() -> int:
     What was put off itself was tried, unlike what waits for it: so of each task there are few to begin with.
     """
     connection = connections[database()]
+    if app_settings().distributed:
+        return put_off_anywhere(connection)
     now, parameters = moment(connection, None)
+    put_off = f"""
+        h.state = 'pending' AND h.attempts > 0 AND h.due_at > {now} AND h.started_at IS NULL
+        AND h.task_id = r.task_id AND h.handler = r.handler
+    """
     # SQLite joins them in this order. PostgreSQL must not find ``h`` by ``seq``: that reads all earlier ones.
     waits = f"""
-        SELECT r.task_id, r.id, h.due_at FROM {TABLE} h CROSS JOIN {TABLE} r
-        WHERE h.state = 'pending' AND h.attempts > 0 AND h.due_at > {now} AND h.started_at IS NULL
-        AND r.task_id = h.task_id AND r.handler = h.handler AND (r.seq > h.seq) IS TRUE
+        SELECT r.id FROM {TABLE} h CROSS JOIN {TABLE} r
+        WHERE {put_off} AND (r.seq > h.seq) IS TRUE
         AND r.state = 'pending' AND r.due_at <= {now} AND r.started_at IS NULL
-        {"FOR UPDATE OF r SKIP LOCKED" if locks_rows(connection) else ""}
+        {"FOR UPDATE OF r SKIP LOCKED" if is_postgresql(connection) else ""}
     """
+    until = f"(SELECT MAX(h.due_at) FROM {TABLE} h WHERE {put_off})"
+    picked = any_of(connection, waits)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} AS r SET due_at = w.due_at FROM ({waits}) AS w WHERE r.id = w.id"
-            # Citus must know that it is one node. Elsewhere a row might be looked for among all of its task.
-            f"{' AND r.task_id = w.task_id' if app_settings().distributed else ''}",
-            [*parameters, *parameters],
+            f"UPDATE {TABLE} AS r SET due_at = COALESCE({until}, due_at) WHERE id {picked}",
+            [*parameters, *parameters, *parameters],
         )
         return int(cursor.rowcount)
 

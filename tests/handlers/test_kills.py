@@ -25,13 +25,14 @@ from tests.test_kills import database_on, kill_one
 
 #: So many kills; 100 with the environment variable, which takes some minutes.
 KILLS = int(os.environ.get("HANDLER_KILLS", "6"))
+SENDERS = 4
 
 
 class Sender:
     """Posts the events of its tasks in order, each again until it is answered 200, as a real one does."""
 
-    def __init__(self, server: Server, name: str) -> None:
-        self.server, self.name = server, name
+    def __init__(self, server: Server, name: str, url: str) -> None:
+        self.server, self.name, self.url = server, name, url
         self.acknowledged = 0
 
     def run(self, until: threading.Event) -> None:
@@ -42,6 +43,9 @@ class Sender:
                 time.sleep(0.2)
             self.acknowledged += 1
             time.sleep(0.3)
+            # No further ahead of the workers than that: they would have to catch up at the end.
+            while not until.is_set() and self.acknowledged > effects(self.url) / SENDERS + 20:
+                time.sleep(0.5)
 
     def _is_stored(self, one: dict[str, Any]) -> bool:
         with suppress(requests.RequestException):
@@ -50,8 +54,8 @@ class Sender:
 
 
 @contextmanager
-def sending(server: Server) -> Iterator[list[Sender]]:
-    senders, until = [Sender(server, str(number)) for number in range(4)], threading.Event()
+def sending(server: Server, url: str) -> Iterator[list[Sender]]:
+    senders, until = [Sender(server, str(number), url) for number in range(SENDERS)], threading.Event()
     with ThreadPoolExecutor(len(senders)) as pool:
         runs = [pool.submit(one.run, until) for one in senders]
         try:
@@ -138,7 +142,7 @@ def test_killed_in_turn() -> None:
         serving(url, DJANGO_SETTINGS_MODULE=SETTINGS) as server,
         ExitStack() as stack,
     ):
-        with sending(server) as senders:
+        with sending(server, url) as senders:
             workers = Workers(stack, url)
             for turn in range(KILLS):
                 wait_for_more(url, senders)
