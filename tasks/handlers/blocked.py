@@ -11,7 +11,7 @@ from django.utils import timezone
 from ..conf import app_settings
 from ..models import Reaction
 from .claiming import LOOKAHEAD
-from .distributed import put_off_anywhere
+from .distributed import put_off_joined
 from .sql import TABLE, any_of, database, is_postgresql, moment
 
 #: At most this many reactions of one task and handler are due at once; later ones are put off meanwhile.
@@ -25,19 +25,19 @@ def put_off_blocked() -> int:
     What was put off itself was tried, unlike what waits for it: so of each task there are few to begin with.
     """
     connection = connections[database()]
-    if app_settings().distributed:
-        return put_off_anywhere(connection)
+    if app_settings().distributed or not is_postgresql(connection):
+        return put_off_joined(connection)
     now, parameters = moment(connection, None)
     put_off = f"""
         h.state = 'pending' AND h.attempts > 0 AND h.due_at > {now} AND h.started_at IS NULL
         AND h.task_id = r.task_id AND h.handler = r.handler
     """
-    # SQLite joins them in this order. PostgreSQL must not find ``h`` by ``seq``: that reads all earlier ones.
+    # PostgreSQL must not find ``h`` by ``seq``: that reads all earlier ones.
     waits = f"""
         SELECT r.id FROM {TABLE} h CROSS JOIN {TABLE} r
         WHERE {put_off} AND (r.seq > h.seq) IS TRUE
         AND r.state = 'pending' AND r.due_at <= {now} AND r.started_at IS NULL
-        {"FOR UPDATE OF r SKIP LOCKED" if is_postgresql(connection) else ""}
+        FOR UPDATE OF r SKIP LOCKED
     """
     until = f"(SELECT MAX(h.due_at) FROM {TABLE} h WHERE {put_off})"
     picked = any_of(connection, waits)
