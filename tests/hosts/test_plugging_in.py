@@ -19,6 +19,7 @@ from tests.hosts.environments import (
     logged_in,
     new_database,
     new_project,
+    once,
     python_with,
     run,
 )
@@ -116,6 +117,7 @@ def test_the_lines_then_tests_removal_and_installation_again(
     assert host.shell(EVENTS) == "('another', 2)\n"
 
 
+@once  # test_rest_framework.py tries it on both
 def test_jwt(tmp_path: Path, host_database: dict[str, Any]) -> None:
     host = new_host(tmp_path, host_database, "djangorestframework-simplejwt")
     of_client = plug_in(host)
@@ -133,10 +135,13 @@ def test_jwt(tmp_path: Path, host_database: dict[str, Any]) -> None:
     assert host.shell(EVENTS) == "('ada', 1)\n"
 
 
+@once
 def test_tokens_of_rest_framework_beside_those_of_clients(
     tmp_path: Path, host_database: dict[str, Any]
 ) -> None:
     host = new_host(tmp_path, host_database)
+    has_them = "\nINSTALLED_APPS = (*INSTALLED_APPS, 'rest_framework', 'rest_framework.authtoken')\n"
+    host.write("backend/settings.py", has_them, append=True)
     of_client = plug_in(host)
     write(host, blocks("Other authentication")[1])
     host.manage("migrate")
@@ -181,6 +186,7 @@ def test_two_databases(tmp_path: Path, host_database: dict[str, Any]) -> None:
         manage(host, "python manage.py check --database events --database default")
 
 
+@once  # so does test_asgi.py
 def test_asgi(tmp_path: Path, host_database: dict[str, Any]) -> None:
     host = new_host(tmp_path, host_database, "uvicorn")
     token = plug_in(host)
@@ -195,6 +201,7 @@ def test_asgi(tmp_path: Path, host_database: dict[str, Any]) -> None:
     assert [answer.json()["duplicate"] for answer in answers] == [False, True]
 
 
+@once
 def test_an_admin_site_of_its_own(tmp_path: Path, host_database: dict[str, Any]) -> None:
     host = new_host(tmp_path, host_database)
     plug_in(host)
@@ -208,6 +215,7 @@ def test_an_admin_site_of_its_own(tmp_path: Path, host_database: dict[str, Any])
             assert staff.get(f"{url}/admin/sartiq_tasks/{name}/", timeout=60).status_code == 200
 
 
+@once
 @pytest.mark.parametrize("own", ["sartiq.py", "sartiq/__init__.py"])
 def test_what_hides_it(tmp_path: Path, host_database: dict[str, Any], own: str) -> None:
     host = new_host(tmp_path, host_database)
