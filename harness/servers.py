@@ -45,8 +45,12 @@ class Server:
         return requests.post(f"{self.url}/api/v1/login/access-token", data=form, timeout=60)
 
     def workers(self) -> list[psutil.Process]:
-        """Return the processes that take requests."""
-        return [worker for main in self.process.children() for worker in main.children()]
+        """Return the processes that take requests, without those of a main process that ends meanwhile."""
+        found = []
+        for main in self.process.children():
+            with suppress(psutil.NoSuchProcess):
+                found += main.children()
+        return found
 
 
 #: One process for several commands, because most of the time goes into starting Python and Django.

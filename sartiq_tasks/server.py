@@ -29,6 +29,8 @@ BACKLOG = 1024
 RESPAWN_INTERVAL = 1.0
 #: Seconds that a worker is given to heed signals, before it is told to stop all the same.
 DEAF = 20.0
+#: Seconds within which Granian's worker serves, once it has its own handlers of signals.
+BEGINS = 0.5
 #: Seconds that handlers beside a server may take to end. The next worker begins again what they had begun.
 HANDLERS_PATIENCE = 4.0
 #: The environment's name for the descriptor over which supervisor and worker know of each other.
@@ -55,12 +57,24 @@ def application() -> Any:
         signal.signal(number, signal.SIG_DFL)
     if LIFELINE in os.environ:
         lifeline = socket.socket(fileno=int(os.environ[LIFELINE]))
-        threading.Thread(target=_end_with_supervisor, args=[lifeline], daemon=True).start()
-        with suppress(OSError):
-            lifeline.send(b"!")
+        for job in (_end_with_supervisor, _tell_when_it_serves):
+            threading.Thread(target=job, args=[lifeline], daemon=True).start()
     from .wsgi import application as loaded
 
     return loaded
+
+
+def _tell_when_it_serves(lifeline: socket.socket) -> None:
+    """Tell the supervisor that this worker heeds signals.
+
+    If a signal comes just after Granian has set its handlers, and before it serves, its worker hangs
+    until it is killed. Granian does not say when it serves.
+    """
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        time.sleep(0.02)
+    time.sleep(BEGINS)
+    with suppress(OSError):
+        lifeline.send(b"!")
 
 
 def run_handlers() -> None:

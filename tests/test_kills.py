@@ -110,8 +110,7 @@ def test_a_worker_is_killed(database: tuple[str, PostgreSQL | None]) -> None:
         with sending(server) as senders:
             for _ in range(3):
                 wait_for_more(senders)
-                victim = next(one for one in server.workers() if one.status() != psutil.STATUS_ZOMBIE)
-                victim.send_signal(signal.SIGKILL)
+                kill_one(server.workers())
             wait_for_more(senders, 60)
         assert_nothing_is_lost(senders, url)
 
