@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from tasks.handlers import blocked, claiming
 from tasks.models import Reaction
+from tests.cluster import not_on_citus
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, not_on_citus("it counts what one node reads")]
 HOUR = timedelta(hours=1)
 MANY = 20_000
 #: Pages that PostgreSQL may look at, or instructions that SQLite's machine may run.
