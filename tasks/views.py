@@ -50,7 +50,7 @@ __all__ = ("DocsView", "DocumentView", "TaskWebhookView")
 logger = logging.getLogger("sartiq_tasks.views")
 
 _URLS = f"{__package__}.urls"
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _JSON_HEADERS = {"Content-Type": "application/json"}
 
 

@@ -124,10 +124,8 @@ def _write(
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             return _write_in_steps(cursor, row, state, returning, confirming, match)
     condition, parameters = _all_of(confirming)
-    times: dict[int, str] = {}
-    values = _encoded(row, upsert.EVENT_COLUMNS, connection, times)
-    values += parameters
-    values += _encoded(state, upsert.TASK_COLUMNS_GIVEN, connection, times)
+    values = [*_encoded(row, upsert.EVENT_COLUMNS, connection), *parameters]
+    values += _encoded(state, upsert.TASK_COLUMNS_GIVEN, connection)
     if match:
         values += [match.names, match.kinds]
     statement = upsert.record_in_one(
@@ -158,15 +156,15 @@ def _write_in_steps(
         insert, parameters = upsert.insert_event(condition=None), []
     else:
         insert = upsert.insert_event(condition=condition)
-    values = [*_encoded(row, upsert.EVENT_COLUMNS, connection, {}), *parameters]
+    values = [*_encoded(row, upsert.EVENT_COLUMNS, connection), *parameters]
     stored = _execute(cursor, insert, values, _OF_EVENT)
     if stored is None or stored["deliveries"] > 1:
         return stored
     state |= {"task_id": row["task_id"], **dict.fromkeys(("first_event_id", "last_event_id"), stored["id"])}
     merge = upsert.merge_task(",".join(returning), connection.vendor, reacting=match is not None)
-    stored |= _execute(cursor, merge, _encoded(state, upsert.TASK_COLUMNS, connection, {}), returning) or {}
+    stored |= _execute(cursor, merge, _encoded(state, upsert.TASK_COLUMNS, connection), returning) or {}
     if match and (reactions := list(_reactions(stored, match))):
-        rows = (_encoded(one, upsert.REACTION_COLUMNS, connection, {}) for one in reactions)
+        rows = (_encoded(one, upsert.REACTION_COLUMNS, connection) for one in reactions)
         cursor.execute(upsert.insert_reactions(len(reactions)), list(chain.from_iterable(rows)))
     return stored
 
@@ -215,39 +213,29 @@ def _execute(
     return row and dict(zip(columns, row, strict=True))
 
 
-def _encoded(
-    row: Mapping[str, Any], columns: Sequence[str], connection: BaseDatabaseWrapper, times: dict[int, str]
-) -> list[Any]:
-    """Return the ``columns`` of ``row`` as parameters of a statement.
-
-    ``times`` has the text of each time by its ``id()``: most times of a task are one, the event's.
-    """
-    text_of_time = _time_postgresql if connection.vendor == "postgresql" else _time_sqlite
-    values = []
-    for column in columns:
-        value = row[column]
-        # Most values are of these types: to look here first saves a call for each.
-        if type(value) not in _SENT_AS_THEY_ARE:
-            if isinstance(value, datetime):
-                text = times[id(value)] = times.get(id(value)) or text_of_time(value)
-                value = text
-            elif isinstance(value, dict):
-                value = canonical_json(value) if value else "{}"
-        values.append(value)
-    return values
+def _encoded(row: Mapping[str, Any], columns: Sequence[str], connection: BaseDatabaseWrapper) -> list[Any]:
+    """Return the ``columns`` of ``row`` as parameters of a statement."""
+    encode = _encode_postgresql if connection.vendor == "postgresql" else _encode_sqlite
+    values = map(row.__getitem__, columns)
+    return [value if type(value) in _SENT_AS_THEY_ARE else encode(value) for value in values]
 
 
+# Most values are of these types: to look here first saves a call for each.
 _SENT_AS_THEY_ARE = frozenset((str, int, float, bytes, type(None)))
 
 
 # Everything but bytes and numbers goes to PostgreSQL as text of no type, so that one prepared
 # statement serves every combination of nulls.
-def _time_postgresql(value: datetime) -> str:
-    return value.isoformat()
+def _encode_postgresql(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return canonical_json(value) if isinstance(value, dict) else value
 
 
-def _time_sqlite(value: datetime) -> str:
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+def _encode_sqlite(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+    return canonical_json(value) if isinstance(value, dict) else value
 
 
 def _announce_after_commit(

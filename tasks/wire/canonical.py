@@ -18,7 +18,4 @@ def canonical_json(value: Any) -> str:
     return _CANONICAL.encode(value)
 
 
-# What JSON text was read from holds no circle.
-_CANONICAL = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False
-)
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
