@@ -60,21 +60,3 @@ def due_anywhere(
         )
     """
     return due, [*parameters, *names, *(which.among or ()), *names, *parameters]
-
-
-def put_off_joined(connection: BaseDatabaseWrapper) -> int:
-    """Do as ``put_off_blocked()``, by a join that Citus runs on every node, and SQLite in this order."""
-    now, parameters = moment(connection, None)
-    waits = f"""
-        SELECT r.task_id, r.id, h.due_at FROM {TABLE} h CROSS JOIN {TABLE} r
-        WHERE h.state = 'pending' AND h.attempts > 0 AND h.due_at > {now} AND h.started_at IS NULL
-        AND r.task_id = h.task_id AND r.handler = h.handler AND r.seq > h.seq
-        AND r.state = 'pending' AND r.due_at <= {now} AND r.started_at IS NULL
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {TABLE} AS r SET due_at = w.due_at FROM ({waits}) AS w"
-            " WHERE r.task_id = w.task_id AND r.id = w.id",
-            [*parameters, *parameters],
-        )
-        return int(cursor.rowcount)
