@@ -28,11 +28,10 @@ for one in json.loads(sys.argv[1]):
 LEFT = """
 import json
 from django.contrib.auth.models import Group
-from django.db.models import Count, F
+from django.db.models import Count
 from tasks.models import Reaction, Task
 states = dict(Reaction.objects.values_list("state").annotate(Count("pk")))
-tried = F("attempts") - F("excused")  # what was given back was not tried
-rows = Reaction.objects.order_by("pk").values_list("handler", "task_id", "seq", "state", tried, "error")
+rows = Reaction.objects.order_by("pk").values_list("handler", "task_id", "seq", "state", "attempts", "error")
 print(json.dumps({"states": states,
     "effects": list(Group.objects.order_by("pk").values_list("name", flat=True)),
     "rows": [list(row) for row in rows], "events": sum(Task.objects.values_list("event_count", flat=True))}))
