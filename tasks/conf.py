@@ -48,7 +48,7 @@ class AppSettings:
     silent_after: timedelta | Mapping[str, timedelta | None] = timedelta(minutes=15)
     #: Likewise a queued task; None lets it wait as long as it likes.
     queued_after: timedelta | None = None
-    #: A silent task is marked as lost after so much longer if nobody could say; None: never by time alone.
+    #: If nobody can tell, a silent task is marked as lost after this much longer; None: never by time alone.
     lost_after: timedelta | None = None
     #: How to ask the cluster about silent tasks: a function, or its dotted path.
     probe: Any = None

@@ -67,8 +67,8 @@ def _failures(told: Figures, lists: Lists) -> Iterator[Need]:
         yield Need(text, lists.ended(Meaning.FAILED, told.day))
     for kind in told.new_failures[:MOST_NEW]:
         text = ngettext(
-            "A failure that is new: “%(name)s”, %(count)s task.",
-            "A failure that is new: “%(name)s”, %(count)s tasks.",
+            "A new failure: “%(name)s”, %(count)s task.",
+            "A new failure: “%(name)s”, %(count)s tasks.",
             kind.tasks,
         )
         yield Need(text % {"name": kind_name(kind), "count": kind.tasks}, lists.kind(kind, told))

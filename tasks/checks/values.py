@@ -145,7 +145,7 @@ def secret(value: Any) -> str | None:
 
 def signing_secrets(value: Any) -> str | None:
     if not isinstance(value, Mapping) or not all(isinstance(source, str) and source for source in value):
-        return "a dict of who signs to a list of secrets"
+        return "a dict of sources to lists of secrets"
     for secrets in value.values():
         if not isinstance(secrets, (list, tuple)) or not all(_is_signing_secret(key) for key in secrets):
             return "a dict of lists of secrets, each 'whsec_' and the base64 of 24 to 64 bytes"

@@ -379,7 +379,7 @@ class Migration(migrations.Migration):
                             ("change", "the task's status changed its meaning"),
                             ("event", "an event was stored"),
                             ("lost", "the task was marked as lost"),
-                            ("found", "an event came of a task that was marked as lost"),
+                            ("found", "an event arrived for a task that was marked as lost"),
                         ],
                         max_length=6,
                         verbose_name="kind",

@@ -32,7 +32,7 @@ class Reaction(models.Model):
         CHANGE = "change", _("the task's status changed its meaning")
         EVENT = "event", _("an event was stored")
         LOST = "lost", _("the task was marked as lost")
-        FOUND = "found", _("an event came of a task that was marked as lost")
+        FOUND = "found", _("an event arrived for a task that was marked as lost")
 
     class State(models.TextChoices):
         """How far it got."""

@@ -231,7 +231,7 @@ def test_a_new_kind_of_failure_needs_somebody(admin_client: Client) -> None:
     failed(HOUR, "again", "known 2.5")
     failed(HOUR, "new", f"{TRACE}Unheard: <of>")
 
-    assert conclusion(admin_client) == ["A failure that is new: “Unheard: <of>”, 1 task."]
+    assert conclusion(admin_client) == ["A new failure: “Unheard: <of>”, 1 task."]
     assert "Unheard: &lt;of&gt;" in admin_client.get(OVERVIEW).content.decode()
 
 

@@ -80,7 +80,7 @@ def test_it_answers_and_leads_on(open_page: OpenPage) -> None:
     page.click("#content a:has-text('is all well?')")
     expect(page.locator("#st-conclusion")).to_contain_text("3 things need you")
 
-    page.click("text=A failure that is new: “Unheard of”, 1 task.")
+    page.click("text=A new failure: “Unheard of”, 1 task.")
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
     expect(page.locator("#result_list")).to_contain_text("new-1")
     page.go_back()

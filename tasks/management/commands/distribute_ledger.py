@@ -36,7 +36,9 @@ class Command(BaseCommand):
         if fault := distribution.fault(connection):
             raise CommandError(fault)
         if missing := set(distribution.places()).difference(connection.introspection.table_names()):
-            raise CommandError(f"Run manage.py migrate first: there is no {', '.join(sorted(missing))}.")
+            raise CommandError(
+                f"Run manage.py migrate first: these tables are missing: {', '.join(sorted(missing))}."
+            )
         if keys := distribution.foreign_keys(connection):
             told = ", ".join(f"{name} of {table}" for table, name in keys)
             raise CommandError(
