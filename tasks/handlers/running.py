@@ -159,7 +159,8 @@ def _lock(reaction: Reaction, using: str) -> bool:
     if connections[using].vendor != "postgresql":
         # A write takes SQLite's lock at once, whatever transaction mode the host has.
         return bool(_mine(reaction, using).update(attempts=reaction.attempts))
-    locked = _mine(reaction, using).select_for_update(skip_locked=True)
+    # If the row is locked already, this worker extends its lease at this moment, or another one claims it.
+    locked = _mine(reaction, using).select_for_update()
     if app_settings().distributed:
         return bool(locked.values_list("pk"))
     # A power cut may then undo effect and mark, never one without the other; both are made again.

@@ -6,17 +6,18 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from tasks.handlers import Change, claiming, holding, on_change, worker
 from tasks.handlers.leases import Every, Lapsed
 from tasks.handlers.registry import by_name
+from tasks.handlers.running import Outcome, attempt
 from tasks.handlers.sql import database
 from tasks.handlers.worker import Worker
 from tasks.models import Reaction
@@ -160,6 +161,34 @@ def test_a_worker_that_does_not_live_is_relieved_and_changes_nothing_any_more(cl
         first._extend()
         assert Reaction.objects.get().due_at == due, "it extends no lease but its own"
     assert (Reaction.objects.get().state, Reaction.objects.get().attempts) == ("pending", 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_begins_while_its_lease_is_extended_waits_for_that() -> None:
+    """It took the row for another worker's, ended without an outcome, and cost an attempt and a lease."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no locks of rows")
+    outcomes: list[Outcome] = []
+
+    @on_change(name="quick")
+    def quick(change: Change) -> None:
+        """Do nothing."""
+
+    record(status="failed")
+    (one,) = claiming.claim(["quick"], limit=1, lease=timedelta(seconds=LEASE))
+
+    with ExitStack() as stack, transaction.atomic(), connection.cursor() as cursor:
+        holding.extend([one], lease=timedelta(seconds=LEASE))
+        stack.enter_context(
+            thread(lambda: outcomes.append(attempt(one, by_name()["quick"], database()).outcome))
+        )
+        while not outcomes:
+            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone():
+                break
+
+    assert outcomes == [Outcome.DONE]
+    assert Reaction.objects.get().attempts == 1
 
 
 @pytest.fixture
