@@ -30,6 +30,8 @@ class Held:
 
     reaction: Reaction
     handler: Declared
+    #: Whether its last attempt ended without an outcome: it may have killed its worker.
+    suspect: bool = False
     #: Whether a thread has it.
     taken: bool = False
     #: When the handler was called: until then the thread may wait for the database.

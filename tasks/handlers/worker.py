@@ -146,8 +146,10 @@ class Worker:
     def _claim(self) -> bool:
         lease = app_settings().handler_lease
         self._look(lease.total_seconds())
-        if self._take_over:
-            # A reaction that killed its process must not take others with it.
+        # A reaction that killed its process must not take others with it.
+        if any(one.suspect for one in list(self._held.values())):
+            return False
+        if suspects := bool(self._take_over):
             if self._held:
                 return False
             claimed = claiming.claim(self._names, limit=1, lease=lease, suspects=True, among=self._take_over)
@@ -159,7 +161,7 @@ class Worker:
             claimed = claiming.claim(self._names, limit=free, lease=lease) if free > 0 else []
             self._names = self._names[1:] + self._names[:1]  # so that none waits behind another's backlog
         for reaction in claimed:
-            held = Held(reaction, self._handlers[reaction.handler])
+            held = Held(reaction, self._handlers[reaction.handler], suspect=suspects)
             self._held[reaction.pk] = held
             self._queue.put(held)
         return bool(claimed)

@@ -164,6 +164,25 @@ def test_a_worker_that_does_not_live_is_relieved_and_changes_nothing_any_more(cl
 
 
 @pytest.mark.django_db(transaction=True)
+def test_nothing_is_begun_beside_one_whose_worker_died(clock: Clock) -> None:
+    """It may have died of it, and the next one would take with it what runs beside it."""
+    Slow()
+    record(task_id="suspect", status="failed")
+    claiming.claim(["slow"], limit=1, lease=timedelta(seconds=LEASE))
+    let_lease_run_out()
+    one = Worker(["slow"], threads=2)
+    while Reaction.objects.get().attempts == 1:
+        one._step()
+        clock.now += WATCH / 2
+    record(task_id="innocent", status="failed")
+
+    assert not one._step()
+    assert Reaction.objects.get(task_id="innocent").attempts == 0
+    one._held.clear()
+    assert one._step()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_run_that_begins_while_its_lease_is_extended_waits_for_that() -> None:
     """It took the row for another worker's, ended without an outcome, and cost an attempt and a lease."""
     if connection.vendor != "postgresql":
