@@ -244,9 +244,13 @@ class TaskAdmin(RecordAdmin):
             raise Http404
         return task_silence.of_page(self, request, task)
 
-    def get_actions(self, request: HttpRequest) -> Any:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         """Return the actions, in the lists of silent and of lost tasks alone."""
-        return super().get_actions(request) if SilentFilter.parameter_name in request.GET else {}
+        if SilentFilter.parameter_name not in request.GET:
+            return {}
+        # Django 6.1 says whether it asks for a list's actions or a page's; older ones know a list's alone.
+        located = {} if action_location is None else {"action_location": action_location}
+        return super().get_actions(request, **located)
 
     def get_ordering(self, request: HttpRequest) -> Any:
         """Return the order: of the silent and lost ones the longest silent first."""
