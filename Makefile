@@ -2,11 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Where pyenv is used its shims show one Python; behind them stand all.
+# pyenv's shims offer one Python only: look into each version that it has installed.
 PYENV_BINS = $(shell command -v pyenv >/dev/null && ls -d "$$(pyenv root)"/versions/3.1[1-5]*/bin | paste -sd:)
 # The certificates that the machine trusts, as pip and the browser use them.
 export UV_SYSTEM_CERTS := 1
-# For the tools: the project itself has no secret that is good for anything.
+# The project's own settings demand a SECRET_KEY, so the tools use those of the tests.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
 .PHONY: help run demo test test-all test-versions bench bench-admin bench-handlers fuzz screenshots docs check messages format lock wheel release-check audit clean
@@ -14,7 +14,7 @@ TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-# An environment of an old Python, or one without pip that was half made, is made again.
+# The environment is made again if its Python is too old, or if it has no pip because making it was interrupted.
 RECENT := sys.exit(sys.version_info < (3, 11))
 HAS_ENV := $(BIN)/python -c 'import pip, sys; $(RECENT)' 2>/dev/null
 
@@ -48,14 +48,13 @@ endif
 test-all: .venv/dev ## Run the suite on every supported Python and Django that is found
 	PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox run $(ARGS)
 
-# Two at a time, so that both processors have work; on PostgreSQL the oldest pair and the newest that has a wheel of it.
+# Two at a time, for two processors. On PostgreSQL the oldest pair, and the newest for which there is a wheel of it.
 FAST_ON = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner
 test-versions: .venv/dev ## Run the fast tests on every supported Python and Django that is found
 	TEST_DB=sqlite $(FAST_ON) $(ARGS) -- -q -m "not slow"
 	TEST_DB=postgresql $(FAST_ON) -e py311-django52,py314-django61 -- -q -m "not slow"
 
-# The contenders run as they are deployed: distributions and container images build Python with profile-guided
-# optimisation, version managers mostly do not.
+# Prefer the system's Python: distributions build it with profile-guided optimisation, version managers mostly do not.
 BENCH_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' \
     2>/dev/null && echo /usr/bin/python3 || echo $(PYTHON))
 

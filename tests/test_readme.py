@@ -18,6 +18,7 @@ from tests.hosts.environments import (
     new_database,
     new_project,
     python_with,
+    wheel,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +42,7 @@ def code_blocks(text: str) -> list[str]:
 def test_plugging_the_wheel_into_a_new_project(tmp_path: Path) -> None:
     settings, urls = code_blocks(section("Plug it into your backend"))
     assert len((settings + urls).splitlines()) <= 6
+    assert f"    pip install {wheel().name}\n" in README
     with new_database(tmp_path) as database:
         host = new_project(tmp_path, python_with(extras=database_extras()), database=database)
         host.write("backend/settings.py", settings, append=True)
