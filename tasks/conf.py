@@ -1,6 +1,6 @@
 """The setting ``SARTIQ_TASKS`` as one frozen, typed view, read live.
 
-Every key is optional. ``checks`` judges the values at start-up; nothing is read at import.
+Every key is optional. ``checks.settings`` judges the values at start-up; nothing is read at import.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.utils.module_loading import import_string
 
-#: The columns are this wide; ``MAX_STRING_LENGTH`` can only be lower.
+#: Characters that a text column holds: the highest ``MAX_STRING_LENGTH``.
 COLUMN_LENGTH = 255
 
 DEFAULT_STATUSES: Mapping[str, tuple[str, ...]] = {
@@ -39,30 +39,30 @@ DEFAULT_STATUSES: Mapping[str, tuple[str, ...]] = {
 class AppSettings:
     """One reading of ``SARTIQ_TASKS``; field ``max_body_bytes`` is its key ``MAX_BODY_BYTES``, and so on."""
 
-    #: Which statuses mean what, in any letter case; a meaning given here replaces that meaning's defaults.
+    #: The statuses of each meaning, in any letter case; a meaning given here replaces its defaults.
     statuses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: A ``timestamp`` further ahead of the time of receipt than this counts as the time of receipt.
     clock_tolerance: timedelta = timedelta(minutes=5)
-    #: A running task is silent if no event of it came for longer; by task type if it is a mapping, ``"*"``
-    #: for all others. None: never.
+    #: A running task is silent if no event came for longer than this. A mapping has a limit for each task
+    #: type, and under ``"*"`` for all others; a task whose limit is None is never silent.
     silent_after: timedelta | Mapping[str, timedelta | None] = timedelta(minutes=15)
-    #: Likewise a queued task; None lets it wait as long as it likes.
+    #: The same limit for queued tasks of every type.
     queued_after: timedelta | None = None
-    #: If nobody can tell, a silent task is marked as lost after this much longer; None: never by time alone.
+    #: A silent task of which the cluster tells nothing is marked as lost after this much longer; None: never.
     lost_after: timedelta | None = None
-    #: How to ask the cluster about silent tasks: a function, or its dotted path.
+    #: A function that asks the cluster about silent tasks, or its dotted path.
     probe: Any = None
-    #: The cluster's status API, for the ready probe over HTTP.
+    #: The address of the cluster's status API, for the built-in probe.
     probe_url: str | None = None
-    #: Its bearer token.
+    #: The bearer token that the built-in probe sends.
     probe_token: str | None = field(default=None, repr=False)
-    #: How long the ready probe waits for an answer.
+    #: How long the built-in probe waits for an answer.
     probe_timeout: timedelta = timedelta(seconds=10)
-    #: Bytes of a body; a longer one is answered 413 before it is read whole.
+    #: The longest body, in bytes; a longer one is answered 413 before it is read whole.
     max_body_bytes: int = 1024 * 1024
-    #: Levels of lists and objects inside the body's own object.
+    #: The deepest level of lists and objects inside the body's own object.
     max_nesting: int = 100
-    #: Characters of every string but ``error_message``.
+    #: The longest string but ``error_message``, in characters.
     max_string_length: int = COLUMN_LENGTH
     #: Dotted paths of DRF authentication classes, tried in order.
     authentication_classes: tuple[str, ...] = (
@@ -74,24 +74,24 @@ class AppSettings:
     database_timeout: timedelta | None = timedelta(seconds=20)
     #: How long rejected deliveries are kept; ``prune_task_events`` deletes older ones.
     rejected_retention: timedelta = timedelta(days=30)
-    #: How many rejected deliveries of one client are kept in a minute; those beyond are counted.
+    #: How many rejected deliveries of one client are kept in a minute; the others are only counted.
     rejected_per_minute: int = 60
     #: The OAuth 2 scope that a token must have.
     scope: str = "tasks:webhook"
-    #: Who may sign deliveries, by the name their events carry as source, and with which secrets
-    #: (``whsec_...``); several at once while one takes another's place.
+    #: The secrets (``whsec_...``) that sign deliveries, by the source that the events get. A source may have
+    #: several, so that one can be replaced.
     signing_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    #: Deliveries of one token or signer, such as ``"600/min"``; None sets no limit, and costs nothing.
+    #: The limit on deliveries of one token or signer, such as ``"600/min"``; None sets no limit.
     throttle_deliveries: str | None = None
-    #: Deliveries with invalid credentials from one address.
+    #: The limit on deliveries with invalid credentials from one address.
     throttle_failures: str | None = None
-    #: Requests from one address to the token endpoint.
+    #: The limit on requests from one address to the token endpoint.
     throttle_token_requests: str | None = None
-    #: The alias of the cache that the throttles count in.
+    #: The alias of the cache in which the throttles count.
     throttle_cache: str = "default"
     #: How often a handler is tried before its reaction is dead.
     handler_attempts: int = 10
-    #: How long a worker that has died keeps what it had claimed.
+    #: How long reactions stay claimed by a worker that has died.
     handler_lease: timedelta = timedelta(minutes=1)
     #: How often a worker looks for something to do.
     handler_poll: timedelta = timedelta(milliseconds=200)
@@ -99,14 +99,14 @@ class AppSettings:
     handler_retention: timedelta = timedelta(days=30)
     #: Whether ``distribute_ledger`` has spread the tables over the nodes of a Citus cluster.
     distributed: bool = False
-    #: What Prometheus must send as its bearer token; None neither counts nor serves metrics.
+    #: The bearer token that Prometheus must send; with None, metrics are neither counted nor served.
     metrics_token: str | None = field(default=None, repr=False)
 
     @cached_property
     def meanings(self) -> Mapping[str, str]:
-        """Normalised status to the meaning it has: ``{"done": "succeeded", ...}``."""
+        """The meaning of each normalised status: ``{"done": "succeeded", ...}``."""
         kept = {meaning: names for meaning, names in DEFAULT_STATUSES.items() if meaning not in self.statuses}
-        # What is given comes last, so that a status can be given another meaning than its default.
+        # The host's come last, so that they can give a status another meaning than its default.
         merged = {**kept, **self.statuses}
         return {normalise(status): meaning for meaning, names in merged.items() for status in names}
 
@@ -117,12 +117,12 @@ class AppSettings:
 
     @cached_property
     def silence_limits(self) -> Mapping[str, timedelta | None]:
-        """How long a running task may be silent, by task type; under ``"*"`` for all others."""
+        """The limit of running tasks by task type, and under ``"*"`` for all others."""
         after = self.silent_after
         return {"*": None, **after} if isinstance(after, Mapping) else {"*": after}
 
     def silence_limit(self, meaning: str, task_type: str) -> timedelta | None:
-        """Return how long such a task may be silent; None if nothing is expected of it."""
+        """Return how long such a task may send no event; None if it is never silent."""
         if meaning == "queued":
             return self.queued_after
         limits = self.silence_limits
@@ -145,10 +145,10 @@ def normalise(status: str) -> str:
 
 
 def app_settings() -> AppSettings:
-    """Return the settings as they are now; another ``SARTIQ_TASKS`` object makes another reading."""
+    """Return the settings as they are now; they are read again if ``SARTIQ_TASKS`` is another object."""
     global _reading
     raw = getattr(django_settings, "SARTIQ_TASKS", _DEFAULTS)
-    # Setting and view are one tuple: threads must never see a new setting beside an old view.
+    # One tuple, so that no thread sees a new setting beside the view of an old one.
     read, view = _reading
     if raw is not read:
         known = AppSettings.__dataclass_fields__

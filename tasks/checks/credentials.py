@@ -35,7 +35,7 @@ def check_scope(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register("sartiq_tasks")
 def check_signatures(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check that signatures and secrets come together: with only one of them no signature is accepted."""
+    """Check that signatures and secrets are set together: either alone accepts no signature."""
     classes = given("AUTHENTICATION_CLASSES", AppSettings.authentication_classes)
     if not isinstance(classes, (list, tuple)):
         return []
@@ -48,7 +48,7 @@ def check_signatures(**kwargs: Any) -> list[checks.CheckMessage]:
             "is rejected."
             if is_asked
             else "SIGNING_SECRETS is given, but no class of AUTHENTICATION_CLASSES looks at signatures.",
-            hint="See SARTIQ_TASKS in docs/how-to-sign.md.",
+            hint="See docs/how-to-sign.md.",
             id="sartiq_tasks.W003",
         )
     ]
@@ -59,7 +59,7 @@ def check_credentials(**kwargs: Any) -> list[checks.CheckMessage]:
     """Check that credentials other than django-oauth-toolkit's can lead to a user who may post."""
     classes = given("AUTHENTICATION_CLASSES", AppSettings.authentication_classes)
     if JUDGEMENTS["AUTHENTICATION_CLASSES"][1](classes):
-        return []  # check_settings() says so
+        return []  # check_settings() reports it
     own = f"{_app()}.auth."
     permissions = given("PERMISSION_CLASSES", AppSettings.permission_classes)
     if all(path.startswith(own) for path in classes) or permissions != AppSettings.permission_classes:
@@ -88,7 +88,7 @@ def check_credentials(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register("sartiq_tasks")
 def check_addresses(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check that DRF can tell the addresses that the throttles count by."""
+    """Check that DRF can tell the addresses by which the throttles count."""
     number = api_settings.NUM_PROXIES
     if not (given("THROTTLE_FAILURES", None) or given("THROTTLE_TOKEN_REQUESTS", None)):
         return []

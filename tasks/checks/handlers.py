@@ -19,7 +19,7 @@ from ..models import Reaction, TaskStatusEvent
 
 @checks.register("sartiq_tasks")
 def check_handlers(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check each declaration, and that reactions are written where events are."""
+    """Check each declaration, and that reactions are stored in the database of events."""
     handlers = declared()
     messages = [
         checks.Error(f"The handler {one.name!r} {fault}.", hint=hint, obj=one.function, id=code)

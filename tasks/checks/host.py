@@ -22,15 +22,16 @@ from ..database import distribution
 from ..models import Task, TaskStatusEvent
 from ..views import DocsView, TaskWebhookView
 
-#: What the statement that records an event is written for.
-_DATABASES = ("postgresql", "sqlite")
+#: The databases that the statement which records an event is written for.
+_VENDORS = ("postgresql", "sqlite")
 
 
 @checks.register("sartiq_tasks")
 def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check the kind of the ledger's database, which takes no connection.
+    """Check the kind of the ledger's database, which needs no connection.
 
-    With ``--database`` the next check says the same: Django 6.1 tells neither whether it was given.
+    ``check --database`` also runs the next check, which then reports the same: Django 6.1 tells neither of
+    them about the option.
     """
     return _check_vendor()
 
@@ -39,7 +40,7 @@ def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
 def check_migrated_database(
     databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
-    """Check it where the tag of databases alone is asked for."""
+    """Check the same for a command that runs the checks of databases only, such as ``migrate``."""
     is_asked = databases and router.db_for_write(TaskStatusEvent) in databases
     return _check_vendor() if is_asked else []
 
@@ -47,7 +48,7 @@ def check_migrated_database(
 def _check_vendor() -> list[checks.CheckMessage]:
     alias = router.db_for_write(TaskStatusEvent)
     vendor, name = connections[alias].vendor, connections[alias].display_name
-    if vendor in _DATABASES:
+    if vendor in _VENDORS:
         return []
     return [
         checks.Error(
@@ -61,7 +62,7 @@ def _check_vendor() -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.database)
 def check_distributed(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Check that ``DISTRIBUTED`` says how the tables are."""
+    """Check that ``DISTRIBUTED`` is what the tables are."""
     connection = distribution.ledger_connection()
     if connection.vendor != "postgresql" or connection.alias not in (databases or ()):
         return []
@@ -89,7 +90,7 @@ def check_distributed(databases: Sequence[str] | None = None, **kwargs: Any) -> 
 
 @checks.register("sartiq_tasks")
 def check_token_storage(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check that a token which is read from the database cannot be used."""
+    """Check that a token stolen from the database is useless."""
     if oauth2_settings.COMPLIANT_BCP_RFC9700_TOKEN_STORAGE:
         return []
     return [
@@ -104,7 +105,7 @@ def check_token_storage(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register("sartiq_tasks")
 def check_tenants(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check that the tokens that django-tenants' tenants share do not name users that each has of its own."""
+    """Check that tenants of django-tenants that share tokens share the users of these tokens, too."""
     of_tenants = [str(app) for app in getattr(settings, "TENANT_APPS", None) or ()]
     users, tokens = get_user_model()._meta.app_label, get_access_token_model()._meta.app_label
     if not _is_among(of_tenants, users) or _is_among(of_tenants, tokens):
@@ -155,9 +156,9 @@ def check_urls(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def _paths_of(view: type) -> list[str]:
-    """Return each path to ``view`` or a subclass; ``reverse()`` knows one, and none in an unknown namespace.
+    """Return every path to ``view`` or a subclass; ``reverse()`` returns one, and needs its namespace.
 
-    Left out are those with arguments: they have values that nobody knows here.
+    Paths with arguments are left out, because nobody knows their values here.
     """
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
@@ -201,7 +202,7 @@ def _redirected(paths: Sequence[str]) -> tuple[str, list[str]] | None:
 
 @checks.register("sartiq_tasks")
 def check_docs_page(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check that the interactive page, if it is among the URLs, has the files that it shows."""
+    """Check that the interactive page, if the URLs have it, finds its static files."""
     paths = _paths_of(DocsView)
     needed = ("drf_spectacular_sidecar", "django.contrib.staticfiles")
     missing = [app for app in needed if not apps.is_installed(app)]

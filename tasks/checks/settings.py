@@ -11,38 +11,38 @@ from django.core import checks
 from ..conf import COLUMN_LENGTH
 from . import values
 
-#: Values of these are never shown, not even if they are invalid.
+#: Messages never quote the values of these.
 _SECRETS = {"METRICS_TOKEN", "PROBE_TOKEN", "SIGNING_SECRETS"}
-#: What each key of SARTIQ_TASKS must be, and the code of the error that says so.
+#: For each key of ``SARTIQ_TASKS`` the code of its error, and the function that judges its value.
 JUDGEMENTS: Mapping[str, tuple[str, values.Judgement]] = {
     "STATUSES": ("sartiq_tasks.E001", values.statuses),
-    "CLOCK_TOLERANCE": ("sartiq_tasks.E002", values.duration),
+    "CLOCK_TOLERANCE": ("sartiq_tasks.E002", values.not_negative),
     "MAX_BODY_BYTES": ("sartiq_tasks.E003", values.whole_number(1)),
     "MAX_NESTING": ("sartiq_tasks.E004", values.whole_number(1, 400)),
     "MAX_STRING_LENGTH": ("sartiq_tasks.E005", values.whole_number(1, COLUMN_LENGTH)),
     "AUTHENTICATION_CLASSES": ("sartiq_tasks.E006", values.classes_with("authenticate")),
     "PERMISSION_CLASSES": ("sartiq_tasks.E007", values.classes_with("has_permission")),
     "SCOPE": ("sartiq_tasks.E008", values.text),
-    "SILENT_AFTER": ("sartiq_tasks.E030", values.silence),
-    "QUEUED_AFTER": ("sartiq_tasks.E031", values.duration_or_none),
-    "LOST_AFTER": ("sartiq_tasks.E032", values.some_duration_or_none),
+    "SILENT_AFTER": ("sartiq_tasks.E030", values.silence_limits),
+    "QUEUED_AFTER": ("sartiq_tasks.E031", values.or_none(values.not_negative)),
+    "LOST_AFTER": ("sartiq_tasks.E032", values.or_none(values.positive)),
     "PROBE": ("sartiq_tasks.E033", values.probe),
     "PROBE_URL": ("sartiq_tasks.E034", values.http_url),
     "PROBE_TOKEN": ("sartiq_tasks.E035", values.header_text),
-    "PROBE_TIMEOUT": ("sartiq_tasks.E036", values.some_duration),
-    "DATABASE_TIMEOUT": ("sartiq_tasks.E009", values.duration_or_none),
+    "PROBE_TIMEOUT": ("sartiq_tasks.E036", values.positive),
+    "DATABASE_TIMEOUT": ("sartiq_tasks.E009", values.or_none(values.not_negative)),
     "SIGNING_SECRETS": ("sartiq_tasks.E020", values.signing_secrets),
     "THROTTLE_DELIVERIES": ("sartiq_tasks.E021", values.rate),
     "THROTTLE_FAILURES": ("sartiq_tasks.E022", values.rate),
     "THROTTLE_TOKEN_REQUESTS": ("sartiq_tasks.E023", values.rate),
     "THROTTLE_CACHE": ("sartiq_tasks.E024", values.cache_alias),
-    "METRICS_TOKEN": ("sartiq_tasks.E025", values.secret),
-    "REJECTED_RETENTION": ("sartiq_tasks.E013", values.duration),
+    "METRICS_TOKEN": ("sartiq_tasks.E025", values.metrics_token),
+    "REJECTED_RETENTION": ("sartiq_tasks.E013", values.not_negative),
     "REJECTED_PER_MINUTE": ("sartiq_tasks.E014", values.whole_number(0)),
     "HANDLER_ATTEMPTS": ("sartiq_tasks.E015", values.whole_number(1)),
-    "HANDLER_LEASE": ("sartiq_tasks.E016", values.some_duration),
-    "HANDLER_POLL": ("sartiq_tasks.E017", values.some_duration),
-    "HANDLER_RETENTION": ("sartiq_tasks.E018", values.duration),
+    "HANDLER_LEASE": ("sartiq_tasks.E016", values.positive),
+    "HANDLER_POLL": ("sartiq_tasks.E017", values.positive),
+    "HANDLER_RETENTION": ("sartiq_tasks.E018", values.not_negative),
     "DISTRIBUTED": ("sartiq_tasks.E060", values.true_or_false),
 }
 
@@ -68,7 +68,7 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
     if not django_settings.USE_TZ:
         messages.append(
             checks.Error(
-                "Times of events are points in time: USE_TZ must be True.",
+                "USE_TZ must be True, because the times of events are points in time.",
                 hint="Set USE_TZ = True.",
                 id="sartiq_tasks.E011",
             )
@@ -90,6 +90,6 @@ def check_probe(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def given(key: str, default: Any) -> Any:
-    """Return what is set under ``key``, of whatever type: ``check_settings()`` judges that."""
+    """Return the value of ``key``, valid or not: ``check_settings()`` judges it."""
     settings = getattr(django_settings, "SARTIQ_TASKS", {})
     return settings.get(key, default) if isinstance(settings, Mapping) else default

@@ -1,4 +1,4 @@
-"""What the value of a setting must be: each function returns None, or says in words what is wanted."""
+"""Judge the values of settings: each function returns None, or says in words what the value must be."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..lifecycle import Meaning
 
 Judgement = Callable[[Any], str | None]
 
-#: Characters of ``METRICS_TOKEN``, so that it cannot be guessed.
+#: The shortest ``METRICS_TOKEN``, in characters: it must not be guessed.
 MIN_TOKEN_LENGTH = 16
 _RATE = re.compile("[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)")
 _URL = re.compile(r"https?://[^\s/?#]+[^\s#]*", re.IGNORECASE | re.ASCII)
@@ -34,33 +34,29 @@ def whole_number(low: int, high: int | None = None) -> Judgement:
     return judge
 
 
-def duration(value: Any) -> str | None:
-    return (
-        None if isinstance(value, timedelta) and value >= timedelta() else "a timedelta that is not negative"
-    )
+def not_negative(value: Any) -> str | None:
+    is_valid = isinstance(value, timedelta) and value >= timedelta()
+    return None if is_valid else "a timedelta that is not negative"
 
 
-def some_duration(value: Any) -> str | None:
+def positive(value: Any) -> str | None:
     return None if isinstance(value, timedelta) and value > timedelta() else "a timedelta of more than zero"
 
 
-def duration_or_none(value: Any) -> str | None:
-    wanted = None if value is None else duration(value)
-    return wanted and f"{wanted}, or None"
+def or_none(judge: Judgement) -> Judgement:
+    def judge_unless_none(value: Any) -> str | None:
+        wanted = None if value is None else judge(value)
+        return wanted and f"{wanted}, or None"
+
+    return judge_unless_none
 
 
-def some_duration_or_none(value: Any) -> str | None:
-    wanted = None if value is None else some_duration(value)
-    return wanted and f"{wanted}, or None"
-
-
-def silence(value: Any) -> str | None:
+def silence_limits(value: Any) -> str | None:
     if not isinstance(value, Mapping):
-        wanted = duration(value)
+        wanted = not_negative(value)
         return wanted and f"{wanted}, or a dict of them by task type"
-    limits = [value.get("*"), *value.values()]
-    is_good = all(isinstance(name, str) for name in value) and not any(map(duration_or_none, limits))
-    if is_good and "*" in value:
+    is_valid = "*" in value and all(isinstance(task_type, str) for task_type in value)
+    if is_valid and not any(map(or_none(not_negative), value.values())):
         return None
     return "a dict of task types, and '*' for all others, to timedeltas that are not negative, or None"
 
@@ -135,7 +131,7 @@ def cache_alias(value: Any) -> str | None:
     return None if isinstance(value, str) and value in django_settings.CACHES else "an alias in CACHES"
 
 
-def secret(value: Any) -> str | None:
+def metrics_token(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or len(value) < MIN_TOKEN_LENGTH or not value.isascii():

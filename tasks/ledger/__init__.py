@@ -1,0 +1,1 @@
+"""The only writers: they record events, mark lost tasks, prune, and rebuild."""

@@ -1,0 +1,1 @@
+"""What operators watch: the delivery log, metrics, health, and what happened in each hour."""

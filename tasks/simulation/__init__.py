@@ -1,0 +1,1 @@
+"""A simulated compute cluster, for demonstrations and for a host's tests."""

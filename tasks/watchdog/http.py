@@ -1,4 +1,4 @@
-"""The ready probe: ask a status API over HTTP.
+"""The built-in probe: ask a status API over HTTP.
 
 It sends ``GET PROBE_URL?id=…&id=…`` and takes a list of JSON objects: ``id``, ``state`` (``running``,
 ``queued``, ``missing`` or another) and for another state ``last_update``, a body as the webhook takes it.

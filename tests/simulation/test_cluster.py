@@ -1,4 +1,4 @@
-"""The simulated cluster's status API, as the ready probe asks it."""
+"""The simulated cluster's status API, as the built-in probe asks it."""
 
 from __future__ import annotations
 

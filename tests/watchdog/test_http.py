@@ -1,4 +1,4 @@
-"""The ready probe, against a status API over real HTTP."""
+"""The built-in probe, against a status API over real HTTP."""
 
 from __future__ import annotations
 
