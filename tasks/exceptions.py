@@ -1,4 +1,4 @@
-"""The faults of a delivery, as exceptions that carry their answer."""
+"""What can be wrong with a delivery. Each exception carries the answer to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = (
     "Unconfirmed",
 )
 
-#: The key of one ``detail`` item's ``input`` is left out if its JSON is longer than this, in bytes.
+#: An item leaves ``input`` out if its JSON is longer than this, in bytes.
 MAX_INPUT_BYTES = 1000
 
 
@@ -38,7 +38,7 @@ class ContractViolation(ValidationError):
 
 
 class Unconfirmed(Exception):
-    """Nothing was stored: a condition of the statement does not hold, or the key is another event's."""
+    """Nothing was stored: a condition to be confirmed does not hold, or the key belongs to another event."""
 
 
 class IdempotencyConflict(APIException):
@@ -75,7 +75,7 @@ class DatabaseUnavailable(APIException):
 
 
 class BodyIncomplete(APIException):
-    """The connection brought less than was announced: a 400, for the sender to send it again."""
+    """The body is shorter than was announced: a 400, for the sender to send it again."""
 
     status_code = status.HTTP_400_BAD_REQUEST
     default_detail = "The body ended before its announced length. Send the event again."
@@ -98,9 +98,9 @@ def error_item(
     value: Any = None,
     ctx: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return one item of a 422's ``detail``; ``loc`` is what comes after ``"body"``.
+    """Return one item of a 422's ``detail``; ``loc`` is the path to the fault after ``"body"``.
 
-    ``value``, the value rejected, becomes ``input`` unless its JSON is longer than 1 kB.
+    ``value``, the value rejected, becomes ``input`` unless its JSON is longer than ``MAX_INPUT_BYTES``.
     """
     item: dict[str, Any] = {"type": type_, "loc": ["body", *loc], "msg": msg}
     if len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) <= MAX_INPUT_BYTES:

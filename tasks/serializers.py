@@ -1,4 +1,4 @@
-"""The body of ``POST /api/v1/tasks/webhook``, which knows the wire alone, and a task for a host's own API."""
+"""Serializers: an event as senders post it, which knows the wire only, and a task for a host's own API."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ class TaskStatusEventSerializer(serializers.Serializer[Any]):
 
 
 def _as_the_original(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out what only this endpoint rejects if the original rejected the body too.
+    """Leave out numbers given as times, if anything else is wrong with the body.
 
-    It took numbers for epochs. A body that it rejected gets the answer it always got; one whose only
-    fault is such a number gets ours.
+    The original took such numbers for epochs. So a body that it rejected for another fault gets the same
+    answer as from the original.
     """
-    theirs = [item for item in items if not _is_epoch(item)]
-    return theirs or items
+    others = [item for item in items if not _is_epoch(item)]
+    return others or items
 
 
 def _is_epoch(item: dict[str, Any]) -> bool:
@@ -116,7 +116,7 @@ def read_event(raw: bytes, content_type: str) -> tuple[dict[str, Any], bytes]:
 
 
 class TaskSerializer(serializers.ModelSerializer[Task]):
-    """A task for a host's own API to show: everything but what only the ledger needs, and read-only."""
+    """A task for a host's own API: read-only, and without the columns that only the ledger needs."""
 
     class Meta:
         model = Task

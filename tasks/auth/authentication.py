@@ -17,11 +17,11 @@ __all__ = ("BearerTokenAuthentication",)
 
 
 class BearerTokenAuthentication(BaseAuthentication):
-    """``Authorization: Bearer TOKEN`` (RFC 6750), by one query on its checksum, or none if it is cached.
+    """Accept ``Authorization: Bearer TOKEN`` (RFC 6750), by one query, or none if the token is cached.
 
-    It checks what django-oauth-toolkit's own class checks of a token (expiry, audience by RFC 8707,
-    application usable) and that its user is active. Every invalid token gets the same answer, so that no
-    sender learns which exist. The permission ``MayPostEvents`` judges the scope.
+    Like django-oauth-toolkit's own class it checks the expiry, the audience (RFC 8707) and the application;
+    it also checks that the user is active. Every invalid token gets the same answer, so that nobody learns
+    which tokens exist. The permission ``MayPostEvents`` checks the scope.
     """
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
@@ -34,11 +34,11 @@ class BearerTokenAuthentication(BaseAuthentication):
         conditions = conditions_of(request)
         if conditions is not None and (known := known_tokens.cached(checksum)):
             access_token, unchanged = known
-            if self.is_good(access_token, request._request):
+            if self.is_valid(access_token, request._request):
                 conditions.append(unchanged)
                 return access_token.user, access_token
         access_token = known_tokens.find(checksum)
-        if access_token is not None and self.is_good(access_token, request._request):
+        if access_token is not None and self.is_valid(access_token, request._request):
             return access_token.user, access_token
         raise AuthenticationFailed("Could not validate credentials")
 
@@ -46,8 +46,8 @@ class BearerTokenAuthentication(BaseAuthentication):
         """Return the challenge of a 401."""
         return "Bearer"
 
-    def is_good(self, access_token: Any, request: HttpRequest) -> bool:
-        """Return whether the token may be used at all, and here."""
+    def is_valid(self, access_token: Any, request: HttpRequest) -> bool:
+        """Return whether the token may be used for this request, whatever its scope."""
         application, user = access_token.application, access_token.user
         if access_token.is_expired() or (user is not None and not user.is_active):
             return False
@@ -59,11 +59,11 @@ class BearerTokenAuthentication(BaseAuthentication):
 
 
 def source_of(request: Request) -> str:
-    """Return the sender's name: the signer's, otherwise that of the token's user or of its application."""
+    """Return the sender's name: that of the user, otherwise of the token's application or of the signer."""
     application = getattr(request.auth, "application", None)
     user: Any = request.user
     if getattr(user, "is_authenticated", False):
-        # A user model need not be Django's: a stateless JWT's and an API key's often are not.
+        # The user of a stateless JWT or of an API key is often none of Django's models.
         return str(user.get_username() if hasattr(user, "get_username") else user)
     if application is not None:
         return str(application.name or application.client_id)

@@ -16,12 +16,12 @@ from ..conf import app_settings
 
 __all__ = ("ComputeClient", "compute_client", "create_compute_client", "issue_token")
 
-#: The client id under which the bare password form gets its tokens.
-PASSWORD_CLIENT_ID = "sartiq-password-form"  # noqa: S105 (an id, no password)
+#: The id of the client for the original's password form, which names no client.
+PASSWORD_CLIENT_ID = "sartiq-password-form"  # noqa: S105 (an id, not a password)
 
 
 class ComputeClient(Protocol):
-    """A client as its callers see it: the project's OAuth 2 application model is the class."""
+    """What callers see of a client: an instance of the host's OAuth 2 application model."""
 
     pk: Any
     client_id: str
@@ -31,8 +31,8 @@ class ComputeClient(Protocol):
 def create_compute_client(name: str) -> tuple[ComputeClient, str]:
     """Create a confidential client for ``client_credentials``; return it and its secret.
 
-    The secret is stored hashed, so this is the only time that it can be seen. Raises
-    ``ValueError`` if a client of that name exists: the name is an event's ``source``.
+    The secret is stored hashed, so it can be seen only now. Raises ``ValueError`` if a client of that name
+    exists, because the name is the ``source`` of its events.
     """
     applications = get_application_model().objects
     with transaction.atomic():
@@ -57,20 +57,20 @@ def compute_client(name: str) -> ComputeClient:
 
 
 def issue_token(client: Any) -> str:
-    """Return a new access token of ``client`` with the webhook's scope, valid as long as any other."""
+    """Return a new access token of ``client`` with the webhook's scope and the usual lifetime."""
     token = generate_token()
     lifetime = timedelta(seconds=oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS)
     access_token = get_access_token_model()(
         application=client, scope=app_settings().scope, expires=timezone.now() + lifetime
     )
-    # Stored as its checksum alone if django-oauth-toolkit is set to (RFC 9700, section 4).
+    # It stores only the checksum if django-oauth-toolkit is set up for that (RFC 9700, section 4).
     set_token_value(access_token, token)
     access_token.save()
     return token
 
 
 def password_client() -> Any:
-    """Return the public client of the password form, which it makes on first use."""
+    """Return the public client of the password form; create it on first use."""
     client, _ = get_application_model().objects.get_or_create(
         client_id=PASSWORD_CLIENT_ID,
         defaults={

@@ -42,16 +42,16 @@ def alias_to_confirm(*models: type[Model]) -> str | None:
 
 
 def condition_that_exists(rows: QuerySet[Any]) -> Condition:
-    """Return the condition that ``rows`` has one."""
+    """Return the condition that ``rows`` has at least one row."""
     query = TaskStatusEvent._base_manager.using(rows.db).query
     sql, values = query.get_compiler(rows.db).compile(Exists(rows).resolve_expression(query))
     return sql, _converted(values, connections[rows.db])
 
 
 def _converted(values: Sequence[Any], connection: Any) -> Sequence[Any]:
-    """Return ``values`` as psycopg sends them, which it need then not convert at each delivery.
+    """Return ``values`` as psycopg sends them, so that it need not convert them at each delivery.
 
-    They go as text of no type: PostgreSQL takes the type from what they are compared with.
+    They are sent as text without a type: PostgreSQL takes the type of what they are compared with.
     """
     if connection.vendor != "postgresql":
         return values
@@ -63,9 +63,9 @@ def _converted(values: Sequence[Any], connection: Any) -> Sequence[Any]:
 
 
 def reauthenticate(view: APIView) -> bool:
-    """Judge the sender again without cached credentials; raise what rejects them.
+    """Authenticate and authorise the sender again without cached credentials; raise what rejects the sender.
 
-    Return False, and do nothing, if nothing cached was used.
+    If nothing cached was used, do nothing and return False.
     """
     if not conditions_of(view.request):
         return False

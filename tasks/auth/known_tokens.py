@@ -1,7 +1,7 @@
 """Access tokens: read from the database, or cached from an earlier delivery.
 
-A cached token comes with the condition that all that is judged of it, of its application and of its user is
-unchanged. ``confirmation`` says who may use it.
+A cached token comes with the condition that nothing has changed by which it, its application and its user are
+judged. ``confirmation`` says who may use it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from oauth2_provider.models import get_access_token_model
 
 from .confirmation import Condition, alias_to_confirm, condition_that_exists
 
-#: What is judged of a token, its application and its user, and what names the sender. Anything else, such as
-#: a field of a backend's own model, is loaded when it is needed, for each delivery.
+#: The columns by which a token is judged, and those that name the sender. Any other, such as a column of a
+#: host's own model, is loaded on use, at each delivery.
 _JUDGED = {
     "": ("token_checksum", "expires", "scope", "resource", "application_id", "user_id"),
     "application": ("name", "client_id"),
@@ -28,7 +28,7 @@ _JUDGED = {
 @dataclass(slots=True)
 class _Known:
     access_token: Any
-    #: Compiled when it is first needed, because that is slow.
+    #: Compiled on first use, because that is slow.
     unchanged: Condition | None = None
 
 
@@ -65,7 +65,7 @@ def cached(checksum: str) -> tuple[Any, Condition] | None:
 
 @cache
 def _lookups(tokens: type[Model]) -> tuple[str, ...]:
-    """Return the columns that are judged, as the ORM looks them up from a token."""
+    """Return ``_JUDGED`` as the ORM's lookups from a token."""
     lookups = []
     for relation, names in _JUDGED.items():
         model = cast("type[Model]", tokens._meta.get_field(relation).related_model) if relation else tokens
@@ -81,16 +81,16 @@ def _unchanged(access_token: Any, using: str) -> Condition:
     for lookup in _lookups(tokens):
         relation, _, column = lookup.rpartition("__")
         owner = getattr(access_token, relation) if relation else access_token
-        # The client id names the application.
+        # The client id identifies the application.
         if owner is not None and not (column == "application_id" and access_token.application):
             values[lookup] = getattr(owner, column)
     return condition_that_exists(tokens._base_manager.using(using).filter(**values))
 
 
 def _copy_of(instance: Any) -> Any:
-    """Return an instance of the same row, with its related ones, that the caller may modify.
+    """Return a copy of ``instance`` and of its related instances, which the caller may modify.
 
-    ``copy.copy()`` shares the related ones, and is slower: docs/performance-runs.md.
+    ``copy.copy()`` would share the related ones, and is slower: docs/performance-runs.md.
     """
     copied = object.__new__(type(instance))
     state = ModelState()

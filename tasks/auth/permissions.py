@@ -23,9 +23,9 @@ ADD_EVENTS = "sartiq_tasks.add_taskstatusevent"
 
 
 class MayPostEvents(BasePermission):
-    """The token has the scope, and its user, if it belongs to one, may add events.
+    """Allow a token with the scope, whose user may add events or which belongs to no user.
 
-    A valid signature suffices: it is made for nothing else.
+    Also allow any valid signature, because it can serve no other purpose.
     """
 
     message = "Not enough permissions"
@@ -43,20 +43,20 @@ class MayPostEvents(BasePermission):
             user: Any = token.user
         else:  # other credentials have no scopes: their user decides
             user = request.user
-        # As bounded in time as the queries around it.
+        # With the deadline of the queries around it.
         return on_live_connection(lambda: may_add_events(user, conditions_of(request)))
 
 
-# Users who had the permission when they were last asked for it, by alias, model and key, with the condition
-# that they still have it; each process has its own.
+# Users who had the permission when it was last read, by alias, model and key, each with the condition that
+# this is still so. Each process has its own.
 _permitted: dict[tuple[str, type[Model], Any], Condition] = {}
 _MAX_PERMITTED = 10_000
 
 
 def may_add_events(user: Any, conditions: list[Condition] | None = None) -> bool:
-    """Return what ``user.has_perm(ADD_EVENTS)`` returns, or add to ``conditions`` that it is still True.
+    """Return whether ``user`` has ``ADD_EVENTS``; if that is cached, add to ``conditions`` that it holds.
 
-    ``has_perm()`` loads all that the user may do, which takes longer than the rest of a delivery.
+    It is cached because ``has_perm()`` loads every permission of the user.
     """
     if not getattr(user, "is_authenticated", True) or not hasattr(user, "has_perm"):
         return False

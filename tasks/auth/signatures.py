@@ -1,6 +1,6 @@
 """Authenticate senders by a signature over the delivery: Standard Webhooks 1 (standardwebhooks.com).
 
-Optional: it needs ``sartiq-tasks[signatures]``, a class of this module among the setting
+Optional: it needs ``sartiq-tasks[signatures]``, a class of this module in the setting
 ``AUTHENTICATION_CLASSES``, and ``SIGNING_SECRETS``.
 """
 
@@ -32,10 +32,9 @@ class Signature:
 
 
 class SignatureAuthentication(BaseAuthentication):
-    """A delivery signed with one of ``SIGNING_SECRETS`` no more than five minutes ago or ahead.
+    """Accept a delivery that one of ``SIGNING_SECRETS`` has signed, at most five minutes ago or ahead.
 
-    What is signed are bytes, so that the body is read before anything is parsed, and never more of
-    it than ``MAX_BODY_BYTES``.
+    The signature covers bytes, so the body is read first, up to ``MAX_BODY_BYTES``, and parsed later.
     """
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
@@ -56,7 +55,7 @@ class SignatureAuthentication(BaseAuthentication):
 
 
 class SignedTokenAuthentication(BearerTokenAuthentication):
-    """A valid bearer token and a valid signature; the token names the sender."""
+    """Demand both a valid bearer token and a valid signature; the token names the sender."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         """Return the token's user and the token; None if either is missing."""

@@ -1,8 +1,8 @@
 """Limit requests by the settings ``THROTTLE_...``, counted by DRF's throttle in one of Django's caches.
 
-The cache is not locked between reading and writing, so that concurrent requests may slip through a
-limit; and Django's local-memory cache is each process's own. Both make a limit more generous,
-never stricter. A cache that fails lets everything through: no event is lost for it.
+The cache is not locked between reading and writing, so concurrent requests may slip through a limit;
+and each process has its own local-memory cache. Both make a limit more generous, never stricter. If the
+cache fails, every request is let through, so that no event is lost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NO_VIEW: Any = None
 def count_delivery(request: Request) -> None:
     """Count a delivery of the request's token or signer; raise ``Throttled`` beyond the limit."""
     if rate := app_settings().throttle_deliveries:
-        # A token's key is not enough: each tenant's schema may have a token of that key.
+        # A primary key alone would not do: each tenant's schema may have a token with that key.
         token = getattr(request.auth, "token_checksum", None) or getattr(request.auth, "pk", None)
         _count(request, "delivery", rate, f"{type(request.auth).__name__} {token or source_of(request)}")
 
@@ -36,8 +36,7 @@ def count_delivery(request: Request) -> None:
 def count_failure(request: Request) -> None:
     """Count a failed authentication against the client's address; raise ``Throttled`` beyond the limit.
 
-    Valid ones are never counted or rejected: one worker's stale token does not stop those behind
-    the same address.
+    Valid credentials are never counted, so one worker's stale token stops no other behind the same address.
     """
     if rate := app_settings().throttle_failures:
         _count(request, "failure", rate)

@@ -23,10 +23,10 @@ logger = logging.getLogger("sartiq_tasks.auth")
 
 
 class AccessTokenView(TokenView):
-    """The token endpoint: django-oauth-toolkit's, which also takes the original's password form.
+    """Issue tokens as django-oauth-toolkit does, and for the original's password form.
 
-    The original asked for ``username`` and ``password`` and nothing else. Such a form is completed
-    with the grant type and with the public client that the app keeps for it.
+    That form has ``username`` and ``password`` and nothing else. The view adds the grant type, and the public
+    client that the app keeps for it.
     """
 
     @classmethod
@@ -36,12 +36,12 @@ class AccessTokenView(TokenView):
 
     @classmethod
     def get_oauthlib_core(cls) -> Any:
-        """Return a core of this view's own: the one that is kept may be TokenView's."""
+        """Return a new core: the cached one may be TokenView's, with its validator."""
         return cls.get_oauthlib_backend_class()(cls.get_server())
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Issue a token (RFC 6749, sections 4.3 and 4.4)."""
-        # oauthlib forbids a query as well, but an odd one such as "%" is an error of its own there.
+        # oauthlib forbids a query too, but fails with another error on one such as "%".
         if request.META.get("QUERY_STRING"):
             detail = "URL query parameters are not allowed"
             return JsonResponse({"error": "invalid_request", "error_description": detail}, status=400)
@@ -80,9 +80,9 @@ class AccessTokenView(TokenView):
 
 @cache
 def _with_password_form(validator: type[Any]) -> type[Any]:
-    """Return ``validator`` with the password form as a part of the contract, unless the project forbids it.
+    """Return ``validator`` without its warning on the password form, unless the project forbids that form.
 
-    Otherwise django-oauth-toolkit warns at every such request, and fails it where warnings are errors.
+    django-oauth-toolkit warns at each such request, which then fails if warnings are errors.
     """
 
     class Validator(validator):

@@ -1,7 +1,7 @@
 """The app's own OpenAPI document.
 
-drf-spectacular keeps its settings in one object of the process, so this document is put together from
-the serializer here. It is the same whatever a host sets, and leaves the host's document alone.
+It is made from the serializer, not by drf-spectacular, which has one object of settings for the process.
+So it does not depend on the host's settings, and does not change the host's document.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _INFO: Schema = {"title": TITLE, "description": "Tasks API endpoints.", "version
 def document(*, webhook_path: str, token_path: str, authenticators: Iterable[Any]) -> Schema:
     """Return the app's own OpenAPI 3.1 document, with the published names.
 
-    The paths are as the server has them, a prefix of the host's included. ``authenticators`` are the
-    webhook's; each one that drf-spectacular has an extension for is a security scheme.
+    The paths include the host's prefix. ``authenticators`` are the webhook's; each for which drf-spectacular
+    has an extension becomes a security scheme.
     """
     security, schemes = _security_of(authenticators)
     if "OAuth2PasswordBearer" in schemes:
@@ -55,12 +55,12 @@ def document(*, webhook_path: str, token_path: str, authenticators: Iterable[Any
     }
 
 
-#: The extensions are asked without a view: what they say is about the class alone.
+#: The extensions need no view: they describe the authenticator's class.
 _NO_VIEW: Any = None
 
 
 def _security_of(authenticators: Iterable[Any]) -> tuple[list[Schema], dict[str, Schema]]:
-    """Return what a request needs, one of a list, and the schemes that it names."""
+    """Return the requirements, one of which a request has to meet, and the schemes that they name."""
     requirements: list[Schema] = []
     schemes: dict[str, Schema] = {}
     for authenticator in authenticators:

@@ -1,4 +1,4 @@
-"""What drf-spectacular needs to know of the app, for a host's own document."""
+"""Extensions of drf-spectacular, by which a host's own document describes the webhook."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _APP = __name__.rpartition(".openapi.")[0]
 class WebhookSchema(AutoSchema):
     """The webhook's operation in a host's document.
 
-    Its schemas stand in line, so that none of their names can be taken by a component of the host.
+    Its schemas are inlined, so that no name of theirs clashes with a component of the host.
     """
 
     def __get__(self, instance: Any, owner: Any) -> Any:
-        """Return a schema of its own to each view: DRF shares one, which threads would write to at once."""
+        """Return a new schema for each view: DRF shares one, to which threads would write at once."""
         if instance is None or instance in self.instance_schemas:
             return super().__get__(instance, owner)
         schema = type(self)()
@@ -34,7 +34,7 @@ class WebhookSchema(AutoSchema):
         return schema
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Schema | None:
-        """Return the operation, with the parameters of the host's prefix."""
+        """Return the operation, including the parameters in the host's prefix."""
         operation: Schema | None = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
@@ -63,15 +63,15 @@ class WebhookSchema(AutoSchema):
         return ["tasks"]
 
     def get_request_serializer(self) -> None:
-        """Return nothing: the body's schema is put in by ``get_operation()``."""
+        """Return None: ``get_operation()`` adds the body's schema."""
 
     def get_response_serializers(self) -> Any:
-        """Return nothing: the answers are put in by ``get_operation()``."""
+        """Return nothing: ``get_operation()`` adds the answers."""
         return {}
 
 
 class SignatureScheme(OpenApiAuthenticationExtension):
-    """The security scheme of a delivery that is signed."""
+    """The security scheme of a signed delivery."""
 
     target_class = f"{_APP}.auth.signatures.SignatureAuthentication"
     name = "StandardWebhooks"
@@ -87,7 +87,7 @@ class SignatureScheme(OpenApiAuthenticationExtension):
 
 
 class SignedTokenScheme(OpenApiAuthenticationExtension):
-    """The security schemes of a delivery that carries a token and is signed."""
+    """The security schemes of a signed delivery with a token."""
 
     target_class = f"{_APP}.auth.signatures.SignedTokenAuthentication"
     name = ["OAuth2PasswordBearer", "StandardWebhooks"]
@@ -102,7 +102,7 @@ class SignedTokenScheme(OpenApiAuthenticationExtension):
 
 
 class BearerTokenScheme(OpenApiAuthenticationExtension):
-    """The security schemes of a bearer token: log in for one (the published name), or paste one."""
+    """The security schemes of a bearer token: log in to get one (the published name), or paste one."""
 
     target_class = f"{_APP}.auth.authentication.BearerTokenAuthentication"
     name = ["OAuth2PasswordBearer", "BearerToken"]
@@ -122,7 +122,7 @@ class BearerTokenScheme(OpenApiAuthenticationExtension):
 def _token_scheme() -> Schema:
     """Return the scheme of django-oauth-toolkit's tokens.
 
-    Under a prefix that captures, the token endpoint has no single path to name.
+    Under a prefix that captures, the token endpoint has no path of its own to name.
     """
     try:
         return oauth2_scheme(reverse("sartiq_tasks:access-token"))

@@ -1,4 +1,4 @@
-"""The operations: the webhook and the token endpoint, with every answer they give."""
+"""The operations of the webhook and the token endpoint, with every answer."""
 
 from __future__ import annotations
 

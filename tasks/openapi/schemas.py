@@ -69,7 +69,7 @@ def enums() -> dict[str, Schema]:
 def body_schema(serializer: Any, *, has_components: bool, has_null_type: bool) -> Schema:
     """Return the schema of the webhook's body.
 
-    ``has_components``: single fields refer to the published components; otherwise they stand in line.
+    ``has_components``: single fields refer to the published components; otherwise their schemas are inlined.
     ``has_null_type``: the document is OpenAPI 3.1, where null is a type; 3.0 has ``nullable``.
     """
     fields = serializer.fields

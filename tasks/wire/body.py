@@ -15,20 +15,19 @@ _JSON_MEDIA_TYPE = re.compile(r"application/(?:[\w!#$&^.+-]+\+)?json\s*(?:;.*)?"
 
 
 def check_media_type(content_type: str) -> None:
-    """Reject (415) what is neither ``application/json`` nor ``application/*+json``.
+    """Raise a 415 unless the type is ``application/json`` or ``application/*+json``.
 
-    A delivery without a ``Content-Type`` is taken for JSON, as FastAPI took it for years.
+    A delivery without a ``Content-Type`` counts as JSON, as it did in FastAPI for years.
     """
     if content_type and not _JSON_MEDIA_TYPE.fullmatch(content_type.strip()):
         raise UnsupportedMediaType(content_type)
 
 
 def read_body(request: HttpRequest, limit: int) -> bytes:
-    """Return the body, chunked or not.
+    """Return the body, chunked or not, and cache it on the request as Django does.
 
-    It is kept as Django keeps it, so that a signature and the event are read from the same bytes.
-    Raises ``BodyTooLarge`` without having read more than ``limit`` bytes of it, ``BodyIncomplete`` if
-    less came than was announced, and ``LengthRequired`` if it is framed in a way that cannot be read.
+    Raises ``BodyTooLarge`` without reading more than one byte beyond ``limit``, ``BodyIncomplete`` if fewer
+    bytes came than were announced, and ``LengthRequired`` if the framing cannot be read.
     """
     length = request.META.get("CONTENT_LENGTH") or ""
     declared = int(length) if length.isdecimal() and len(length) < 20 else 0
@@ -47,7 +46,7 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
 
 
 def discard_body(request: HttpRequest, limit: int) -> None:
-    """Read away what is left of a body within ``limit``, after an answer that did not wait for it.
+    """Read the rest of a body of at most ``limit`` bytes that the answer did not need.
 
     Otherwise the server would close the connection while a proxy still writes to it, and the proxy would
     answer 502 instead. A client that expects ``100 Continue`` has not begun to send.
@@ -58,10 +57,10 @@ def discard_body(request: HttpRequest, limit: int) -> None:
 
 
 def _stream(request: HttpRequest, length: str) -> Any:
-    """Return what the body is read from.
+    """Return the stream to read the body from.
 
-    Django takes a WSGI request without a length for one without a body. A server that ends the stream
-    itself and says so has decoded the chunks, and no other transfer coding (RFC 9112, section 7).
+    For Django, a WSGI request without a length has no body. But a server that says that it ends the stream
+    itself has decoded the chunks; it decodes no other transfer coding (RFC 9112, section 7).
     """
     coding = request.META.get("HTTP_TRANSFER_ENCODING", "")
     if length or not coding or "wsgi.input" not in request.META:

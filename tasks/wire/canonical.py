@@ -1,4 +1,4 @@
-"""The one JSON text of a value, and its digest."""
+"""Canonical JSON, and the digest by which equal bodies are recognised."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def payload_digest(body: Mapping[str, Any]) -> bytes:
-    """Return the SHA-256 of the canonical JSON of ``body``: keys sorted, no white space, UTF-8."""
+    """Return the SHA-256 of the canonical JSON of ``body`` in UTF-8."""
     return hashlib.sha256(canonical_json(body).encode()).digest()
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of ``value``: keys sorted, no white space, no escapes that can be helped."""
+    """Return ``value`` as JSON with sorted keys, no white space, and only the escapes that JSON demands."""
     return _CANONICAL.encode(value)
 
 

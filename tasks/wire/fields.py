@@ -1,7 +1,7 @@
-"""The types of the wire as serializer fields: strict, and worded as Pydantic words its errors.
+"""The types of the wire as serializer fields: strict, with errors worded as Pydantic words them.
 
-Sources: the published schema (OpenAPI 3.1), RFC 3339 for date-times, and for the texts the answers
-of the endpoint that this one replaces.
+Sources: the published schema (OpenAPI 3.1), RFC 3339 for date-times, and for the wording the answers of
+the endpoint that this one replaces.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Schema = dict[str, Any]
 
 
 class WireField(serializers.Field[Any, Any, Any, Any]):
-    """A field of the wire contract: it says what is wrong as a 422 item, and its own schema.
+    """A field of the wire contract, with its schema. Its errors are items of a 422.
 
     ``component`` and ``title`` name the schema as the published document names it.
     """
 
     schema: Schema
-    #: Whether ``MAX_STRING_LENGTH`` bounds a string: the serializer, which knows the setting, sees to it.
+    #: Whether ``MAX_STRING_LENGTH`` applies; the serializer enforces it, because it reads the setting once.
     limited = False
 
     def __init__(self, *, component: str = "", title: str = "", **kwargs: Any) -> None:
@@ -38,7 +38,7 @@ class WireField(serializers.Field[Any, Any, Any, Any]):
     def reject(
         self, type_: str, msg: str, value: Any, *, ctx: dict[str, Any] | None = None, loc: Sequence[str] = ()
     ) -> NoReturn:
-        """Raise the violation of one item."""
+        """Raise ``ContractViolation`` with one item."""
         place = [str(self.field_name), *loc]
         raise ContractViolation([error_item(type_, msg, place, value=value, ctx=ctx)])
 
@@ -48,7 +48,7 @@ class WireField(serializers.Field[Any, Any, Any, Any]):
 
 
 class TextField(WireField):
-    """A JSON string, nothing that could be taken for one."""
+    """A JSON string; no other type is converted to one."""
 
     schema: Schema = {"type": "string"}
 

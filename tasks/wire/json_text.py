@@ -1,6 +1,6 @@
-"""From the bytes of a delivery to a Python object that any database can hold.
+"""Parse the bytes of a delivery into a Python object that any database can store.
 
-The standard library's parser is used because its error positions are part of the wire contract.
+The parser is the standard library's, because its error positions are part of the wire contract.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..exceptions import ContractViolation, error_item
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
-# What matters outside strings; the strings themselves are matched to be passed over.
+# The tokens that matter. Strings are matched too, so that their contents are skipped.
 _TOKEN = re.compile(r'"[^"]*"?|(?P<open>[\[{])|(?P<close>[\]}])|(?P<number>-?Infinity|NaN|-?\d[\d.eE+-]*)')
 
 
@@ -29,7 +29,7 @@ def parse_json(body: bytes, settings: AppSettings) -> Any:
     if not body:
         raise ContractViolation([error_item("missing", "Field required")])
     try:
-        # As json.loads() does it: a surrogate that was encoded by itself must not lose an event.
+        # As json.loads() does: an event must not be lost because of a lone surrogate.
         text = body.decode("utf-8", "surrogatepass").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         _reject("The body is not UTF-8", error.start)
@@ -52,7 +52,7 @@ def _reject(message: str, position: int) -> NoReturn:
 
 
 def _worded_alike(error: json.JSONDecodeError) -> tuple[str, int]:
-    """Return the message and position that Python 3.11 and 3.12 give, which 3.13 changed for one error."""
+    """Return the error's message and position as Python 3.11 and 3.12 give them: 3.13 changed one."""
     if not error.msg.startswith("Illegal trailing comma"):
         return error.msg, error.pos
     after_comma = error.pos + 1
@@ -113,7 +113,7 @@ def _number_fault(number: str) -> str | None:
 
 
 def _storable(value: Any) -> Any:
-    """Return ``value`` with each character replaced that PostgreSQL cannot store."""
+    """Return ``value`` with the characters replaced that PostgreSQL cannot store."""
     if isinstance(value, str):
         return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
     if isinstance(value, list):
