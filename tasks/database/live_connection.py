@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from django.db import DataError, Error, IntegrityError, connections, router
+from django.db import Error, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..conf import app_settings
@@ -63,8 +63,6 @@ def _is_at_fault(connection: Any, error: Error) -> bool:
 
 def _is_of_the_session(error: Error, connection: Any) -> bool:
     """Return whether a new session may cure ``error``, as of a demoted server or an outdated plan."""
-    if isinstance(error, (DataError, IntegrityError)):
-        return False
     sqlstate = getattr(error.__cause__, "sqlstate", None)
     if sqlstate is not None:
         return not sqlstate.startswith(_NOT_OF_THE_SESSION)

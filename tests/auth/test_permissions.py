@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import connection
 from oauth2_provider.models import get_access_token_model
 
+from tasks.auth import permissions
 from tasks.auth.permissions import ADD_EVENTS, MayPostEvents, may_add_events
 from tests import factories
 
@@ -136,3 +137,25 @@ def test_a_connection_that_died_is_replaced() -> None:
     connection.connection.close()
 
     assert MayPostEvents().has_permission(request, None)
+
+
+def test_users_of_another_database_are_asked_for_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known of them could not be confirmed by the statement that stores the event."""
+    monkeypatch.setattr("tasks.auth.permissions.alias_to_confirm", lambda *models: None)
+    user, conditions = factories.user("add_taskstatusevent"), list[Any]()
+
+    for permitted in (True, False):
+        loaded = get_user_model().objects.get(pk=user.pk)
+        assert may_add_events(loaded, conditions) is permitted
+        user.user_permissions.clear()
+    assert conditions == []
+
+
+def test_it_remembers_no_more_users_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(permissions, "_permitted", {})
+    monkeypatch.setattr(permissions, "_MAX_PERMITTED", 2)
+    users = [factories.user("add_taskstatusevent") for _ in range(5)]
+
+    for user in users:
+        assert may(user)
+        assert len(permissions._permitted) <= 2

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import OperationalError, connection
 from django.test import Client
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.views import TokenView
@@ -63,3 +64,22 @@ def test_a_query_is_rejected_whatever_it_is(query: str) -> None:
     answer = Client().post(f"/api/v1/login/access-token?{query}", {"username": "a", "password": "b"})
 
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("name", ["username", "client_id"])
+def test_a_name_that_the_database_cannot_hold_is_the_senders_fault(name: str) -> None:
+    """PostgreSQL's text has no U+0000: the question for it fails. SQLite finds nobody of that name."""
+    assert log_in(**{name: "ada\0"}) in {400, 401}
+
+
+def test_while_the_database_fails_the_sender_is_told_to_ask_again(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*args: Any) -> Any:
+        raise OperationalError("out of disk")
+
+    with connection.execute_wrapper(fail):
+        answer = Client().post("/api/v1/login/access-token", FORM)
+
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert [(one.name, one.levelname) for one in caplog.records] == [
+        ("sartiq_tasks.auth", "ERROR"), ("django.request", "ERROR")
+    ]  # fmt: skip

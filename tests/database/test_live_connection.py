@@ -15,14 +15,26 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import InternalError, OperationalError, connection, connections, transaction
+from django.db import (
+    DataError,
+    IntegrityError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    connections,
+    transaction,
+)
+from django.utils import timezone
 
-from tasks.database.live_connection import on_live_connection
-from tasks.models import Task
+from tasks.database import live_connection
+from tasks.database.live_connection import cut, in_time, on_live_connection
+from tasks.models import Handler, Task
 from tests.factories import body
 from tests.servers import PostgreSQL, Server, manage, private_postgresql, serving, temporary_directory
 
-on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL alone")
+POSTGRESQL = connection.vendor == "postgresql"
+on_postgresql = pytest.mark.skipif(not POSTGRESQL, reason="about PostgreSQL alone")
 on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite alone")
 #: Shorter than in production, so that the tests need not wait long.
 TIMEOUTS = {"DB_TIMEOUT": "2", "DB_LOCK_TIMEOUT_MS": "800", "DB_STATEMENT_TIMEOUT_MS": "1500"}
@@ -234,6 +246,30 @@ def test_what_fails_on_a_live_connection_is_not_tried_again() -> None:
     assert len(tries) == 1
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        ("INSERT INTO sartiq_tasks_handler SELECT * FROM sartiq_tasks_handler",),
+        pytest.param(("SELECT 1 / 0",), marks=on_postgresql),
+        pytest.param(("SELECT %s", ["\0"]), marks=on_postgresql),
+    ],
+)
+def test_a_fault_of_the_data_is_not_tried_again_whatever_failed_before(statement: Any) -> None:
+    def operation() -> None:
+        tries.append(1)
+        with connection.cursor() as cursor:
+            cursor.execute(*statement)
+
+    tries: list[int] = []
+    Handler.objects.create(name="refund", registered_at=timezone.now())
+    with pytest.raises(ProgrammingError if POSTGRESQL else OperationalError), connection.cursor() as cursor:
+        cursor.execute("SELECT nothing FROM nowhere")
+    with pytest.raises((DataError, IntegrityError)):
+        on_live_connection(operation)
+    assert len(tries) == 1
+
+
 @on_postgresql
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
@@ -288,9 +324,11 @@ def any_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None
 
 @contextmanager
 def second_database(**options: Any) -> Iterator[Any]:
-    """Another alias for the database of the test, with connections of its own."""
+    """Another alias for the database of the test, whose connections are its own and not checked by Django."""
     database = connection.settings_dict
-    connections.databases["second"] = database | {"OPTIONS": database["OPTIONS"] | options, "CONN_MAX_AGE": 0}
+    connections.databases["second"] = database | {
+        "OPTIONS": database["OPTIONS"] | options, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False
+    }  # fmt: skip
     second: Any = connections["second"]
     try:
         yield second
@@ -376,6 +414,22 @@ def test_another_database_that_answers_nothing_is_given_up(settings: Any) -> Non
         with pytest.raises(OperationalError):
             on_live_connection(sleep)
         terminate_sessions_of("asleep")
+
+
+def test_without_a_limit_nothing_is_watched(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_connection, "_watchdog", None)
+    settings.SARTIQ_TASKS = settings.SARTIQ_TASKS | {"DATABASE_TIMEOUT": None}
+
+    assert in_time(lambda: 7) == 7
+
+
+@on_postgresql
+@pytest.mark.usefixtures("any_database")
+def test_a_connection_that_is_not_open_is_not_cut() -> None:
+    with second_database() as second:
+        cut(second)
+        assert second.connection is None
+        assert ask(second) == (1,)
 
 
 @on_postgresql

@@ -24,6 +24,10 @@ LISTEN = (
     "while True: listener.accept()"
 )
 WAIT = "import time; time.sleep(600)"
+#: Tells the supervisor that it has begun, as a worker does.
+TELL = f"import os, socket\nsocket.socket(fileno=int(os.environ['{server.LIFELINE}'])).send(b'!')\n"
+#: Heeds no SIGTERM from then on.
+DEAF = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{TELL}"
 
 
 @pytest.fixture(autouse=True)
@@ -143,13 +147,27 @@ def test_a_worker_that_cannot_start_ends_it(port: int, monkeypatch: pytest.Monke
 
 def test_a_second_signal_does_not_wait(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker heeds no SIGTERM: the second Ctrl-C, more than a second after the first, ends it."""
-    stop = server._stop
-    deaf = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{LISTEN}"
+    stop, deaf = server._stop, DEAF + LISTEN
     monkeypatch.setattr(server, "_command", lambda *args: [sys.executable, "-c", deaf, *map(str, args[:2])])
     monkeypatch.setattr(server, "_stop", lambda family, signals: stop(family, [0.0, 2.0]))
 
     assert server.serve("127.0.0.1", port, 1, announce=lambda: os.kill(os.getpid(), signal.SIGINT)) == 0
     assert not server._listens("127.0.0.1", port)
+
+
+def test_handlers_have_their_time_and_no_more(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that heeds no SIGTERM would wait for ten minutes."""
+    monkeypatch.setattr(server, "HANDLERS", (sys.executable, "-c", DEAF + WAIT))
+    monkeypatch.setattr(server, "DEAF", 10)
+    monkeypatch.setattr(
+        server, "_command", lambda *args: [sys.executable, "-c", TELL + LISTEN, *map(str, args[:2])]
+    )
+
+    code = server.serve(
+        "127.0.0.1", port, 1, announce=lambda: os.kill(os.getpid(), signal.SIGTERM), with_handlers=True
+    )
+
+    assert code == 0
 
 
 def test_former_counts_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
