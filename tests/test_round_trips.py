@@ -213,7 +213,9 @@ def test_every_combination_of_types_and_nulls_is_one_prepared_statement(post: Po
 
 
 @pytest.mark.parametrize("returning", [_STATUSES, _ALL])
-def test_psycopg_remembers_how_it_converted_the_statement(post: Post, returning: tuple[str, ...]) -> None:
+def test_psycopg_remembers_the_commonest_statement_also_where_the_client_binds(
+    post: Post, returning: tuple[str, ...]
+) -> None:
     queries = pytest.importorskip("psycopg._queries")
     post(body())
     ((_, checksum),) = tokens._known

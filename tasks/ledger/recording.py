@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from ..conf import COLUMN_LENGTH, app_settings
 from ..database.data_faults import rejecting_data
+from ..database.long_statements import cursor_for_long_statements
 from ..exceptions import IdempotencyConflict, Unconfirmed
 from ..handlers.registry import Match, matching
 from ..lifecycle import State, state_of, tie_of
@@ -121,7 +122,7 @@ def _write(
 ) -> Mapping[str, Any] | None:
     """Return id, deliveries and the ``returning`` columns of the task, or None if nothing is stored."""
     if connection.vendor != "postgresql" or app_settings().distributed:
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        with transaction.atomic(using=connection.alias), cursor_for_long_statements(connection) as cursor:
             return _write_in_steps(cursor, row, state, returning, confirming, match)
     condition, parameters = _all_of(confirming)
     values = [*_encoded(row, upsert.EVENT_COLUMNS, connection), *parameters]
@@ -134,7 +135,7 @@ def _write(
         reacting=match is not None,
         finding=match is not None and match.finds,
     )
-    with connection.cursor() as cursor:
+    with cursor_for_long_statements(connection) as cursor:
         return _execute(cursor, statement, values, (*_OF_EVENT, *returning))
 
 
