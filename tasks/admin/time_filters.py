@@ -38,10 +38,6 @@ class TimeFilter(Filter):
         self.range_given = dict(zip(range_names, given, strict=True))
         super().__init__(request, params, model, model_admin)
 
-    def expected_parameters(self) -> list[str | None]:
-        """Return all that a link to another choice must drop."""
-        return list(self.parameters())
-
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Return the usual periods."""
         return [

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
+from django.contrib import admin
+from django.contrib.admin import EmptyFieldListFilter
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.templatetags.admin_list import results
-from django.test import Client
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
 from django.urls import clear_script_prefix, set_script_prefix
 
 from tasks.admin.addresses import event_url, task_url
+from tasks.admin.task import TaskAdmin
+from tasks.models import Task
+from tests import factories
 from tests.factories import record
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +41,53 @@ def test_an_export_has_the_rows_of_the_list(admin_client: Client, model: str, en
 @pytest.mark.parametrize("model", MODELS)
 def test_no_other_format(admin_client: Client, model: str) -> None:
     assert admin_client.get(f"/admin/sartiq_tasks/{model}/export.exe").status_code == 404
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_export_is_for_those_who_may_see_the_list(client: Client, model: str) -> None:
+    client.force_login(factories.user("view_rejecteddelivery", is_staff=True))
+
+    assert client.get(f"/admin/sartiq_tasks/{model}/export.csv").status_code == 403
+
+
+class ClusterFilter(admin.SimpleListFilter):
+    """A filter as a host writes it."""
+
+    title = parameter_name = "cluster"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return [("a", "a")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(task_id__startswith=self.value()) if self.value() else queryset
+
+
+class HostsTaskAdmin(TaskAdmin):
+    """The list of tasks with filters that a host adds in each of Django's ways."""
+
+    list_filter = (*TaskAdmin.list_filter, ClusterFilter, "progress", ("error_message", EmptyFieldListFilter))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("cluster=a", {"a-1"}),
+        ("progress=2.0", {"b-1"}),
+        ("progress__gte=1", {"a-1", "b-1"}),
+        ("error_message__isempty=0", {"a-1"}),
+        ("task_type=one&cluster=a", {"a-1"}),
+        ("progressive=1", None),
+        ("event_count=1", None),
+    ],
+)
+def test_a_list_takes_the_filters_that_a_host_adds_and_no_others(query: str, found: set[str] | None) -> None:
+    record(task_id="a-1", task_type="one", progress=1, error_message="boom")
+    record(task_id="b-1", task_type="two", progress=2)
+    request = RequestFactory().get(f"/admin/sartiq_tasks/task/?{query}")
+    request.user = factories.user("view_task", is_staff=True)
+    with nullcontext() if found is not None else pytest.raises(DisallowedModelAdminLookup):
+        listed = HostsTaskAdmin(Task, admin.site).get_changelist_instance(request)
+        assert {task.pk for task in listed.result_list} == found
 
 
 def test_addresses_follow_where_the_project_is_mounted() -> None:
