@@ -8,6 +8,7 @@ Options that are not ours go to Granian.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import signal
 import socket
@@ -75,6 +76,17 @@ def _tell_when_it_serves(lifeline: socket.socket) -> None:
     time.sleep(BEGINS)
     with suppress(OSError):
         lifeline.send(b"!")
+
+
+def run_granian() -> None:
+    """Run Granian with the arguments of this process.
+
+    Its worker must inherit the lifeline, and so be forked. Since Python 3.14 that is not the default.
+    """
+    from granian.cli import entrypoint
+
+    multiprocessing.set_start_method("fork")
+    entrypoint()  # type: ignore[no-untyped-call]
 
 
 def run_handlers() -> None:
@@ -183,13 +195,18 @@ def _prepare_machine() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
+def _in_new_process(function: str) -> tuple[str, str, str]:
+    return sys.executable, "-c", f"from sartiq_tasks.server import {function}; {function}()"
+
+
 #: The command that runs the handlers beside a server.
-HANDLERS = (sys.executable, "-c", "from sartiq_tasks.server import run_handlers; run_handlers()")
+HANDLERS = _in_new_process("run_handlers")
 
 
 def _command(address: str, port: int, workers: int, options: Sequence[str]) -> list[str]:
     return [
-        sys.executable, "-m", "granian", "sartiq_tasks.server:application", "--factory",
+        *_in_new_process("run_granian"),
+        "sartiq_tasks.server:application", "--factory",
         "--interface", "wsgi",
         "--host", address,
         "--port", str(port),

@@ -100,6 +100,17 @@ def test_a_worker_without_a_supervisor_serves_as_well(monkeypatch: pytest.Monkey
     assert server.application() is application
 
 
+def test_granian_forks_its_worker_whatever_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is spawned inherits nothing, and could not know of its supervisor."""
+    asked: list[str] = []
+    monkeypatch.setattr("multiprocessing.set_start_method", asked.append)
+    monkeypatch.setattr("granian.cli.entrypoint", lambda: asked.append("serve"))
+
+    server.run_granian()
+
+    assert asked == ["fork", "serve"]
+
+
 def test_the_handlers_process_runs_the_command(
     monkeypatch: pytest.MonkeyPatch, lifeline: socket.socket
 ) -> None:
