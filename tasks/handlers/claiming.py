@@ -61,20 +61,32 @@ def _picked(
     """
     lock = "FOR UPDATE SKIP LOCKED" if is_postgresql(connection) else ""
     now, now_parameters = moment(connection, which.as_of)
+    # Other workers may claim the first of them at this moment.
+    few = 2 * int(limit) + 8
     picked, parameters, left = [], [], str(int(limit))
     for number, name in enumerate(names):
-        due, values = _due(connection, [name], which)
-        # Other workers may claim the first of them at this moment. The conditions are put so that no
-        # index answers them: PostgreSQL would read all that is due if it believed that to be little.
-        heads = f"{due} LIMIT {2 * int(limit) + 8}"
+        # The first few are mostly of as many tasks, and enough. To look at all that it may look at takes
+        # as long as the rest of the claim.
+        first, first_values = _longest_due(connection, [name], which, few)
+        heads, heads_values = _heads(connection, (f"d{number}", []), which)
+        others, others_values = _longest_due(connection, [name], which, LOOKAHEAD)
+        others = f"(SELECT * FROM {others} AS longest WHERE task_id NOT IN (SELECT task_id FROM d{number}))"
+        others, others_values = _heads(connection, (others, others_values), which)
+        claimable = f"""
+            SELECT id FROM h{number} UNION ALL SELECT id FROM ({others} LIMIT {few}) AS others
+            WHERE (SELECT count(*) FROM h{number}) < {int(limit)} AND (SELECT count(*) FROM d{number}) = {few}
+        """
+        # The conditions are put so that no index answers them: PostgreSQL would read all that is due if
+        # it believed that to be little.
         picked.append(f"""
+            d{number} AS MATERIALIZED {first}, h{number} AS MATERIALIZED ({heads}),
             p{number} AS MATERIALIZED (
-                SELECT id FROM {TABLE} WHERE id {any_of(connection, heads)}
+                SELECT id FROM {TABLE} WHERE id {any_of(connection, claimable)}
                 AND (state = 'pending' AND {_started(which)} AND due_at <= {now}) IS TRUE
                 ORDER BY due_at LIMIT {left} {lock}
             )
         """)
-        parameters += [*values, *now_parameters]
+        parameters += [*first_values, *heads_values, *others_values, *now_parameters]
         left += f" - (SELECT count(*) FROM p{number})"
     return picked, parameters
 
@@ -83,42 +95,59 @@ def _started(which: Which) -> str:
     return "started_at IS NOT NULL AND attempts > 0" if which.suspects else "started_at IS NULL"
 
 
-def _due(connection: BaseDatabaseWrapper, names: Sequence[str], which: Which) -> tuple[str, list[Any]]:
-    """Return the query of what can be claimed, and its parameters.
+def _among(which: Which) -> tuple[str, list[Any]]:
+    ids = list(which.among or ())
+    return "" if which.among is None else f"AND id IN ({marks(ids)})", ids
 
-    It looks at those that are due, and then once at each of their tasks: however many wait for an
-    earlier one, only that is looked up. The subqueries are scalar, so that PostgreSQL makes no join of
-    them: whatever it believes of the table, each costs a look into an index.
-    """
+
+def _longest_due(
+    connection: BaseDatabaseWrapper, names: Sequence[str], which: Which, most: int
+) -> tuple[str, list[Any]]:
+    """Return the query of the ``most`` reactions that have been due for longest, and its parameters."""
     now, parameters = moment(connection, which.as_of)
-    among = "" if which.among is None else f"AND id IN ({marks(which.among)})"
+    among, ids = _among(which)
+    longest = f"""
+        SELECT task_id, handler, due_at FROM {TABLE}
+        WHERE state = 'pending' AND due_at <= {now} AND handler IN ({marks(names)})
+        AND {_started(which)} {among}
+        AND handler NOT IN (
+            SELECT name FROM {Handler._meta.db_table} WHERE paused_at IS NOT NULL AND name IN ({marks(names)})
+        )
+        ORDER BY due_at LIMIT {int(most)}
+    """
+    return f"({longest})", [*parameters, *names, *ids, *names]
+
+
+def _heads(
+    connection: BaseDatabaseWrapper, longest: tuple[str, list[Any]], which: Which
+) -> tuple[str, list[Any]]:
+    """Return the query of what can be claimed of the tasks of ``longest``, and its parameters.
+
+    It looks once at each task: however many wait for an earlier one, only that is looked up. The
+    subqueries are scalar, so that PostgreSQL makes no join of them: whatever it believes of the table,
+    each costs a look into an index.
+    """
+    due, values = longest
+    now, parameters = moment(connection, which.as_of)
+    among, ids = _among(which)
     chain = f"FROM {TABLE} o WHERE o.task_id = r.task_id AND o.handler = r.handler AND o.state = 'pending'"
-    # SQLite would take the index of what is due, and read all of a long chain that is put off.
-    leased = f"{'' if is_postgresql(connection) else '+'}o.due_at > {now}"
-    due = f"""
+    # Put so that no index answers it: that of what is due would read all that is leased or put off.
+    leased = f"(o.due_at > {now}) IS TRUE"
+    heads = f"""
         SELECT id FROM (
             SELECT (
                 SELECT CASE WHEN {_started(which)} AND due_at <= {now} {among} THEN id END
                 {chain} ORDER BY o.seq LIMIT 1
             ) AS id
             FROM (
-                SELECT task_id, handler FROM (
-                    SELECT task_id, handler, due_at FROM {TABLE}
-                    WHERE state = 'pending' AND due_at <= {now} AND handler IN ({marks(names)})
-                    AND {_started(which)} {among}
-                    AND handler NOT IN (
-                        SELECT name FROM {Handler._meta.db_table}
-                        WHERE paused_at IS NOT NULL AND name IN ({marks(names)})
-                    )
-                    ORDER BY due_at LIMIT {LOOKAHEAD}
-                ) AS first_due GROUP BY task_id, handler ORDER BY MIN(due_at)
+                SELECT task_id, handler FROM {due} AS due
+                GROUP BY task_id, handler ORDER BY MIN(due_at)
             ) AS r
             WHERE 0 = (SELECT count(*) {chain} AND o.attempts > 0 AND o.started_at IS NOT NULL AND {leased})
             LIMIT {LOOKAHEAD}
         ) AS head WHERE id IS NOT NULL
     """
-    ids = list(which.among or ())
-    return due, [*parameters, *ids, *parameters, *names, *ids, *names, *parameters]
+    return heads, [*parameters, *ids, *values, *parameters]
 
 
 def lapsed(names: Sequence[str]) -> list[tuple[int, int]]:
@@ -126,10 +155,11 @@ def lapsed(names: Sequence[str]) -> list[tuple[int, int]]:
     if not names:
         return []
     connection = connections[database()]
-    due, parameters = _due(connection, names, Which(suspects=True))
-    query = f"SELECT id, attempts FROM {TABLE} WHERE id {any_of(connection, due)}"
+    which = Which(suspects=True)
+    heads, parameters = _heads(connection, _longest_due(connection, names, which, LOOKAHEAD), which)
+    query = f"SELECT id, attempts FROM {TABLE} WHERE id {any_of(connection, heads)}"
     if app_settings().distributed:
-        due, parameters = due_anywhere(connection, names, Which(suspects=True))
+        due, parameters = due_anywhere(connection, names, which)
         query = f"SELECT r.id, r.attempts {due} LIMIT {LOOKAHEAD}"
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
