@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -16,9 +16,6 @@ from django.test.utils import CaptureQueriesContext
 
 from tasks.auth import known_tokens as tokens
 from tasks.auth import permissions
-from tasks.auth.confirmation import Condition
-from tasks.ledger.recording import _ALL, _STATUSES
-from tasks.ledger.upsert import insert_event, merge_task, record_in_one
 from tasks.signals import event_recorded
 from tests import factories
 from tests.cluster import not_on_citus
@@ -210,22 +207,3 @@ def test_every_combination_of_types_and_nulls_is_one_prepared_statement(post: Po
             " WHERE statement LIKE 'WITH event AS%' AND statement LIKE '%token_checksum%'"
         )
         assert cursor.fetchone() == (1,)
-
-
-@pytest.mark.parametrize("returning", [_STATUSES, _ALL])
-def test_psycopg_remembers_the_commonest_statement_also_where_the_client_binds(
-    post: Post, returning: tuple[str, ...]
-) -> None:
-    queries = pytest.importorskip("psycopg._queries")
-    post(body())
-    ((_, checksum),) = tokens._known
-    _, (condition, _) = cast("tuple[Any, Condition]", tokens.cached(checksum))
-
-    of_task = ",".join(returning)
-    for statement in (
-        record_in_one(of_task, condition),
-        insert_event(condition=None),
-        merge_task(of_task, "postgresql", reacting=True),
-    ):
-        assert len(statement.encode()) <= queries.MAX_CACHED_STATEMENT_LENGTH
-        assert statement.count("%s") <= queries.MAX_CACHED_STATEMENT_PARAMS

@@ -1,13 +1,14 @@
-"""A cursor for long statements: each is converted once.
+"""A cursor for long statements: none is converted more than once.
 
-psycopg turns ``%s`` into ``$1`` before it sends a statement, and remembers the result only up to 4,096 bytes
-and 50 parameters. The statement that records an event is longer if it confirms a user's permission or
-stores reactions, and to convert it takes a third of such a delivery: docs/performance-runs.md.
+psycopg turns ``%s`` into its own placeholders before it sends a statement, and remembers the result only up
+to 4,096 bytes and 50 parameters. The statement that records an event is longer, and to convert it takes a
+third of a delivery: docs/performance-runs.md.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from itertools import count
 from typing import Any
@@ -19,15 +20,14 @@ from django.db.backends.utils import CursorWrapper
 def cursor_for_long_statements(connection: BaseDatabaseWrapper) -> CursorWrapper:
     """Return ``connection.cursor()``, with all that a backend or a tool does to it.
 
-    Tools see the statement with ``%s``, as ever. Only the cursor of psycopg within differs, and only where it
-    would be Django's own for parameters that PostgreSQL binds (``server_side_binding``). A cursor class of
-    the host's own stays.
+    Tools see the statement with ``%s``, as ever. Only the cursor of psycopg within differs, and only in place
+    of Django's own. A cursor class of the host's stays.
     """
     session: Any = connection.connection
     factory = getattr(session, "cursor_factory", None)
-    if connection.vendor != "postgresql" or factory is not _djangos_class():
+    if connection.vendor != "postgresql" or factory not in _classes():
         return connection.cursor()
-    session.cursor_factory = _own_class()
+    session.cursor_factory = _classes()[factory]
     try:
         return connection.cursor()
     finally:
@@ -35,21 +35,28 @@ def cursor_for_long_statements(connection: BaseDatabaseWrapper) -> CursorWrapper
 
 
 @cache
-def _djangos_class() -> Any:
-    from django.db.backends.postgresql import base
+def _classes() -> Mapping[Any, Any]:
+    """Return by Django's class of a cursor the one that takes its place."""
+    from django.db.backends.postgresql import base as postgresql
 
-    return getattr(base, "ServerBindingCursor", base)  # psycopg2 has none
-
-
-@cache
-def _own_class() -> Any:
+    base: Any = postgresql
+    if not hasattr(base, "ServerBindingCursor"):
+        return {}  # psycopg2 converts nothing
     from psycopg import RawCursor
+    from psycopg.adapt import Transformer
 
-    class LongStatementCursor(RawCursor[Any]):
+    class BindingInServer(RawCursor[Any]):
         def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
             return super().execute(query if params is None else _numbered(query), params, **kwargs)
 
-    return LongStatementCursor
+    class BindingInClient(base.Cursor):  # type: ignore[misc]
+        def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
+            if params is not None:
+                literal = Transformer(self).as_literal
+                query = query.encode() % tuple(b"NULL" if one is None else literal(one) for one in params)
+            return super().execute(query, **kwargs)
+
+    return {base.ServerBindingCursor: BindingInServer, base.Cursor: BindingInClient}
 
 
 @lru_cache(maxsize=256)

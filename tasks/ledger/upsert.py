@@ -7,8 +7,7 @@ that nothing is defined twice.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from django.db.models import Model
@@ -79,18 +78,8 @@ def merge_task(returning: str, vendor: str, *, reacting: bool = False) -> str:
     Parameters: ``TASK_COLUMNS``. It returns the columns ``returning`` of the task's row. With
     ``reacting`` it also writes the meaning that the task had before.
     """
-    least, greatest = _FUNCTIONS[vendor]
-    wins = {order: f"excluded.{order}>t.{order}" for order in REGISTERS}
-    merged = _merged("excluded.", least, greatest, wins)
-    if reacting:
-        merged["previous_meaning"] = "t.meaning"
-    return _short(f"""
-        INSERT INTO {_TASK} AS t ({_list(TASK_COLUMNS)})
-        VALUES ({_placeholders(TASK_COLUMNS)})
-        ON CONFLICT (task_id) DO UPDATE SET
-        {_list(f"{column}={value}" for column, value in merged.items())}
-        RETURNING {returning}
-    """)
+    row = f"VALUES ({_placeholders(TASK_COLUMNS)})"
+    return _merge(TASK_COLUMNS, row, returning, vendor, reacting=reacting)
 
 
 @cache
@@ -112,32 +101,20 @@ def record_in_one(
     Parameters: ``EVENT_COLUMNS``, those of ``condition``, ``TASK_COLUMNS_GIVEN``. Its row is that of
     ``insert_event()`` and then that of ``merge_task()``, null for a duplicate.
 
-    For a client's token it is kept under the 4,096 bytes up to which psycopg remembers how it converted a
-    statement, for hosts that do not use ``long_statements``: those that bind parameters in the client.
-
     With ``reacting`` a third part inserts the reactions of handlers. Two more parameters: arrays of
     their names and kinds. ``returning`` must then be ``REACTING`` or all. With ``finding`` too it knows
     handlers of kind ``found``; ``returning`` must then be ``FINDING`` or all.
     """
-    wins = {order: f"w{number}" for number, order in enumerate(REGISTERS)}
-    merged = _merged("", *_FUNCTIONS["postgresql"], wins)
-    if reacting:
-        merged["previous_meaning"] = "t.meaning"
-    won = _list(f"e.{order}>t.{order} {name}" for order, name in wins.items())
-    fed = [*TASK_COLUMNS_GIVEN, *_TASK_COLUMNS_OF_EVENT, *_EVENT_ID_COLUMNS]
-    statement = f"""
-        WITH event AS ({insert_event("*", condition)}),
-        merged AS (
-            INSERT INTO {_TASK} AS t ({_list(fed)})
-            SELECT {_placeholders(TASK_COLUMNS_GIVEN)},{_list(_TASK_COLUMNS_OF_EVENT)},id,id
-            FROM event WHERE deliveries = 1
-            ON CONFLICT (task_id) DO UPDATE SET ({_list(merged)})
-            = (SELECT {_list(merged.values())} FROM (SELECT *,{won} FROM (SELECT excluded.*) e) e)
-            RETURNING {returning}
-        ){_reacted(finding=finding) if reacting else ""}
+    fed = (*TASK_COLUMNS_GIVEN, *_TASK_COLUMNS_OF_EVENT, *_EVENT_ID_COLUMNS)
+    # Neither the event's JSON nor what else the task does not take: PostgreSQL copies what is returned.
+    event = insert_event(_list(("id", "deliveries", *_TASK_COLUMNS_OF_EVENT)), condition)
+    row = f"""SELECT {_placeholders(TASK_COLUMNS_GIVEN)},{_list(_TASK_COLUMNS_OF_EVENT)},id,id
+            FROM event WHERE deliveries = 1"""
+    return f"""WITH event AS ({event}),
+        merged AS ({_merge(fed, row, returning, "postgresql", reacting=reacting)})
+        {_reacted(finding=finding) if reacting else ""}
         SELECT id, deliveries, merged.* FROM event LEFT JOIN merged ON true
     """
-    return _short(statement)
 
 
 @cache
@@ -147,37 +124,48 @@ def _reacted(*, finding: bool) -> str:
     # delivery.
     found = "h.k='found' AND m.lost_events=m.event_count-1 OR h.k<>'found' AND"
     changed = "m.meaning IS DISTINCT FROM m.previous_meaning"
-    return f""",
-        reacted AS (
+    asked = f"{found} {changed}" if finding else changed
+    return f""", reacted AS (
             INSERT INTO {_REACTION} ({_list(REACTION_COLUMNS)})
             SELECT m.task_id,h.n,m.event_count,h.k,e.id,m.previous_status,m.status,
             'pending',0,0,0,now(),now()
             FROM merged m, event e, unnest(%s::text[],%s::text[]) h(n,k)
-            WHERE h.k='event' OR {found if finding else ""} {changed}
+            WHERE h.k='event' OR {asked}
             ON CONFLICT DO NOTHING
         )"""
 
 
-def _merged(new: str, least: str, greatest: str, wins: Mapping[str, str]) -> dict[str, str]:
+def _merge(columns: Sequence[str], row: str, returning: str, vendor: str, *, reacting: bool) -> str:
+    merged = _merged(*_FUNCTIONS[vendor])
+    if reacting:
+        merged["previous_meaning"] = "t.meaning"
+    return f"""
+        INSERT INTO {_TASK} AS t ({_list(columns)})
+        {row}
+        ON CONFLICT (task_id) DO UPDATE SET
+        {_list(f"{column} = {value}" for column, value in merged.items())}
+        RETURNING {returning}
+    """
+
+
+def _merged(least: str, greatest: str) -> dict[str, str]:
     """Return ``lifecycle.merge()`` in SQL: of each column the expression for its value.
 
-    ``new`` is the prefix of the event's columns, ``t`` the task's row; ``least`` and ``greatest`` are
-    templates, and ``wins`` says of each register when the event's claim wins it.
+    ``t`` is the task's row, ``excluded`` the event's; ``least`` and ``greatest`` are templates.
     """
     expressions = {
-        column: f"CASE WHEN {wins[order]} THEN {new}{column} ELSE t.{column} END"
+        column: f"CASE WHEN excluded.{order} > t.{order} THEN excluded.{column} ELSE t.{column} END"
         for order, columns in REGISTERS.items()
         for column in columns
     }
     for columns, template in ((EARLIEST, least), ((*REGISTERS, *LATEST), greatest)):
         expressions |= {
-            column: template.format(new=f"{new}{column}", old=f"t.{column}") for column in columns
+            column: template.format(new=f"excluded.{column}", old=f"t.{column}") for column in columns
         }
-    return expressions | {"event_count": f"t.event_count+{new}event_count", "previous_status": "t.status"}
-
-
-def _short(statement: str) -> str:
-    return re.sub(r"\s*([(),=+<>])\s*|\s+", lambda found: found[1] or " ", statement).strip()
+    return expressions | {
+        "event_count": "t.event_count + excluded.event_count",
+        "previous_status": "t.status",
+    }
 
 
 def _list(parts: Iterable[str]) -> str:

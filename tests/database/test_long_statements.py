@@ -65,17 +65,31 @@ def says_nothing(**_said: Any) -> None:
     """Receive ``event_recorded``."""
 
 
+BINDING = pytest.mark.parametrize(
+    "factory", [base.ServerBindingCursor, base.Cursor], ids=["bound by PostgreSQL", "bound in the client"]
+)
+
+
+@BINDING
 @pytest.mark.parametrize("announced", [False, True], ids=["unheard", "announced"])
 @pytest.mark.parametrize("handled", [False, True], ids=["unhandled", "handled"])
 @pytest.mark.parametrize("is_users", [False, True], ids=["client", "user"])
 def test_a_delivery_converts_nothing(
-    request: Any, converted: list[bytes], *, is_users: bool, handled: bool, announced: bool
+    request: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    converted: list[bytes],
+    *,
+    is_users: bool,
+    handled: bool,
+    announced: bool,
+    factory: Any,
 ) -> None:
     if handled:
         request.getfixturevalue("handlers")
     if announced:
         event_recorded.connect(says_nothing)
         request.addfinalizer(lambda: event_recorded.disconnect(says_nothing))
+    monkeypatch.setattr(connection.connection, "cursor_factory", factory)
     post = poster(factories.user("add_taskstatusevent") if is_users else None)
     for number in range(2):
         post(body(progress=number))
@@ -111,12 +125,16 @@ def test_tools_see_the_statement_with_its_values() -> None:
     assert "$1" not in query["sql"]
 
 
-class HostsCursor(base.ServerBindingCursor):
+class TracingInServer(base.ServerBindingCursor):
     """The class of a host that traces statements, for example."""
 
 
-@pytest.mark.parametrize("factory", [HostsCursor, base.Cursor], ids=["a host's", "binding in the client"])
-def test_another_cursor_class_stays(monkeypatch: pytest.MonkeyPatch, factory: Any) -> None:
+class TracingInClient(base.Cursor):
+    """The same for the other kind."""
+
+
+@pytest.mark.parametrize("factory", [TracingInServer, TracingInClient])
+def test_a_hosts_own_cursor_class_stays(monkeypatch: pytest.MonkeyPatch, factory: Any) -> None:
     post = poster()
     post(body())
     monkeypatch.setattr(connection.connection, "cursor_factory", factory)
@@ -126,15 +144,14 @@ def test_another_cursor_class_stays(monkeypatch: pytest.MonkeyPatch, factory: An
     post(body(progress=6))
 
 
-def test_so_it_does_without_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Django has none with psycopg2."""
+def test_psycopg2s_cursor_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(base, "ServerBindingCursor")
-    long_statements._djangos_class.cache_clear()
+    long_statements._classes.cache_clear()
     try:
         with cursor_for_long_statements(connection) as cursor:
-            assert type(cursor.cursor) is HostsCursor.__base__
+            assert type(cursor.cursor) is TracingInServer.__base__
     finally:
-        long_statements._djangos_class.cache_clear()
+        long_statements._classes.cache_clear()
 
 
 def test_other_cursors_are_djangos_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,20 +167,27 @@ def test_other_cursors_are_djangos_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert connection.connection.cursor_factory is base.ServerBindingCursor
 
 
+@BINDING
 @pytest.mark.parametrize(
     ("statement", "values", "row"),
     [
         ("SELECT %s::int, %s::text", [1, "%s"], (1, "%s")),
         ("SELECT 'a%%b' LIKE 'a%%', %s::text", ["$1"], (True, "$1")),
         ("SELECT 7 %% %s", [4], (3,)),
+        ("SELECT 7 -%s, %s::text", [-4, None], (11, None)),
+        ("SELECT %s::text, %s::text", ["it's", "a\\'b\u00e9"], ("it's", "a\\'b\u00e9")),
         ("SELECT '100%', '%s'", None, ("100%", "%s")),
         (f"SELECT '{'x' * 5000}', {','.join(['%s::int'] * 60)}", [*range(60)], ("x" * 5000, *range(60))),
     ],
 )
-def test_a_statement_means_the_same(statement: str, values: Any, row: Any) -> None:
+def test_a_statement_means_the_same(
+    monkeypatch: pytest.MonkeyPatch, factory: Any, statement: str, values: Any, row: Any
+) -> None:
+    monkeypatch.setattr(connection.connection, "cursor_factory", factory)
     with connection.cursor() as djangos:
         djangos.execute(statement, values)
         assert djangos.fetchone() == row
     with cursor_for_long_statements(connection) as cursor:
         cursor.execute(statement, values)
         assert cursor.fetchone() == row
+        assert cursor.cursor._query.query == djangos.cursor._query.query
