@@ -74,12 +74,13 @@ class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[
             name: request.user.has_perm(f"sartiq_tasks.view_{name}")
             for name in ("rejecteddelivery", "taskstatusevent", "handler", "reaction")
         }
+        standing = _standing(now)
         told = figures(
             counted_hours(now, budget=BUDGET),
             now,
-            standing=_standing(now),
+            standing=standing,
             last_events=TaskStatusEvent.objects.last_of_each_source(),
-            still_rejected=_still_rejected(now) if may_see["rejecteddelivery"] else None,
+            still_rejected=standing["still_rejected"] if may_see["rejecteddelivery"] else None,
             handlers=standings() if may_see["handler"] and declared() else [],
         )
         lists = Lists(self.admin_site.name, may_see)
@@ -101,19 +102,20 @@ class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[
 
 
 def _standing(now: Any) -> dict[str, Any]:
-    """Return how many tasks are in which state, and since when the first one waits."""
-    counted = (Meaning.QUEUED, Meaning.RUNNING, Meaning.OTHER)
-    counts = Task.objects.counts(cap=MAX_COUNT, now=now, meanings=counted)
+    """Return how many tasks are in which state, since when the first one waits, and under ``still_rejected``
+    how many deliveries of the last day were kept and not accepted since.
+    """
+    rejected = RejectedDelivery.objects.filter(received_at__gte=now - timedelta(days=1), accepted_at=None)
+    counts = Task.objects.counts(
+        cap=MAX_COUNT,
+        now=now,
+        meanings=(Meaning.QUEUED, Meaning.RUNNING, Meaning.OTHER),
+        also={"held_back": Task.objects.held_back(now), "still_rejected": rejected},
+    )
     waiting = Task.objects.meaning(Meaning.QUEUED).order_by("last_received_at")
     oldest = waiting.values_list("last_received_at", flat=True).first() if counts["queued"] else None
-    held_back = Task.objects.held_back(now).values("pk")[: MAX_COUNT + 1].count() if counts["silent"] else 0
+    held_back = counts["held_back"] if counts["silent"] else 0
     return {**counts, "held_back": held_back, "oldest": oldest}
-
-
-def _still_rejected(now: Any) -> int:
-    """Return how many deliveries of the last day were kept and not accepted since."""
-    recent = RejectedDelivery.objects.filter(received_at__gte=now - timedelta(days=1), accepted_at=None)
-    return recent.order_by().values("pk")[: MAX_COUNT + 1].count()
 
 
 def _handler(standing: Standing, told: Figures, lists: Lists) -> dict[str, Any]:

@@ -23,12 +23,11 @@ from itertools import accumulate, groupby
 from typing import Any
 
 from django.db import Error, router, transaction
-from django.db.models import Count, Min, Sum
+from django.db.models import Case, Count, DateTimeField, F, Min, Sum, Value, When
 from django.db.models.functions import TruncHour
 
-from ..lifecycle import TERMINAL
+from ..lifecycle import TERMINAL, Meaning
 from ..models import Overview, RejectedDelivery, Task
-from ..models.tasks import between
 from .headline import alike, headline
 
 HOUR = timedelta(hours=1)
@@ -44,6 +43,7 @@ MOST_READ = 1000
 MOST_KINDS, MOST_PLACES = 50, 20
 #: Lengths are kept by their power of this: within five per cent.
 _BASE = 1.1
+_NONE = timedelta()
 
 #: What is known of an hour; lists and objects, as JSON has them.
 Counts = Mapping[str, Any]
@@ -85,14 +85,13 @@ def counted_hours(now: datetime, *, budget: timedelta) -> Counted:
     one to write it stays.
     """
     wanted = [hour_of(now) - HOUR * number for number in range(HOURS)]
-    rows = Overview.objects.filter(hour__gte=wanted[-1]).values_list("hour", "counted_at", "counts")
-    known = {hour: (at, counts) for hour, at, counts in rows}
+    known = _known(wanted[-1], detailed=wanted[DETAILED - 1])
     live = [hour for hour in wanted if hour + HOUR + SETTLED > now]
     missing = [hour for hour in wanted if hour not in known and hour not in live]
     if missing:
         begin = _begin(now)
         missing = [hour for hour in missing if hour >= begin]
-    outdated = sorted((hour for hour, (at, _) in known.items() if _is_outdated(hour, at, now)), reverse=True)
+    outdated = [hour for hour in wanted if hour in known and _is_outdated(hour, known[hour][0], now)]
     details = count_hours(live)
     kept = []
     end = time.monotonic() + budget.total_seconds()
@@ -106,10 +105,9 @@ def counted_hours(now: datetime, *, budget: timedelta) -> Counted:
         if time.monotonic() >= end:
             break
     _keep(kept, oldest=wanted[-1])
-    all_hours = {hour: counts for hour, (_at, counts) in known.items()}
+    all_hours = {hour: counts for hour, (_age, counts, _details) in known.items()}
     all_hours |= {hour: summary(one) for hour, one in details.items()}
-    of_day = [hour for hour in wanted[:DETAILED] if hour not in details]
-    details |= dict(Overview.objects.filter(hour__in=of_day).values_list("hour", "details"))
+    details = {hour: kept for hour, (_age, _counts, kept) in known.items() if kept is not None} | details
     return Counted(all_hours, details, missing=sum(hour not in all_hours for hour in missing))
 
 
@@ -137,13 +135,28 @@ def _days(hours: Iterable[datetime]) -> list[list[datetime]]:
     return [list(of_day) for _day, of_day in groupby(hours, key=datetime.date)]
 
 
-def _is_outdated(hour: datetime, counted_at: datetime, now: datetime) -> bool:
+def _known(oldest: datetime, *, detailed: datetime) -> dict[datetime, tuple[timedelta, Counts, Any]]:
+    """Return how old each kept hour was when it was counted, its counts, and its details from ``detailed``.
+
+    Times are read as lengths, because Django reads PostgreSQL's times slowly, in Python.
+    """
+    rows = Overview.objects.filter(hour__gte=oldest)
+    age, details = F("counted_at") - F("hour"), Case(When(hour__gte=detailed, then=F("details")))
+    told = rows.values_list(_since(oldest, "hour"), age, "counts", details)
+    return {oldest + since: (age, counts, details) for since, age, counts, details in told}
+
+
+def _since(start: datetime, column: str) -> Any:
+    return F(column) - Value(start, DateTimeField())
+
+
+def _is_outdated(hour: datetime, age: timedelta, now: datetime) -> bool:
     """Return whether an hour is to be counted again: it is older by a quarter than when it was counted.
 
     Tasks that are heard of again leave the hour, and deliveries that are tried again join it, the later
     the less often.
     """
-    return now - hour > (counted_at - hour) * 1.25
+    return now - hour > age * 1.25
 
 
 def _begin(now: datetime) -> datetime:
@@ -180,15 +193,30 @@ def count_hours(hours: Sequence[datetime]) -> dict[datetime, Details]:
     counts: dict[datetime, Any] = defaultdict(
         lambda: {"ended": [], "lengths": [], "failures": [], "rejected": []}
     )
-    for hour, *ended in _ended(tasks.ended()):
+    read = _read(tasks.ended().newest(most), start)
+    is_all = len(read) < most
+    for hour, *ended in _tally(read) if is_all else _ended(tasks.ended()):
         counts[hour]["ended"].append(ended)
-    for hour, lengths in _lengths(tasks.ended().newest(most)).items():
+    for hour, lengths in _lengths(read).items():
         counts[hour]["lengths"] = lengths
-    for hour, kinds in _failures(tasks.failed().newest(most)).items():
-        counts[hour]["failures"] = kinds
+    if not is_all or any(meaning == Meaning.FAILED for _hour, _type, meaning, *_lengths in read):
+        for hour, kinds in _failures(tasks.failed().newest(most)).items():
+            counts[hour]["failures"] = kinds
     for hour, *rejected in _rejected(start, end):
         counts[hour]["rejected"].append(rejected)
     return {hour: counts[hour] for hour in hours}
+
+
+def _read(ended: Any, start: datetime) -> list[tuple[Any, ...]]:
+    """Return the hour, task type and meaning of each task, how long it waited, and how long it ran."""
+    waited, ran = F("first_running_at") - F("first_queued_at"), F("first_ended_at") - F("first_running_at")
+    columns = (_since(start, "last_received_at"), "task_type", "meaning", waited, ran)
+    return [(start + HOUR * (since // HOUR), *told) for since, *told in ended.values_list(*columns)]
+
+
+def _tally(read: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Do as ``_ended()`` with tasks that are read."""
+    return [(*group, tasks) for group, tasks in Counter(told[:3] for told in read).items()]
 
 
 def _ended(ended: Any) -> Any:
@@ -198,20 +226,22 @@ def _ended(ended: Any) -> Any:
     return groups.values_list("hour", "task_type", "meaning", "tasks")
 
 
-def _lengths(ended: Any) -> dict[datetime, list[Any]]:
+def _lengths(read: Iterable[tuple[Any, ...]]) -> dict[datetime, list[Any]]:
     """Return for how long tasks of each type waited and ran, by the hour."""
-    counters: dict[datetime, dict[tuple[str, str], Counter[int]]] = {}
-    columns = ("last_received_at", "task_type", "first_queued_at", "first_running_at", "first_ended_at")
-    for at, task_type, queued, running, end in ended.values_list(*columns):
-        of_hour = counters.setdefault(hour_of(at), {})
-        for name, length in (("waited", between(queued, running)), ("ran", between(running, end))):
-            if length is not None:
-                power = round(math.log(max(length.total_seconds(), 0.1), _BASE))
-                of_hour.setdefault((task_type, name), Counter())[power] += 1
+    counters: dict[datetime, dict[tuple[str, str], Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
+    for hour, task_type, _meaning, *lengths in read:
+        for name, length in zip(("waited", "ran"), lengths, strict=True):
+            # In the wrong order they are no length, as for ``Task.waited``.
+            if length is not None and length >= _NONE:
+                counters[hour][task_type, name][_power(length)] += 1
     return {
         hour: [[*key, list(powers.items())] for key, powers in of_hour.items()]
         for hour, of_hour in counters.items()
     }
+
+
+def _power(length: timedelta) -> int:
+    return round(math.log(max(length.total_seconds(), 0.1), _BASE))
 
 
 def _failures(failed: Any) -> dict[datetime, list[Any]]:

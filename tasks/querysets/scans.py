@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import Min, Model, QuerySet
 
@@ -33,6 +34,26 @@ def known_values(model: type[Model], column: str, *, using: str, most: int = 100
     with connections[using].cursor() as cursor:
         cursor.execute(sql, [most])
         return [value for (value,) in cursor.fetchall()]
+
+
+def capped_counts(counted: Mapping[str, QuerySet[Any]], *, cap: int, using: str) -> dict[str, int]:
+    """Return how many rows each has, in one query.
+
+    No count goes beyond ``cap`` + 1, which stands for "more than ``cap``".
+    """
+    selects: list[str] = []
+    parameters: list[Any] = []
+    for rows in counted.values():
+        try:
+            sql, values = rows.order_by().values("pk")[: cap + 1].query.sql_with_params()
+        except EmptyResultSet:  # the filters contradict each other
+            selects.append("0")
+            continue
+        selects.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted)")  # noqa: S608 (the ORM's own SQL)
+        parameters += values
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(selects)}", parameters)
+        return dict(zip(counted, cursor.fetchone(), strict=True))
 
 
 def _values_one_by_one(model: type[Model], column: str, *, using: str, most: int) -> list[str]:

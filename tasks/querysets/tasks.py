@@ -8,13 +8,12 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import EmptyResultSet
-from django.db import connections
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from ..conf import app_settings
 from ..lifecycle import TERMINAL, Meaning
+from .scans import capped_counts
 from .text import begins_with, ends_of_error
 
 if TYPE_CHECKING:
@@ -132,27 +131,16 @@ class TaskQuerySet(QuerySet["Task"]):
         silent_after: timedelta | None = None,
         now: datetime,
         meanings: Iterable[Meaning] = Meaning,
+        also: Mapping[str, QuerySet[Any]] | None = None,
     ) -> dict[str, int]:
         """Return how many tasks there are of each meaning, and under ``silent`` and ``lost``, in one query.
 
-        No count goes beyond ``cap`` + 1, which stands for "more than ``cap``".
+        It also counts ``also``. No count goes beyond ``cap`` + 1, which stands for "more than ``cap``".
         """
-        counted = {meaning.value: self.meaning(meaning) for meaning in meanings}
+        counted: dict[str, QuerySet[Any]] = {meaning.value: self.meaning(meaning) for meaning in meanings}
         counted["silent"] = self.silent(after=silent_after, now=now)
         counted["lost"] = self.lost()
-        selects: list[str] = []
-        parameters: list[Any] = []
-        for rows in counted.values():
-            try:
-                sql, values = rows.order_by().values("pk")[: cap + 1].query.sql_with_params()
-            except EmptyResultSet:  # the filters contradict each other
-                selects.append("0")
-                continue
-            selects.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted)")  # noqa: S608 (the ORM's own SQL)
-            parameters += values
-        with connections[self.db].cursor() as cursor:
-            cursor.execute(f"SELECT {', '.join(selects)}", parameters)
-            return dict(zip(counted, cursor.fetchone(), strict=True))
+        return capped_counts({**counted, **(also or {})}, cap=cap, using=self.db)
 
 
 def _silent_running(limits: Mapping[str, timedelta | None], now: datetime) -> list[Q]:
