@@ -42,6 +42,12 @@ class RecordList(ChangeList):
                 rows = one.queryset(request, rows)
         return self.model_admin.get_search_results(request, rows, self.query)[0]
 
+    def shows_all_but_for(self, filters: Collection[type[Filter]]) -> bool:
+        """Return whether the page shows all ``rows_but_for()`` the filters."""
+        specs: Any = self.filter_specs
+        filtered = any(type(one) in filters and one.value() is not None for one in specs)
+        return not (self.multi_page or filtered or self.is_sorted_in_newest)
+
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
         """Return the list's order, led by the column of a filter whose index serves both.
 

@@ -16,7 +16,7 @@ from ..lifecycle import Meaning
 from ..models import Reaction
 from ..ops.headline import ANY_NUMBER, alike, headline
 from ..ops.hours import MOST_READ
-from ..querysets.scans import known_values
+from ..querysets.scans import known_values, known_values_of
 from ..querysets.text import may_be_stored
 from .display import duration, shown
 from .paginator import MAX_COUNT
@@ -119,11 +119,21 @@ class KnownValuesFilter(ValueFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the values, with the one that is asked for, known or not."""
-        values = known_values(self.model, str(self.parameter_name), using=self.using)
+        values = self._known(request, model_admin)
         asked_for = self.value()
         if asked_for is not None and asked_for not in values:
             values.append(asked_for)
         return [(value, shown(value)) for value in values]
+
+    def _known(self, request: HttpRequest, model_admin: Any) -> list[str]:
+        """Return the values. The first such filter of a list asks for those of all, in one query."""
+        found = vars(request).setdefault("_sartiq_tasks_known", {}).setdefault(self.model, {})
+        own = str(self.parameter_name)
+        if own not in found:
+            others = (one for one in model_admin.get_list_filter(request) if _is_of_known_values(one))
+            columns = sorted({own, *(str(one.parameter_name) for one in others)})
+            found |= known_values_of(self.model, columns, using=self.using)
+        return list(found[own])
 
     def found(self, queryset: Any, value: str) -> Any:
         """Return the rows with ``value``."""
@@ -132,6 +142,10 @@ class KnownValuesFilter(ValueFilter):
     def leads(self) -> bool:
         """Return whether a value is chosen. It is the same in every row, and changes no order."""
         return self.value() is not None
+
+
+def _is_of_known_values(list_filter: Any) -> bool:
+    return isinstance(list_filter, type) and issubclass(list_filter, KnownValuesFilter)
 
 
 class TaskTypeFilter(KnownValuesFilter):

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
+from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils import formats, timezone
-from django.utils.html import escape
 from django.utils.safestring import mark_safe
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
@@ -139,6 +139,12 @@ def _when(at: datetime, zone: tzinfo, form: str, language: str | None) -> str:
     return formats.date_format(at.astimezone(zone), form)
 
 
+@lru_cache(maxsize=4096)
+def _count(count: int, language: str | None) -> str:
+    """Return a count as the language writes it."""
+    return formats.number_format(count, 0)
+
+
 def tiles(told: Figures, lists: Lists) -> list[dict[str, Any]]:
     """Return the numbers at the top."""
     standing, day = told.standing, told.day
@@ -216,21 +222,26 @@ def _chart(spans: Sequence[tuple[Span, str, str]], lists: Lists) -> dict[str, An
     ]
     if lists.may_see["rejecteddelivery"]:
         rows.append(_row("rejected", _("Rejected"), spans, lists))
-    return {"rows": rows, "width": str(len(spans)), "ticks": [tick for _span, _when, tick in spans]}
+    ticks = "".join(f"<span>{tick}</span>" for _span, _when, tick in spans)
+    return {"rows": rows, "width": str(len(spans)), "ticks": mark_safe(ticks)}  # noqa: S308 (digits)
 
 
 def _row(name: str, label: Any, spans: Sequence[tuple[Span, str, str]], lists: Lists) -> dict[str, Any]:
     counts = [
         span.rejected + span.others if name == "rejected" else getattr(span, name) for span, *_told in spans
     ]
-    most, word = max(counts), str(label).lower()
+    most, word, language = max(counts), str(label).lower(), get_language()
+    base, column = (
+        (f"{lists.rejected()}?", "received_at")
+        if name == "rejected"
+        else (f"{lists.tasks(meaning=name)}&", "last_received_at")
+    )
     bars = []
     for x, ((span, when, _tick), count) in enumerate(zip(spans, counts, strict=True)):
         if count:
             height = max(LEAST_HEIGHT, round(count * 100 / most))
-            url = lists.rejected_in(span) if name == "rejected" else lists.ended(Meaning(name), span)
-            told = f"{when}: {formats.number_format(count, 0)} {word}"
-            bars.append(_bar(x, height, escape(url), escape(told)))
+            told = f"{when}: {_count(count, language)} {word}"
+            bars.append(_bar(x, height, escape(f"{base}{_range(column, span)}"), escape(told)))
     return {
         "name": name, "label": label, "total": formats.number_format(sum(counts), 0),
         "bars": mark_safe("\n".join(bars)),  # noqa: S308 (escaped above)

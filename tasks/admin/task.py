@@ -145,8 +145,10 @@ class TaskAdmin(RecordAdmin):
         filters and its search leave, each with the address that it leads to.
         """
         own = (MeaningFilter, SilentFilter)
-        tasks: Any = shown.rows_but_for(request, own)
-        counts = tasks.counts(cap=MAX_COUNT, now=timezone.now())
+        if shown.shows_all_but_for(own):
+            counts = task_rows.counts(shown.result_list, timezone.now())
+        else:
+            counts = shown.rows_but_for(request, own).counts(cap=MAX_COUNT, now=timezone.now())
 
         def count(name: str, label: Any, symbol: str, parameter: str, value: str) -> dict[str, Any]:
             number = counts[name]

@@ -5,15 +5,17 @@ Every index on a task's row is written with each event, so that the list has one
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.db import connections
 from django.db.models import Case, DurationField, ExpressionWrapper, F, Q, Value, When
 from django.db.models.functions import Coalesce, Now
 
-from ..lifecycle import TERMINAL
+from ..lifecycle import TERMINAL, Meaning
 from ..models import Task
-from ..querysets.text import ERROR_END, begins_with
+from ..querysets.text import ERROR_END, ERROR_START, begins_with
 from .paginator import MAX_COUNT
 
 #: An index that a host may add, over ``SEARCHED``: with it a search goes through all tasks.
@@ -34,34 +36,65 @@ def found(tasks: Any, term: str) -> Q:
     These are the tasks whose id begins with it, those about that entity, and of the tasks heard of last
     those that have it anywhere in the id, entity, instance or error, in any letter case.
     """
-    by_a_part = {*_in_newest(tasks, term), *_by_index(tasks.db, term)}
-    return begins_with("task_id", term) | Q(entity_id=term) | Q(pk__in=by_a_part)
+    return begins_with("task_id", term) | Q(entity_id=term) | Q(pk__in=_by_a_part(tasks.db, term))
 
 
-def _in_newest(tasks: Any, term: str) -> list[str]:
-    newest = tasks.model._default_manager.using(tasks.db).among_newest(MAX_COUNT)
-    told = newest.with_ends_of_error().order_by("-last_received_at")
-    columns = ("task_id", "entity_id", "origin_instance", "error_start", "error_end")
-    anywhere = Q(*((f"{column}__icontains", term) for column in columns), _connector=Q.OR)
-    return list(told.filter(anywhere).values_list("pk", flat=True)[:MAX_FOUND])
+def counts(tasks: Iterable[Task], now: datetime) -> dict[str, int]:
+    """Return what ``TaskQuerySet.counts()`` does, of tasks that are read."""
+    counted = dict.fromkeys((*(meaning.value for meaning in Meaning), "silent", "lost"), 0)
+    for task in tasks:
+        counted[task.meaning] += 1
+        counted["silent"] += task.is_silent(now)
+        counted["lost"] += task.is_lost
+    return counted
 
 
-def _by_index(using: str, term: str) -> list[str]:
+def _has(term: str, *, is_postgresql: bool) -> str:
+    """Return the condition that a task has the term, its parameter, in a column or in an end of its error.
+
+    A line break, which no term has, keeps the columns apart.
+    """
+    end = f"RIGHT(error_message, {ERROR_END})" if is_postgresql else f"SUBSTR(error_message, -{ERROR_END})"
+    ends = f"SUBSTR(error_message, 1, {ERROR_START})", end
+    columns = ("task_id", *(f"COALESCE({one}, '')" for one in ("entity_id", "origin_instance", *ends)))
+    text = f"({' || CHR(10) || '.join(columns)})"
+    if not is_postgresql:
+        return rf"{text.replace('CHR', 'CHAR')} LIKE %s ESCAPE '\'"
+    # Collation "C" knows the letters of ASCII alone, and takes a third of the time.
+    collation = "C" if term.isascii() else "default"
+    return f'UPPER({text} COLLATE "{collation}") LIKE UPPER(%s COLLATE "{collation}")'
+
+
+def _by_a_part(using: str, term: str) -> set[str]:
+    """Return the ids of tasks that have the term anywhere, of those heard of last and those in the index."""
     connection = connections[using]
-    if connection.vendor != "postgresql" or len(term) < SHORTEST_TERM:
-        return []
+    is_postgresql = connection.vendor == "postgresql"
     table = connection.ops.quote_name(Task._meta.db_table)
+    anywhere = f"%{connection.ops.prep_for_like_query(term)}%"
+    sql = f"""
+        SELECT * FROM (
+            SELECT task_id FROM (
+                SELECT task_id, entity_id, origin_instance, error_message, last_received_at
+                FROM {table} ORDER BY last_received_at DESC LIMIT {MAX_COUNT}
+            ) AS newest WHERE {_has(term, is_postgresql=is_postgresql)}
+            ORDER BY last_received_at DESC LIMIT {MAX_FOUND}
+        ) AS found
+    """  # noqa: S608 (constants: without the numbers PostgreSQL would plan to sort the whole table)
+    parameters = [anywhere]
+    if is_postgresql:
+        # A row of NULL says that there is the index.
+        sql += " UNION ALL SELECT NULL FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid"
+        parameters.append(INDEX)
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT COUNT(*) FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid", [INDEX]
-        )
-        if cursor.fetchone() == (0,):
-            return []
-        cursor.execute(
-            f"SELECT task_id FROM {table} WHERE {SEARCHED} ILIKE %s LIMIT %s",  # noqa: S608 (constants)
-            [f"%{connection.ops.prep_for_like_query(term)}%", MAX_FOUND],
-        )
-        return [task_id for (task_id,) in cursor.fetchall()]
+        cursor.execute(sql, parameters)
+        found = {task_id for (task_id,) in cursor.fetchall()}
+        if None in found and len(term) >= SHORTEST_TERM:
+            cursor.execute(
+                f"SELECT task_id FROM {table} WHERE {SEARCHED} ILIKE %s LIMIT %s",  # noqa: S608 (constants)
+                [anywhere, MAX_FOUND],
+            )
+            found |= {task_id for (task_id,) in cursor.fetchall()}
+    return found - {None}
 
 
 _HAS_RETURNED = Q(last_queued_at__gt=F("first_ended_at")) | Q(last_running_at__gt=F("first_ended_at"))

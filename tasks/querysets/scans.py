@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -16,24 +17,44 @@ def known_values(model: type[Model], column: str, *, using: str, most: int = 100
     """Return the distinct values of an indexed text column, sorted, at most ``most``.
 
     It jumps from each value to the next one in the index (a loose index scan), while a SELECT
-    DISTINCT reads the whole table. IS NOT NULL is what lets a partial index serve.
+    DISTINCT reads the whole table.
     """
+    return known_values_of(model, [column], using=using, most=most)[column]
+
+
+def known_values_of(
+    model: type[Model], columns: Sequence[str], *, using: str, most: int = 100
+) -> dict[str, list[str]]:
+    """Return the ``known_values()`` of several columns, in one query."""
     if app_settings().distributed:
-        return _values_one_by_one(model, column, using=using, most=most)
-    quote = connections[using].ops.quote_name
-    table, name = quote(model._meta.db_table), quote(column)
-    sql = f"""
-        WITH RECURSIVE known(value, place) AS (
-            SELECT MIN({name}), 1 FROM {table} WHERE {name} IS NOT NULL
-            UNION ALL
-            SELECT (SELECT MIN({name}) FROM {table} WHERE {name} > known.value), place + 1
-            FROM known WHERE known.value IS NOT NULL AND place < %s
-        )
-        SELECT value FROM known WHERE value IS NOT NULL
-    """  # noqa: S608 (the only variable parts are the names of a table and a column)
+        return {column: _values_one_by_one(model, column, using=using, most=most) for column in columns}
+    names = [f"known_{column}" for column in columns]
+    walks = ", ".join(map(partial(walk, model, using), columns, names))
+    values = " UNION ALL ".join(
+        f"SELECT '{column}', value FROM {name} WHERE value IS NOT NULL"  # noqa: S608 (names of columns)
+        for column, name in zip(columns, names, strict=True)
+    )
+    known: dict[str, list[str]] = {column: [] for column in columns}
     with connections[using].cursor() as cursor:
-        cursor.execute(sql, [most])
-        return [value for (value,) in cursor.fetchall()]
+        cursor.execute(f"WITH RECURSIVE {walks} {values}", [most] * len(columns))
+        for column, value in cursor.fetchall():
+            known[column].append(value)
+    return known
+
+
+def walk(model: type[Model], using: str, column: str, name: str) -> str:
+    """Return a recursive query by the name of ``name``: the distinct values of a column and a NULL.
+
+    Its parameter is how many there are at most. IS NOT NULL is what lets a partial index serve.
+    """
+    quote = connections[using].ops.quote_name
+    table, value = quote(model._meta.db_table), quote(column)
+    return f"""{name}(value, place) AS (
+            SELECT MIN({value}), 1 FROM {table} WHERE {value} IS NOT NULL
+            UNION ALL
+            SELECT (SELECT MIN({value}) FROM {table} WHERE {value} > {name}.value), place + 1
+            FROM {name} WHERE {name}.value IS NOT NULL AND place < %s
+        )"""  # noqa: S608 (the only variable parts are the names of a table and a column)
 
 
 def capped_counts(counted: Mapping[str, QuerySet[Any]], *, cap: int, using: str) -> dict[str, int]:

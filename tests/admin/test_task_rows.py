@@ -15,6 +15,7 @@ from django.utils import timezone
 from tasks.admin import task_rows
 from tasks.admin.task import TaskAdmin
 from tasks.models import Task
+from tests.admin.test_task_silence import mark_lost
 from tests.cluster import not_on_citus
 from tests.databases import more_on_citus
 from tests.factories import NOON, minutes, record
@@ -121,10 +122,47 @@ def test_a_search_is_made_once_a_page(admin_client: Client, django_assert_num_qu
     record(task_id="train-1")
     listed(admin_client, q="RAIN")
 
-    # Session, user, the bound of the search and what it finds, the choices of three filters, the number
-    # of rows, the rows, the counts. PostgreSQL is asked for the index too.
-    with django_assert_num_queries(10 + (connection.vendor == "postgresql") + more_on_citus(1)):
+    # Session, user, the choices of three filters, what the search finds, the number of rows, the rows, which
+    # suffice for the counts, as they fit on a page.
+    with django_assert_num_queries(6 + more_on_citus(3)):
         assert listed(admin_client, q="RAIN") == ["train-1"]
+
+
+def test_what_a_search_finds_beyond_a_page_is_counted(admin_client: Client, monkeypatch: Any) -> None:
+    monkeypatch.setattr(TaskAdmin, "list_per_page", 2)
+    for number in range(3):
+        record(task_id=f"train-{number}")
+
+    answer: Any = admin_client.get(LIST, {"q": "rain", "p": "2"})
+    assert [row.pk for row in answer.context["cl"].result_list] == ["train-0"]
+    assert (answer.context["cl"].result_count, answer.context["counts"][1]["number"]) == (3, "3")
+    assert listed(admin_client, q="rain-1", p="1") == ["train-1"]
+    assert listed(admin_client, q="no such") == []
+
+
+def test_the_rows_of_a_page_are_counted_as_the_database_does() -> None:
+    now = timezone.now()
+    record(now, task_id="new")
+    record(NOON, task_id="silent")
+    record(NOON, task_id="lost")
+    record(NOON, task_id="lost-and-ended")
+    for task_id in ("lost", "lost-and-ended"):
+        mark_lost(Task.objects.get(pk=task_id))
+    for number, status in enumerate(("queued", "failed", "failed", "completed", "cancelled", "napping")):
+        record(NOON, task_id=f"t{number}", status=status)
+    record(NOON + minutes(1), task_id="lost-and-ended", status="completed")
+
+    counted = Task.objects.counts(cap=100, now=now)
+    assert task_rows.counts(Task.objects.all(), now) == counted
+    assert (counted["silent"], counted["lost"], counted["failed"]) == (2, 1, 2)
+
+
+def test_a_search_is_the_same_with_letters_beyond_ascii(admin_client: Client) -> None:
+    record(task_id="t-1", entity_id="Größe-7")
+
+    assert listed(admin_client, q="größe-7") == ["t-1"]
+    assert listed(admin_client, q="GRöß") == ["t-1"]
+    assert listed(admin_client, q="GRÖSSE") == []
 
 
 def test_sorted_by_progress(admin_client: Client) -> None:

@@ -65,6 +65,26 @@ def test_an_hour_holds_the_tasks_last_heard_of_in_it() -> None:
     assert count_hour(NOON - 5 * HOUR) == NOTHING
 
 
+def test_tasks_that_are_read_are_counted_as_the_database_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, status in enumerate(("done", "failed", "done", "cancelled", "running")):
+        record(NOON + minutes(number), task_id=f"a{number}", status=status)
+    record(NOON + HOUR, task_id="b", status="done", task_type="other")
+    read = count_hours([NOON, NOON + HOUR])
+    monkeypatch.setattr(hours, "MOST_READ", 1)
+    grouped = count_hours([NOON, NOON + HOUR])
+
+    assert [ended(read[hour]) for hour in read] == [ended(grouped[hour]) for hour in grouped]
+    assert ended(read[NOON + HOUR]) == {("other", "succeeded", 1)}
+    assert len(ended(read[NOON])) == 3
+
+
+def test_a_length_in_the_wrong_order_is_none() -> None:
+    record(NOON, status="running", timestamp=(NOON + minutes(5)).isoformat())
+    record(NOON + minutes(1), status="failed", timestamp=NOON.isoformat())
+
+    assert [name for _type, name, _powers in count_hour(NOON)["lengths"]] == []
+
+
 def test_failures_are_one_kind_if_category_and_headline_are_alike() -> None:
     trace = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
     failed(1, "1", f"{trace}Error: 2.50 GiB", error_category="memory", origin_zone="a", origin_instance="x")
