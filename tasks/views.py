@@ -24,7 +24,6 @@ from rest_framework import exceptions
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.metadata import SimpleMetadata
 from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -43,7 +42,7 @@ from .openapi.extensions import WebhookSchema
 from .ops import delivery_log
 from .rejections import REJECTIONS, keep_rejected
 from .serializers import read_event
-from .wire.body import discard_body, read_body
+from .wire.body import KeepingParser, discard_body, read_body
 
 __all__ = ("DocsView", "DocumentView", "TaskWebhookView")
 
@@ -102,7 +101,7 @@ class TaskWebhookView(APIView):
 
     http_method_names = ("post", "options")
     schema = WebhookSchema()
-    parser_classes = (JSONParser,)
+    parser_classes = (KeepingParser,)
     renderer_classes = (ContractRenderer,)
     content_negotiation_class = AlwaysJSON
     metadata_class = SimpleMetadata

@@ -8,10 +8,14 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from django.test import Client, RequestFactory
 from django.urls import resolve
+from rest_framework.permissions import BasePermission
 
 from tasks.models import RejectedDelivery, Task, TaskStatusEvent
+from tasks.views import TaskWebhookView
 from tests import factories
 from tests.conftest import WEBHOOK
 from tests.factories import body, full_body
@@ -139,6 +143,46 @@ def test_a_backends_own_exception_handler_does_not_change_the_answers(post: Any,
     settings.REST_FRAMEWORK = {"EXCEPTION_HANDLER": "rest_framework.views.nonexistent"}
 
     assert post(body(progress=101)).status_code == 422
+
+
+class KnowsTheTask(BasePermission):
+    """A permission of a host's that looks at the event before it is read as one."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return bool(request.data["task_id"].startswith("ours-"))
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [(body(task_id="ours-1"), 200), (body(task_id="theirs"), 403), (b"{", 400), (b'"' + b"x" * 2000, 413)],
+)
+def test_a_host_may_look_at_the_event_before(
+    rf: RequestFactory, settings: Any, content: Any, status: int
+) -> None:
+    settings.SARTIQ_TASKS = {"MAX_BODY_BYTES": 1000}
+
+    class Hosts(TaskWebhookView):
+        authentication_classes, permission_classes = (), (KnowsTheTask,)
+
+    answer = Hosts.as_view()(rf.post("/", content, content_type="application/json"))
+
+    assert answer.status_code == status
+    assert [event.task_id for event in TaskStatusEvent.objects.all()] == (["ours-1"] if status == 200 else [])
+
+
+@pytest.mark.parametrize(("error", "status"), [(PermissionDenied("not now"), 403), (Http404("gone"), 404)])
+def test_djangos_own_exceptions_are_answered_as_drfs_are(
+    rf: RequestFactory, error: Exception, status: int
+) -> None:
+    class Hosts(TaskWebhookView):
+        authentication_classes = permission_classes = ()
+
+        def record(self, *args: Any) -> Any:
+            raise error
+
+    answer = Hosts.as_view()(rf.post("/", body(), content_type="application/json")).render()
+
+    assert (answer.status_code, json.loads(answer.content)) == (status, {"detail": str(error)})
 
 
 def test_32_identical_posts_at_once(own_database: str) -> None:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
 from django.http import HttpRequest
 from rest_framework.exceptions import APIException, UnsupportedMediaType
+from rest_framework.parsers import JSONParser
 
+from ..conf import app_settings
 from ..exceptions import BodyIncomplete, BodyTooLarge, LengthRequired
 
 _JSON_MEDIA_TYPE = re.compile(r"application/(?:[\w!#$&^.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.ASCII)
+
+
+class KeepingParser(JSONParser):
+    """JSON for authenticators and permissions of a host that read ``request.data`` before the event is read."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        """Return what the body holds, and keep its bytes."""
+        body = read_body(parser_context["request"]._request, app_settings().max_body_bytes)
+        return super().parse(BytesIO(body), media_type, parser_context)
 
 
 def check_media_type(content_type: str) -> None:
