@@ -143,6 +143,31 @@ def test_what_a_broken_attempt_left_is_replaced() -> None:
         migrate(AddIndexBesideWriters("Task", INDEX), with_it, without, backwards=True)
 
 
+class ElsewhereRouter:
+    """Keeps the app's tables to another database."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return app_label != "sartiq_tasks"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_index_comes_or_goes_where_the_table_is_not(settings: Any) -> None:
+    without, with_it = states()
+    add = AddIndexBesideWriters("Task", INDEX)
+
+    settings.DATABASE_ROUTERS = [f"{__name__}.ElsewhereRouter"]
+    migrate(add, without, with_it)
+    assert not has_index()
+    settings.DATABASE_ROUTERS = []
+    migrate(add, without, with_it)
+    settings.DATABASE_ROUTERS = [f"{__name__}.ElsewhereRouter"]
+    migrate(add, with_it, without, backwards=True)
+    assert has_index()
+    settings.DATABASE_ROUTERS = []
+    migrate(add, with_it, without, backwards=True)
+    assert not has_index()
+
+
 @on_postgresql
 @pytest.mark.django_db
 def test_in_a_transaction_it_says_what_to_set() -> None:

@@ -11,9 +11,14 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.test import Client
+from django.urls import path as at
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.settings import patched_settings
+from drf_spectacular.utils import extend_schema
 from drf_spectacular.validation import validate_schema
+from rest_framework.authentication import BaseAuthentication
+
+from tasks.views import TaskWebhookView
 
 PUBLISHED = json.loads((Path(__file__).parent / "contract" / "openapi.json").read_text())
 
@@ -163,6 +168,31 @@ def test_the_document_of_a_host_is_valid(version: str, capsys: pytest.CaptureFix
     assert document["info"]["title"] == "Shop"
     assert list(document["paths"]) == ["/api/v1/tasks/webhook"]
     assert capsys.readouterr().err == ""
+
+
+class ByBadge(BaseAuthentication):
+    """A way to authenticate of a host's, which drf-spectacular knows nothing of."""
+
+
+def test_what_cannot_be_described_is_left_out_of_the_document(settings: Any) -> None:
+    settings.SARTIQ_TASKS = settings.SARTIQ_TASKS | {
+        "AUTHENTICATION_CLASSES": [f"{__name__}.ByBadge", "rest_framework.authentication.BasicAuthentication"]
+    }
+
+    document = Client().get("/api/v1/openapi.json").json()
+
+    assert list(document["components"]["securitySchemes"]) == ["basicAuth"]
+    assert document["paths"]["/api/v1/tasks/webhook"]["post"]["security"] == [{"basicAuth": []}]
+
+
+def test_a_host_can_keep_the_webhook_out_of_its_document(use_urls: Any) -> None:
+    @extend_schema(exclude=True)
+    class Hidden(TaskWebhookView):
+        pass
+
+    use_urls(at("hidden", Hidden.as_view()), at("shown", TaskWebhookView.as_view()))
+
+    assert list(hosts_document("3.1.0")["paths"]) == ["/shown"]
 
 
 def test_asking_for_ours_leaves_a_hosts_document_alone() -> None:

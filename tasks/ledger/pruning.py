@@ -78,8 +78,6 @@ def prune_tasks(*, before: datetime, batch: int = 1000) -> Iterator[int]:
             left = set(Task.objects.using(tasks.db).filter(pk__in=found).values_list("pk", flat=True))
             for model in (Reaction, Silence):
                 model.objects.using(tasks.db).filter(task_id__in=set(found) - left).delete()
-        if not deleted:
-            return
         yield deleted
 
 

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from tasks.management.commands.prune_task_events import age
-from tasks.models import RejectedDelivery, Task, TaskStatusEvent
+from tasks.models import Reaction, RejectedDelivery, Task, TaskStatusEvent
 from tests.factories import record, rejected
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +52,17 @@ def test_rejected_deliveries_go_by_their_own_setting(
     settings.SARTIQ_TASKS = {"REJECTED_RETENTION": timedelta(days=29)}
 
     assert shown(capsys, "--older-than", "90d") == ["1 events deleted", "2 rejected deliveries deleted"]
+
+
+def test_reactions_go_by_their_own_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    now = timezone.now()
+    times = {"created_at": now, "due_at": now}
+    for seq, days in enumerate((31, 29), start=1):
+        of = {"task_id": "new", "handler": "refund", "kind": "change", "seq": seq, **times}
+        Reaction.objects.create(state="done", ended_at=now - timedelta(days=days), **of)
+
+    assert shown(capsys, "--older-than", "90d")[-1] == "1 reactions deleted that"
+    assert Reaction.objects.get().seq == 2
 
 
 def test_dry_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.utils import timezone
 
 from tasks.handlers import Change, claiming, on_change, on_event
@@ -58,6 +60,29 @@ def test_an_unknown_handler_is_named_with_the_known(handlers: Handlers) -> None:
     for command in (["handlers", "pause", "x"], ["replay_handlers", "x"], ["run_handlers", "--handler", "x"]):
         with pytest.raises(CommandError, match=r"No such handler: x\. There are: refund"):
             call_command(*command)
+
+
+def test_without_a_thread_nothing_can_run() -> None:
+    with pytest.raises(CommandError, match="--threads must be at least 1"):
+        call_command("run_handlers", "--threads", "0")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thread_of_a_hosts_can_run_them_though_it_hears_no_signals(handlers: Handlers) -> None:
+    calls = declare()
+    record(status="failed")
+
+    def run() -> None:
+        try:
+            call_command("run_handlers", "--once")
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(run).result()
+
+    assert calls == [(1, False)]
+    handlers.assert_nothing_pending()
 
 
 def test_without_a_handler_a_supervisor_is_told_not_to_try_again() -> None:
@@ -171,6 +196,45 @@ def test_a_new_handler_over_old_events_runs_each_once_beside_live_ones(handlers:
             ("old", "running"),
         ]
     handlers.assert_nothing_pending()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "made"),
+    [
+        ("event", {}, 3),
+        ("event", {"event_type": "epoch"}, 1),
+        ("event", {"task_type": "training"}, 2),
+        ("event", {"task_type": "no such"}, 0),
+        ("change", {}, 3),
+        ("change", {"task_type": "training"}, 2),
+        ("change", {"task_type": "no such"}, 0),
+    ],
+)
+def test_a_new_handler_hears_of_what_it_asks_for_alone(
+    handlers: Handlers, kind: str, options: dict[str, str], made: int
+) -> None:
+    with declaring():
+        record(task_id="a", status="failed", event_type="end", task_type="training")
+        record(task_id="b", status="failed", event_type="epoch", task_type="training")
+        record(task_id="c", status="failed", event_type="end", task_type="other")
+    (on_change if kind == "change" else on_event)(name="new", **options)(lambda change: None)
+
+    call_command("replay_handlers", "new", "--new")
+
+    assert Reaction.objects.count() == made
+
+
+@pytest.mark.parametrize("kind", ["change", "event"])
+def test_a_new_handler_may_hear_of_some_tasks_and_of_what_is_new_alone(handlers: Handlers, kind: str) -> None:
+    with declaring():
+        for name in ("a", "b"):
+            record(task_id=name, status="running", received_at=timezone.now() - 40 * DAY)
+            record(task_id=name, status="failed")
+    (on_change if kind == "change" else on_event)(name="new")(lambda change: None)
+
+    call_command("replay_handlers", "new", "--new", "--task", "b")
+
+    assert list(Reaction.objects.values_list("task_id", "status")) == [("b", "failed")]
 
 
 def test_a_rolling_deploy_misses_no_ending(handlers: Handlers) -> None:

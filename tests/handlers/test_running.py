@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from tasks.conf import app_settings
@@ -232,6 +233,64 @@ def test_a_worker_that_was_fenced_off_changes_nothing(handlers: Handlers) -> Non
     assert attempt(second, by_name()["refund"], database()).outcome is Outcome.DONE
     assert attempt(second, by_name()["refund"], database()).outcome is Outcome.FENCED
     assert len(effects()) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_taken_over", ["before", "while it runs"])
+@pytest.mark.parametrize("fails", [True, False])
+def test_one_without_a_transaction_that_was_fenced_off_changes_no_reaction(
+    handlers: Handlers, is_taken_over: str, fails: bool
+) -> None:
+    called: list[int] = []
+
+    def take_over() -> Reaction:
+        return claim_one(suspects=True, as_of=timezone.now() + 2 * HOUR)
+
+    @on_change(name="refund", atomic=False)
+    def refund(change: Change) -> None:
+        called.append(change.attempt)
+        take_over()
+        if fails:
+            raise ValueError
+
+    record()
+    first = claim_one()
+    if is_taken_over == "before":
+        take_over()
+    taken = Reaction.objects.values_list("state", "attempts", "error")
+
+    assert attempt(first, by_name()["refund"], database()).outcome is Outcome.FENCED
+    assert called == ([] if is_taken_over == "before" else [1])
+    assert list(taken) == [("pending", 2, None)]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's connections do not die")
+@pytest.mark.django_db(transaction=True)
+def test_the_failure_of_one_that_lost_its_connection_is_written_on_another(handlers: Handlers) -> None:
+    @on_change(name="refund", atomic=False)
+    def refund(change: Change) -> None:
+        connection.connection.close()
+        raise ValueError("no such account")
+
+    record()
+
+    assert attempt(claim_one(), by_name()["refund"], database()).outcome is Outcome.FAILED
+    assert "no such account" in Reaction.objects.get().error
+
+
+def test_what_ran_out_is_told_with_its_attempts(handlers: Handlers) -> None:
+    on_event(name="a")(effect)
+    for number in range(3):
+        record(task_id=f"task-{number}")
+    one, other = claim_one(), claim_one()
+    assert claiming.lapsed(["a"]) == []
+
+    ran_out = Reaction.objects.filter(pk__in=[one.pk, other.pk])
+    ran_out.update(due_at=timezone.now() - HOUR)
+    ran_out.filter(pk=other.pk).update(attempts=2)
+
+    assert sorted(claiming.lapsed(["a"])) == sorted([(one.pk, 1), (other.pk, 2)])
+    assert claiming.lapsed(["b"]) == claiming.lapsed([]) == []
 
 
 def test_attempts_without_an_outcome_end_too(handlers: Handlers) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -117,6 +117,25 @@ def test_ended_tasks_without_events_can_go_too() -> None:
     assert list(ended_tasks(before).values_list("pk", flat=True)) == ["old"]
     assert sum(prune_tasks(before=before, batch=1)) == 1
     assert set(rows()) == {"still running", "both", "new"}
+
+
+def test_a_task_that_is_heard_of_meanwhile_stays_and_the_others_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        story(name, at=0)
+    before = NOON + minutes(60)
+    list(prune_events(before=before))
+    asked: list[datetime] = []
+
+    def found(before: datetime) -> Any:
+        asked.append(before)
+        if len(asked) == 2:  # the first of them was read, and is to be deleted
+            record(task_id="a", received_at=NOON + minutes(61))
+        return ended_tasks(before)
+
+    monkeypatch.setattr("tasks.ledger.pruning.ended_tasks", found)
+
+    assert sum(prune_tasks(before=before, batch=1)) == 2
+    assert set(rows()) == {"a"}
 
 
 def test_old_events_are_told_by_their_time_of_receipt() -> None:

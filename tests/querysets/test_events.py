@@ -12,6 +12,15 @@ from tests.factories import record
 pytestmark = pytest.mark.django_db
 
 
+def test_a_sample_has_the_first_and_the_last_and_no_more_than_asked_for() -> None:
+    ids = [record(task_id="long", progress=progress).event_id for progress in range(20)]
+    sampled = list(TaskStatusEvent.objects.sampled("long", 5).values_list("pk", flat=True))
+
+    assert {ids[0], ids[-1]} <= set(sampled) <= set(ids)
+    assert len(sampled) <= 5
+    assert list(TaskStatusEvent.objects.sampled("none", 5)) == []
+
+
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL's planner")
 @not_on_citus("its plan shows one shard, and the rows are in another")
 @pytest.mark.parametrize(

@@ -96,6 +96,24 @@ def test_the_fixtures_without_one(compute: Compute, handlers: Handlers) -> None:
     assert calls_of(compute, handlers) == EXPECTED
 
 
+@pytest.mark.django_db
+def test_what_is_not_done_is_told_with_its_errors(compute: Compute, handlers: Handlers) -> None:
+    @on_change(to="failed", name="refund")
+    def refund(change: Change) -> None:
+        raise ValueError("no such account")
+
+    compute.post(task_id="t1", status="failed")
+    compute.post(task_id="t2", status="failed")
+    handlers.run()
+
+    told = r"refund did 0 of t1:\nrefund: t1 #1: None → failed, pending, 1 attempts\n(?s:.*)no such account"
+    with pytest.raises(AssertionError, match=told) as raised:
+        handlers.assert_done("refund", task_id="t1")
+    assert "t2" not in str(raised.value)
+    with pytest.raises(AssertionError, match=r"These are pending:\n(?s:.*)refund: t2 #1: None → failed"):
+        handlers.assert_nothing_pending()
+
+
 @pytest.mark.parametrize("order", orders(story("training", ends="failed", task_id="t1"), n=10))
 def test_whatever_the_order(order: list[Any], compute: Compute, handlers: Handlers) -> None:
     on_change(to="failed", name="refund")(lambda change: Group.objects.create(name=change.task_id))
