@@ -18,7 +18,7 @@ _JSON_MEDIA_TYPE = re.compile(r"application/(?:[\w!#$&^.+-]+\+)?json\s*(?:;.*)?"
 
 
 class KeepingParser(JSONParser):
-    """JSON for a host's authentication and permissions that read ``request.data``, before the event is read."""
+    """JSON for authenticators and permissions of a host that read ``request.data`` before the event."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         """Return what the body holds, and keep its bytes."""
