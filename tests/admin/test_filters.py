@@ -207,6 +207,8 @@ def test_an_index_serves_it(admin_client: Client, query: dict[str, str], index: 
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL enable_seqscan = off")
             cursor.execute("SET LOCAL enable_indexscan = off")
+            # Which has the same times behind each meaning, and costs the same where there are few rows.
+            cursor.execute("DROP INDEX sartiq_task_meaning")
     rows = answer.context["cl"].queryset.order_by().values("pk")
 
     assert index in rows.explain()
