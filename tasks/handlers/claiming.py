@@ -62,7 +62,7 @@ def _picked(
     lock = "FOR UPDATE SKIP LOCKED" if is_postgresql(connection) else ""
     now, now_parameters = moment(connection, which.as_of)
     # Other workers may claim the first of them at this moment.
-    few = 2 * int(limit) + 8
+    few = min(2 * int(limit) + 8, LOOKAHEAD)
     picked, parameters, left = [], [], str(int(limit))
     for number, name in enumerate(names):
         # The first few are mostly of as many tasks, and enough. To look at all that it may look at takes

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.db import DatabaseError, connections, transaction
-from django.db.models import F, Func, TextField, Value
+from django.db.models import F
 from django.utils import timezone
 
 from ..conf import app_settings
@@ -23,6 +23,7 @@ from .change import Change
 from .exceptions import GiveUp, RetryLater
 from .points import reach
 from .registry import Declared
+from .sql import TABLE, is_postgresql
 
 logger = logging.getLogger("sartiq_tasks.handlers")
 
@@ -156,22 +157,20 @@ def _run_atomic(
 
 def _lock(reaction: Reaction, using: str) -> bool:
     """Lock the row until the end of the transaction; no other worker takes it meanwhile."""
-    if connections[using].vendor != "postgresql":
-        # A write takes SQLite's lock at once, whatever transaction mode the host has.
-        return bool(_mine(reaction, using).update(attempts=reaction.attempts))
-    # If the row is locked already, this worker extends its lease at this moment, or another one claims it.
-    locked = _mine(reaction, using).select_for_update()
-    if app_settings().distributed:
-        return bool(locked.values_list("pk"))
-    # A power cut may then undo effect and mark, never one without the other; both are made again.
-    hasty = Func(
-        Value("synchronous_commit"),
-        Value("off"),
-        Value(True),
-        function="set_config",
-        output_field=TextField(),
-    )
-    return bool(locked.values_list(hasty))
+    connection = connections[using]
+    mine = "WHERE task_id = %s AND id = %s AND attempts = %s AND state = 'pending'"
+    values: list[Any] = [reaction.task_id, reaction.pk, reaction.attempts]
+    with connection.cursor() as cursor:
+        if not is_postgresql(connection):
+            # A write takes SQLite's lock at once, whatever transaction mode the host has.
+            cursor.execute(f"UPDATE {TABLE} SET attempts = attempts {mine}", values)
+            return bool(cursor.rowcount)
+        # A power cut may then undo effect and mark, never one without the other; both are made again.
+        is_hasty = not app_settings().distributed
+        columns = "set_config('synchronous_commit', 'off', true)" if is_hasty else "id"
+        # If the row is locked already, this worker extends its lease now, or another one claims it.
+        cursor.execute(f"SELECT {columns} FROM {TABLE} {mine} FOR UPDATE", values)
+        return cursor.fetchone() is not None
 
 
 def _commit_in_two_phases(using: str) -> None:

@@ -157,8 +157,11 @@ class Worker:
             if claimed and not self._take_over:
                 self._looked = float("-inf")  # whether that was the last of them
         else:
+            # Several by one claim, and while the threads still have something to do.
             free = 2 * len(self._threads) - len(self._held)
-            claimed = claiming.claim(self._names, limit=free, lease=lease) if free > 0 else []
+            if free < len(self._threads):
+                return False
+            claimed = claiming.claim(self._names, limit=free, lease=lease)
             self._names = self._names[1:] + self._names[:1]  # so that none waits behind another's backlog
         for reaction in claimed:
             held = Held(reaction, self._handlers[reaction.handler], suspect=suspects)

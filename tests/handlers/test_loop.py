@@ -85,6 +85,25 @@ def test_once_does_all_that_is_due_in_order(threads: int) -> None:
     assert Handler.objects.get().seen_at
 
 
+def test_it_claims_several_at_once_and_before_a_thread_has_nothing_to_do() -> None:
+    declare()
+    for number in range(12):
+        record(task_id=f"task-{number}")
+    one = Worker(["a"], threads=4)
+    assert one._step()
+    held = list(one._held)
+    assert len(held) == 8
+
+    for left in (7, 6, 5):
+        del one._held[held.pop()]
+        assert not one._step()
+        assert len(one._held) == left
+    del one._held[held.pop()]
+
+    assert one._step()
+    assert len(one._held) == 8
+
+
 def test_it_works_until_it_is_stopped() -> None:
     calls = declare()
     one = Worker(["a"], threads=1)

@@ -16,7 +16,7 @@ from tasks.handlers import Change, GiveUp, RetryLater, blocked, claiming, on_cha
 from tasks.handlers.control import pause
 from tasks.handlers.registry import by_name
 from tasks.handlers.running import MAX_ERROR_BYTES, Outcome, attempt, text_of
-from tasks.handlers.sql import database
+from tasks.handlers.sql import database, locks_rows
 from tasks.lifecycle import Meaning
 from tasks.models import Reaction, Task
 from tasks.testing import CRASH_POINTS, Handlers
@@ -291,6 +291,19 @@ def test_what_ran_out_is_told_with_its_attempts(handlers: Handlers) -> None:
 
     assert sorted(claiming.lapsed(["a"])) == sorted([(one.pk, 1), (other.pk, 2)])
     assert claiming.lapsed(["b"]) == claiming.lapsed([]) == []
+
+
+def test_an_attempt_is_two_statements_beside_those_of_its_handler(
+    django_assert_num_queries: Any,
+) -> None:
+    on_event(name="a")(lambda change: None)
+    record()
+    one = claim_one()
+    lock, mark, savepoint = 1, 1 if locks_rows(connection) else 2, 2  # a test has a transaction around it
+    commit_in_two_phases = app_settings().distributed
+
+    with django_assert_num_queries(lock + mark + savepoint + commit_in_two_phases):
+        assert attempt(one, by_name()["a"], database()).outcome is Outcome.DONE
 
 
 def test_attempts_without_an_outcome_end_too(handlers: Handlers) -> None:
