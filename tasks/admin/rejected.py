@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import BinaryField, Count, QuerySet, Sum
+from django.db.models.functions import Substr
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
@@ -40,6 +41,8 @@ ERROR_TYPES = (
     "model_attributes_type", "string_too_long", "string_type", "unsupported_media_type",
 )  # fmt: skip
 
+#: The list looks for the task in bodies of up to so many bytes.
+LONGEST_READ = 10_000
 #: So many faults are counted above the list, the most frequent first.
 MAX_GROUPS = 12
 _NOT_LISTED = ("body", "errors", "headers")
@@ -146,7 +149,7 @@ class RejectedDeliveryAdmin(RecordAdmin):
     """Rejected deliveries."""
 
     change_form_template = "admin/sartiq_tasks/rejected_page.html"
-    list_display = ("received", "source", "status", "faults_shown", "not_kept", "accepted")
+    list_display = ("received", "task", "source", "status", "faults_shown", "not_kept", "accepted")
     list_filter = (
         RejectedSourceFilter,
         AnswerFilter,
@@ -172,8 +175,8 @@ class RejectedDeliveryAdmin(RecordAdmin):
         return super().get_queryset(request).defer(*_NOT_LISTED)
 
     def for_list(self, rows: Any) -> Any:
-        """Return the rows as they are."""
-        return rows
+        """Add what the list reads of a body to find its task in it."""
+        return rows.annotate(body_start=Substr("body", 1, LONGEST_READ, output_field=BinaryField()))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the list under the count of each fault, and say how many deliveries were only counted."""
@@ -253,10 +256,11 @@ class RejectedDeliveryAdmin(RecordAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("task"))
-    def task(self, rejected: RejectedDelivery) -> str:
-        """Return the task that it names, as a link to what is known of it."""
+    def task(self, rejected: Any) -> str:
+        """Return the task that it names, as a link to what is known of it; the list reads no long body."""
+        body = rejected.body_start if hasattr(rejected, "body_start") else rejected.body
         with suppress(ValueError, RecursionError):
-            sent = json.loads(bytes(rejected.body))
+            sent = json.loads(bytes(body))
             task_id = sent.get("task_id") if isinstance(sent, dict) else None
             if isinstance(task_id, str) and task_id.isprintable():
                 url = reverse("admin:sartiq_tasks_task_changelist", current_app=self.admin_site.name)

@@ -12,7 +12,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
-from tasks.admin.rejected import ERROR_TYPES
+from tasks.admin.rejected import ERROR_TYPES, LONGEST_READ
 from tasks.models import RejectedDelivery, TaskStatusEvent
 from tests.factories import body, rejected, user
 from tests.test_contract import CASES
@@ -180,6 +180,17 @@ def test_the_task_that_it_names(staff: Client, content: bytes) -> None:
     page = staff.get(change_page(rejected(content))).content.decode()
 
     assert ('/task/?q=a+b">a b</a>' in page) == (content == b'{"task_id": "a b"}')
+    cell = re.search(r'<td class="field-task">(.*?)</td>', staff.get(LIST).content.decode())
+    assert cell
+    assert ('/task/?q=a+b">a b</a>' in cell[1]) == (content == b'{"task_id": "a b"}')
+
+
+def test_the_list_looks_for_the_task_in_no_long_body(staff: Client) -> None:
+    rejected(b'{"task_id": "short"}')
+    rejected(b'{"task_id": "long", "metadata": {"text": "' + b"x" * LONGEST_READ + b'"}}')
+    page = staff.get(LIST).content.decode()
+
+    assert re.findall(r'<td class="field-task">(?:<a [^>]*>)?([^<]*)', page) == ["—", "short"]
 
 
 @pytest.mark.parametrize("content", [b"{", b"[" * 50_000, b"\xff", b""])
