@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -17,13 +19,37 @@ from .sql import TABLE, any_of, database, is_postgresql, moment
 #: At most this many reactions of one task and handler are due at once; later ones are put off meanwhile.
 CHAIN = 5
 CHAIN_PAUSE = timedelta(minutes=1)
+#: A statement puts off at most this many, so that nobody waits long for the locks that it takes.
+BATCH = 1000
 
 
-def put_off_blocked() -> int:
+def put_off_blocked(turn: AbstractContextManager[Any] | None = None) -> int:
     """Put what waits for an earlier reaction off until that is due, so that no claim has to look at it.
 
-    What was put off itself was tried, unlike what waits for it: so of each task there are few to begin with.
+    Each batch of them is written within ``turn``.
     """
+    return _in_batches(_put_off, turn)
+
+
+def shorten_chains(turn: AbstractContextManager[Any] | None = None) -> int:
+    """Put off what waits for many earlier ones of its task and handler, so that no claim reads past it.
+
+    It is put off for a while, and let go on by ``mark_done()``. Each batch is written within ``turn``.
+    """
+    return 0 if app_settings().distributed else _in_batches(_shorten, turn)
+
+
+def _in_batches(put_off: Callable[[], int], turn: AbstractContextManager[Any] | None) -> int:
+    total, changed = 0, BATCH
+    while changed == BATCH:
+        with turn or nullcontext():
+            changed = put_off()
+        total += changed
+    return total
+
+
+def _put_off() -> int:
+    # What was put off itself was tried, unlike what waits for it: of each task there are few to begin with.
     connection = connections[database()]
     if app_settings().distributed or not is_postgresql(connection):
         return _put_off_joined(connection)
@@ -37,7 +63,7 @@ def put_off_blocked() -> int:
         SELECT r.id FROM {TABLE} h CROSS JOIN {TABLE} r
         WHERE {put_off} AND (r.seq > h.seq) IS TRUE
         AND r.state = 'pending' AND r.due_at <= {now} AND r.started_at IS NULL
-        FOR UPDATE OF r SKIP LOCKED
+        LIMIT {BATCH} FOR UPDATE OF r SKIP LOCKED
     """
     until = f"(SELECT MAX(h.due_at) FROM {TABLE} h WHERE {put_off})"
     picked = any_of(connection, waits)
@@ -50,13 +76,15 @@ def put_off_blocked() -> int:
 
 
 def _put_off_joined(connection: BaseDatabaseWrapper) -> int:
-    """Do as ``put_off_blocked()``, by a join that Citus runs on every node, and SQLite in this order."""
+    """Do as ``_put_off()``, by a join: SQLite runs it in this order, and Citus at once on every node."""
     now, parameters = moment(connection, None)
+    most = "" if app_settings().distributed else f"LIMIT {BATCH}"
     waits = f"""
         SELECT r.task_id, r.id, h.due_at FROM {TABLE} h CROSS JOIN {TABLE} r
         WHERE h.state = 'pending' AND h.attempts > 0 AND h.due_at > {now} AND h.started_at IS NULL
         AND r.task_id = h.task_id AND r.handler = h.handler AND r.seq > h.seq
         AND r.state = 'pending' AND r.due_at <= {now} AND r.started_at IS NULL
+        {most}
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -74,13 +102,7 @@ def is_crowded(names: Sequence[str]) -> bool:
     return any(due.filter(handler=name).order_by("due_at").values_list("pk")[places] for name in names)
 
 
-def shorten_chains() -> int:
-    """Put off what waits for many earlier ones of its task and handler, so that no claim reads past it.
-
-    It is put off for a while, and let go on by ``mark_done()``.
-    """
-    if app_settings().distributed:
-        return 0
+def _shorten() -> int:
     connection = connections[database()]
     now, parameters = moment(connection, None)
     later, later_parameters = moment(connection, None, plus=CHAIN_PAUSE)
@@ -91,7 +113,8 @@ def shorten_chains() -> int:
         ) AS due WHERE place > {CHAIN}
     """
     lock = "FOR UPDATE SKIP LOCKED" if is_postgresql(connection) else ""
-    picked = f"SELECT id FROM {TABLE} WHERE id {any_of(connection, places)} AND state = 'pending' {lock}"
+    waits = f"id {any_of(connection, places)} AND state = 'pending'"
+    picked = f"SELECT id FROM {TABLE} WHERE {waits} LIMIT {BATCH} {lock}"
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {TABLE} SET due_at = {later} WHERE id {any_of(connection, picked)}",

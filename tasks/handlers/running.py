@@ -7,18 +7,20 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from ..conf import app_settings
 from ..models import Reaction, RejectedDelivery
 from . import holding
+from .blocked import BATCH
 from .change import Change
 from .exceptions import GiveUp, RetryLater
 from .points import reach
@@ -207,14 +209,24 @@ def fail(reaction: Reaction, handler: Declared, error: BaseException, using: str
         reach("failing")
         if outcome is Outcome.DEAD:
             holding.release(reaction)
-        else:
-            later = (
-                Reaction.objects.using(using)
-                .pending()
-                .filter(task_id=reaction.task_id, handler=reaction.handler, seq__gt=reaction.seq)
-            )
-            later.filter(due_at__lt=changes["due_at"]).update(due_at=changes["due_at"])
+            return outcome
+        put_off = _put_off_later(reaction, changes["due_at"], using)
+    with suppress(DatabaseError, InterfaceError):  # then ``put_off_blocked()`` goes on
+        while put_off == BATCH and _waits(reaction, changes["due_at"], using):
+            put_off = _put_off_later(reaction, changes["due_at"], using)
     return outcome
+
+
+def _put_off_later(reaction: Reaction, until: datetime, using: str) -> int:
+    """Put off the next of those that wait for a reaction; return how many."""
+    reactions = Reaction.objects.using(using).filter(task_id=reaction.task_id)
+    later = reactions.pending().filter(handler=reaction.handler, seq__gt=reaction.seq, due_at__lt=until)
+    return reactions.filter(pk__in=later.order_by("seq").values("pk")[:BATCH]).update(due_at=until)
+
+
+def _waits(reaction: Reaction, until: datetime, using: str) -> bool:
+    """Return whether a reaction is put off until then: nobody has it tried again meanwhile."""
+    return bool(_mine(reaction, using).filter(started_at=None, due_at=until).exists())
 
 
 def _after(reaction: Reaction, handler: Declared, error: BaseException) -> tuple[Outcome, Mapping[str, Any]]:

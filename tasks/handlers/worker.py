@@ -127,10 +127,9 @@ class Worker:
 
     def _look_after(self) -> None:
         """Put off what is blocked; less often note that this worker is alive, and sweep."""
-        with self._turn:
-            blocked.put_off_blocked()
-            if blocked.is_crowded(self._names):
-                blocked.shorten_chains()
+        blocked.put_off_blocked(self._turn)
+        if blocked.is_crowded(self._names):
+            blocked.shorten_chains(self._turn)
         if time.monotonic() - self._swept >= _SWEEP:
             with self._turn:
                 see(self._names, self._using)

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from tasks.conf import app_settings
-from tasks.handlers import Change, GiveUp, RetryLater, blocked, claiming, on_change, on_event
+from tasks.handlers import Change, GiveUp, RetryLater, blocked, claiming, on_change, on_event, running
 from tasks.handlers.control import pause
 from tasks.handlers.registry import by_name
 from tasks.handlers.running import MAX_ERROR_BYTES, Outcome, attempt, text_of
@@ -351,6 +351,93 @@ def test_what_is_blocked_is_put_off_with_what_blocks_it() -> None:
     assert blocked.put_off_blocked() == 2
     assert set(Reaction.objects.values_list("due_at", flat=True)) == {later}
     assert blocked.put_off_blocked() == 0
+
+
+class Turn:
+    """A lock that counts how often it is taken."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def __enter__(self) -> None:
+        self.taken += 1
+
+    def __exit__(self, *error: object) -> None:
+        """Let it go."""
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 9])
+@pytest.mark.parametrize("shorten", [True, False])
+def test_much_is_put_off_in_batches(count: int, shorten: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the locks of 20,000 rows, and between two batches others have their turn."""
+    if app_settings().distributed:
+        pytest.skip("Citus updates the rows of every node at once, and shortens no chain")
+    monkeypatch.setattr(blocked, "BATCH", 4)
+    on_event(name="a")(effect)
+    before = blocked.CHAIN if shorten else 1
+    for number in range(before + count):
+        record(progress=number)
+    if not shorten:
+        Reaction.objects.filter(seq=1).update(due_at=timezone.now() + HOUR, attempts=1)
+    changed: list[int] = []
+
+    def keep(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        cursor = execute(sql, parameters, many, context)
+        changed.append(context["cursor"].rowcount)
+        return cursor
+
+    turn = Turn()
+    with connection.execute_wrapper(keep):
+        assert (blocked.shorten_chains if shorten else blocked.put_off_blocked)(turn) == count
+
+    assert Reaction.objects.filter(due_at__gt=timezone.now()).count() == count + (not shorten)
+    assert turn.taken == len(changed) == count // 4 + 1
+    assert max(changed) <= 4
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_a_failure_puts_off_those_that_wait_in_batches(
+    handlers: Handlers, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "BATCH", 4)
+
+    @on_event(name="a")
+    def fail(change: Change) -> None:
+        raise OSError
+
+    for number in range(1 + count):
+        record(progress=number)
+    changed: list[int] = []
+
+    def keep(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        cursor = execute(sql, parameters, many, context)
+        if sql.startswith("UPDATE"):
+            changed.append(context["cursor"].rowcount)
+        return cursor
+
+    with connection.execute_wrapper(keep):
+        assert [one.outcome for one in handlers.run()] == [Outcome.FAILED]
+
+    assert len(set(Reaction.objects.values_list("due_at", flat=True))) == 1
+    assert max(changed) <= 4
+
+
+def test_what_is_tried_again_meanwhile_is_put_off_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "BATCH", 1)
+    on_event(name="a")(effect)
+    for number in range(3):
+        record(progress=number)
+    one, put_off = claim_one(), running._put_off_later
+
+    def meanwhile(*given: Any) -> int:
+        changed = put_off(*given)
+        Reaction.objects.filter(seq=1).update(due_at=timezone.now())
+        return changed
+
+    monkeypatch.setattr(running, "_put_off_later", meanwhile)
+    assert running.fail(one, by_name()["a"], OSError(), database()) is Outcome.FAILED
+
+    assert Reaction.objects.filter(due_at__gt=timezone.now()).count() == 1
 
 
 def test_removing_the_events_leaves_the_reaction(handlers: Handlers) -> None:
