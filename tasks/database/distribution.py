@@ -1,8 +1,8 @@
-"""The tables on the nodes of a Citus cluster: which goes where, and the statements that put it there.
+"""Where each table goes on the nodes of a Citus cluster, and the statements that put it there.
 
-All about one task is on one node: its row, its events and its reactions go by ``task_id``, each to the
-others of the task. Every node has a copy of what a delivery or a claim reads besides: credentials and
-handlers. The rest stays at the coordinator, where the other nodes can ask for it.
+Everything about one task is on one node: its row, its events and its reactions are distributed by
+``task_id``. Every node has a copy of what a delivery or a claim reads besides: credentials and handlers.
+The other tables stay at the coordinator, where the other nodes can query them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Step:
 
 
 def places() -> dict[str, Place]:
-    """Return where each table belongs; that of tasks is the first."""
+    """Return where each table belongs, the table of tasks first."""
     using = router.db_for_write(TaskStatusEvent)
     own = list(apps.get_app_config(Task._meta.app_label).get_models())
     by_task: list[Any] = [model for model in own if any(field.column == _KEY for field in model._meta.fields)]
@@ -97,7 +97,10 @@ def _credentials() -> list[type[Model]]:
 def steps(
     found: Mapping[str, str], indexes: Collection[UniqueIndex], *, shards: int = SHARDS
 ) -> Iterator[Step]:
-    """Yield what is still to be done, where the tables are ``found``; ``indexes`` are those in the way."""
+    """Yield the steps that are left.
+
+    ``found`` says where each table is now, ``indexes`` are the ``unique_indexes()`` that are in the way.
+    """
     left = {table: place for table, place in places().items() if found.get(table) != place}
     root = next(iter(places()))
     for table, place in left.items():
@@ -140,9 +143,9 @@ def _spread(table: str, where: str, indexes: Collection[UniqueIndex]) -> Step:
 
 
 def _numbers() -> Iterator[str]:
-    """Yield what lets ids go on: Citus makes these tables again, and their ids would begin at 1.
+    """Yield the statements that let ids go on: Citus recreates these tables, and their ids would begin at 1.
 
-    Ids from 2^48 on are of the nodes, which have ranges of their own.
+    Ids from 2^48 on belong to the other nodes, each of which has a range of its own.
     """
     using = router.db_for_write(TaskStatusEvent)
     by_task = _by_task()
@@ -175,7 +178,7 @@ _EVENT_IDS = (
 
 
 def unique_indexes(connection: BaseDatabaseWrapper) -> list[UniqueIndex]:
-    """Return the unique indexes that are in the way."""
+    """Return the unique indexes that keep tables from being distributed."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -195,7 +198,7 @@ def unique_indexes(connection: BaseDatabaseWrapper) -> list[UniqueIndex]:
 
 
 def foreign_keys(connection: BaseDatabaseWrapper) -> list[tuple[str, str]]:
-    """Return the tables, with the names of their foreign keys, that refer to what is to be distributed."""
+    """Return each foreign key to a table that is to be distributed, as its table and its name."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT conrelid::regclass::text, conname FROM pg_constraint"
@@ -210,14 +213,14 @@ def _by_task() -> list[str]:
 
 
 def has_citus(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the extension is there."""
+    """Return whether the extension is installed."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'citus'")
         return cursor.fetchone() is not None
 
 
 def placed(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    """Return where the tables are that Citus knows."""
+    """Return the place of each table that Citus manages."""
     if not has_citus(connection):
         return {}
     with connection.cursor() as cursor:  # pragma: no cover (only Citus has pg_dist_partition)
@@ -231,14 +234,14 @@ def placed(connection: BaseDatabaseWrapper) -> dict[str, str]:
 
 
 def fault(connection: BaseDatabaseWrapper) -> str | None:
-    """Return why nothing can be distributed from here, or None."""
+    """Return why this node cannot distribute tables, or None."""
     if connection.vendor != "postgresql" or not has_citus(connection):
         return "Citus is not installed in this database: CREATE EXTENSION citus, and add its nodes."
     return fault_of_cluster(*_nodes(connection))  # pragma: no cover (only Citus has pg_dist_node)
 
 
 def _nodes(connection: BaseDatabaseWrapper) -> tuple[int, int, int]:  # pragma: no cover (as above)
-    """Return the group of this node, and how many coordinators and nodes that take rows it knows."""
+    """Return this node's group, and how many coordinators and how many nodes that take rows it knows."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT (SELECT groupid FROM pg_dist_local_group),"
@@ -250,7 +253,7 @@ def _nodes(connection: BaseDatabaseWrapper) -> tuple[int, int, int]:  # pragma: 
 
 
 def fault_of_cluster(group: int, coordinators: int, others: int) -> str | None:
-    """Return why a node of this ``group`` cannot distribute tables, or None."""
+    """Return why a node cannot distribute tables, or None, by what ``_nodes()`` returns about it."""
     if group != 0:
         return "This is not the coordinator, from which tables are distributed."
     if not coordinators:

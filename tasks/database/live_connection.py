@@ -22,16 +22,17 @@ _Result = TypeVar("_Result")
 
 
 def on_live_connection(operation: Callable[[], _Result]) -> _Result:
-    """Return what ``operation`` returns; if its session is at fault, try once in a new one.
+    """Return what ``operation`` returns; if its session is at fault, try once more in a new one.
 
-    A server that was restarted leaves dead connections behind, one that was demoted read-only ones, and
-    SQLite's sessions stay with a file that was replaced.
-    To ask each before its use would cost every request a round trip; this costs none. What is
-    tried twice must be idempotent. Within a transaction of the host's nothing is tried again.
-    It may use any database, such as another for tokens.
+    A restarted server leaves dead connections behind, a demoted one read-only sessions, and SQLite's
+    sessions stay with a file that was replaced. To test each connection before use would cost every
+    request a round trip; this costs none.
+
+    ``operation`` must be idempotent. It may use any database, such as another one for tokens. Inside a
+    host's transaction it is not tried again.
     """
     connection: Any = connections[router.db_for_write(TaskStatusEvent)]
-    connection.health_check_done = True  # Django's own check, where CONN_HEALTH_CHECKS asks for it
+    connection.health_check_done = True  # skip Django's own check, which CONN_HEALTH_CHECKS turns on
     leave_replaced_files(connection)
     try:
         result = in_time(operation, connection)
@@ -46,8 +47,8 @@ def on_live_connection(operation: Callable[[], _Result]) -> _Result:
     return in_time(operation, connection)
 
 
-#: Classes of SQLSTATE, and single ones, which a new session meets too: the data (22, 23), conflicts
-#: between transactions (40), exhausted resources (53), limits (54), and the two timeouts.
+#: The beginnings of SQLSTATEs that a new session would meet too: of the data (22, 23), of conflicts
+#: between transactions (40), of exhausted resources (53), of limits (54), and of the two timeouts.
 #: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _NOT_OF_THE_SESSION = ("22", "23", "40", "53", "54", "55P03", "57014")
 
@@ -62,7 +63,7 @@ def _is_at_fault(connection: Any, error: Error) -> bool:
 
 
 def _is_of_the_session(error: Error, connection: Any) -> bool:
-    """Return whether a new session may cure ``error``, as of a demoted server or an outdated plan."""
+    """Return whether a new session may cure ``error``, such as after a demotion or of an outdated plan."""
     sqlstate = getattr(error.__cause__, "sqlstate", None)
     if sqlstate is not None:
         return not sqlstate.startswith(_NOT_OF_THE_SESSION)
@@ -73,7 +74,7 @@ def _is_of_the_session(error: Error, connection: Any) -> bool:
 
 
 def _end_session(connection: Any) -> None:
-    """Close the connection for good. In a pool the others are as old, so it makes all of them again."""
+    """Close the connection, and have its pool, if it has one, replace the others, which are as old."""
     pool = getattr(connection, "pool", None)
     if pool:
         connection.connection.close()
@@ -82,28 +83,28 @@ def _end_session(connection: Any) -> None:
 
 
 def in_time(operation: Callable[[], _Result], ledger: BaseDatabaseWrapper | None = None) -> _Result:
-    """Return what ``operation`` returns; it fails after the setting ``DATABASE_TIMEOUT``.
+    """Return what ``operation`` returns, and have it fail after ``DATABASE_TIMEOUT``.
 
-    The server's own timeouts (``statement_timeout``, ``lock_timeout``) bound what it works on. One
-    that is stopped or has lost its disk never answers, and psycopg never stops waiting.
+    The server's own timeouts (``statement_timeout``, ``lock_timeout``) bind a server that works. One that is
+    stopped or has lost its disk never answers, and psycopg never stops waiting.
     """
     timeout = app_settings().database_timeout
     if timeout is None:
         return operation()
-    # To look the only one up again would take longer than all else here.
+    # ``ledger`` saves looking the only connection up again, which would take longer than all else here.
     every = [ledger] if ledger and [*connections] == [ledger.alias] else connections.all()
     watched = [one for one in every if one.vendor == "postgresql"]
     if not watched:
         return operation()
-    ticket = _watchdog.watch(watched, time.monotonic() + timeout.total_seconds())
+    ticket = _deadlines.watch(watched, time.monotonic() + timeout.total_seconds())
     try:
         return operation()
     finally:
-        _watchdog.release(ticket)
+        _deadlines.release(ticket)
 
 
-class _Watchdog:
-    """One thread a process, which cuts connections that are waited for past their deadline."""
+class _Deadlines:
+    """One thread for the whole process that cuts connections on which somebody waits past a deadline."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -137,14 +138,14 @@ class _Watchdog:
 
 
 def _waits(connection: Any) -> bool:
-    """Return whether a statement runs on it. An idle connection is left alone, also in a transaction."""
+    """Return whether a statement is running. An idle connection is left alone, even in a transaction."""
     session = connection.connection
     active = connection.Database.pq.TransactionStatus.ACTIVE
     return session is not None and session.pgconn.transaction_status == active
 
 
 def cut(connection: Any) -> None:
-    """Shut the connection's socket down: the thread that waits for it sees the server close it."""
+    """Shut the connection's socket down, which a thread that waits for it sees as closed by the server."""
     session = connection.connection
     if session is None:
         return  # not connected yet, which connect_timeout bounds
@@ -155,4 +156,4 @@ def cut(connection: Any) -> None:
         duplicate.shutdown(socket.SHUT_RDWR)
 
 
-_watchdog = _Watchdog()
+_deadlines = _Deadlines()

@@ -14,8 +14,7 @@ LOCK_TIMEOUT = "2s"
 class AddIndexBesideWriters(AddIndex):
     """Add an index; on PostgreSQL concurrently, which blocks no writer.
 
-    The migration must have ``atomic = False``. If it fails, because a lock was not to be had in time, it
-    can be run again.
+    The migration must have ``atomic = False``. If it gets no lock in time it fails, and can be run again.
     """
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
@@ -26,7 +25,7 @@ class AddIndexBesideWriters(AddIndex):
         _prepare(schema_editor)
         model = to_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
-            # What an attempt that was broken off left behind is not valid, and not replaced by itself.
+            # An interrupted attempt leaves an invalid index behind, which nothing else removes.
             schema_editor.remove_index(model, self.index, concurrently=True)
             schema_editor.add_index(model, self.index, concurrently=True)
 

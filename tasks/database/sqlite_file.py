@@ -1,4 +1,4 @@
-"""SQLite's file: if another takes its place, a session stays with the old one, and what it stores is lost."""
+"""Leave an SQLite file that was replaced: a session would stay with it, and lose what it stores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Identity = tuple[int, int] | None
 
 
 class _Opened(threading.local):
-    """For each connection of a thread the path that its session has opened, and the file that was there."""
+    """The path that each connection of a thread has opened, and the file that was there."""
 
     def __init__(self) -> None:
         self.files: WeakKeyDictionary[BaseDatabaseWrapper, tuple[str, _Identity]] = WeakKeyDictionary()
@@ -70,7 +70,7 @@ def _path_of(connection: Any) -> str | None:
 
 def _identity(path: str) -> _Identity:
     try:
-        found = os.stat(path)  # noqa: PTH116 (it is asked at every delivery, and a Path takes longer)
+        found = os.stat(path)  # noqa: PTH116 (it runs at every delivery, and Path.stat() takes longer)
     except OSError:
         return None
     return found.st_dev, found.st_ino

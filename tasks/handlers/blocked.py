@@ -14,7 +14,7 @@ from django.utils import timezone
 from ..conf import app_settings
 from ..models import Reaction
 from .claiming import LOOKAHEAD
-from .sql import TABLE, any_of, database, is_postgresql, moment
+from .sql import TABLE, any_of, database, is_postgresql, moment, skip_locked
 
 #: At most this many reactions of one task and handler are due at once; later ones are put off meanwhile.
 CHAIN = 5
@@ -112,9 +112,8 @@ def _shorten() -> int:
             FROM {TABLE} WHERE state = 'pending' AND due_at <= {now} AND attempts = 0
         ) AS due WHERE place > {CHAIN}
     """
-    lock = "FOR UPDATE SKIP LOCKED" if is_postgresql(connection) else ""
     waits = f"id {any_of(connection, places)} AND state = 'pending'"
-    picked = f"SELECT id FROM {TABLE} WHERE {waits} LIMIT {BATCH} {lock}"
+    picked = f"SELECT id FROM {TABLE} WHERE {waits} LIMIT {BATCH} {skip_locked(connection)}"
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {TABLE} SET due_at = {later} WHERE id {any_of(connection, picked)}",

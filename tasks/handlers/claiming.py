@@ -12,10 +12,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..conf import app_settings
 from ..models import Handler, Reaction
 from .distributed import claim_each, due_anywhere
-from .sql import COLUMNS, TABLE, Which, any_of, database, fetch, is_postgresql, marks, moment
+from .sql import COLUMNS, TABLE, Which, any_of, database, fetch, is_postgresql, marks, moment, skip_locked
 
 #: A claim looks at most at this many reactions of a handler.
 LOOKAHEAD = 250
+#: What a person, or a catch-up, makes due is due this much later: a claim that has begun must not see it, or
+#: it could take a task that another claim takes at the same time.
+CLAIM_MARGIN = timedelta(seconds=1)
 
 
 def claim(
@@ -59,7 +62,7 @@ def _picked(
 
     Each handler by itself, so that no claim has to read past what waits for another one.
     """
-    lock = "FOR UPDATE SKIP LOCKED" if is_postgresql(connection) else ""
+    lock = skip_locked(connection)
     now, now_parameters = moment(connection, which.as_of)
     # Other workers may claim the first of them at this moment.
     few = min(2 * int(limit) + 8, LOOKAHEAD)

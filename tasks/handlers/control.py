@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
 from ..models import Handler, Reaction
 from ..querysets import ReactionQuerySet
+from .claiming import CLAIM_MARGIN
 from .sql import database
-
-# Claims that have begun do not see what becomes due only after them: two never take the same task at once.
-_MARGIN = timedelta(seconds=1)
 
 
 def pause(name: str) -> None:
@@ -36,7 +32,8 @@ def try_again(reactions: ReactionQuerySet) -> int:
         # One that is pending is only due earlier. One that has ended begins again, with all its attempts.
         has_ended = one.state != Reaction.State.PENDING
         again = {"excused": F("attempts"), "replays": F("replays") + 1} if has_ended else {}
-        changed += _change(one, state=Reaction.State.PENDING, due_at=now + _MARGIN, ended_at=None, **again)
+        due_at = now + CLAIM_MARGIN
+        changed += _change(one, state=Reaction.State.PENDING, due_at=due_at, ended_at=None, **again)
     return changed
 
 

@@ -9,14 +9,13 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..models import Handler, Reaction
-from .sql import COLUMNS, TABLE, Which, any_of, fetch, is_postgresql, marks, moment
+from .sql import COLUMNS, TABLE, Which, any_of, fetch, marks, moment, skip_locked
 
 
 def claim_each(
     connection: BaseDatabaseWrapper, names: Sequence[str], limit: int, *, lease: timedelta, which: Which
 ) -> Iterator[Reaction]:
     """Do as ``claim()``, row by row: Citus locks rows of one task at a time."""
-    lock = "FOR UPDATE SKIP LOCKED" if is_postgresql(connection) else ""
     started, started_parameters = moment(connection, None)
     until, until_parameters = moment(connection, None, plus=lease)
     for name in names:
@@ -24,7 +23,7 @@ def claim_each(
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT r.task_id, r.id {due} ORDER BY r.due_at LIMIT {int(limit)}", parameters)
             found = cursor.fetchall()
-        picked = f"SELECT r.id {due} AND r.task_id = %s AND r.id = %s {lock}"
+        picked = f"SELECT r.id {due} AND r.task_id = %s AND r.id = %s {skip_locked(connection)}"
         statement = f"""
             UPDATE {TABLE} SET attempts = attempts + 1, started_at = {started}, due_at = {until}
             WHERE task_id = %s AND id {any_of(connection, picked)} RETURNING {",".join(COLUMNS)}

@@ -13,7 +13,7 @@ from django.utils import timezone
 from ..conf import app_settings
 from ..models import Reaction
 from .blocked import CHAIN
-from .sql import TABLE, any_of, database, is_postgresql, locks_rows, marks, moment
+from .sql import TABLE, any_of, database, locks_rows, marks, moment, skip_locked
 
 
 def begin(reaction: Reaction, *, lease: timedelta) -> bool:
@@ -47,8 +47,7 @@ def _extend(held: Sequence[Reaction], lease: timedelta) -> None:
     until, parameters = moment(connection, None, plus=lease)
     tasks = [one.task_id for one in held]
     mine = " OR ".join(["(task_id = %s AND id = %s AND attempts = %s)"] * len(held))
-    lock = "FOR UPDATE SKIP LOCKED" if is_postgresql(connection) else ""
-    picked = f"SELECT id FROM {TABLE} WHERE state = 'pending' AND ({mine}) {lock}"
+    picked = f"SELECT id FROM {TABLE} WHERE state = 'pending' AND ({mine}) {skip_locked(connection)}"
     values = [value for one in held for value in (one.task_id, one.pk, one.attempts)]
     with connection.cursor() as cursor:
         cursor.execute(

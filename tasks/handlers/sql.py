@@ -51,6 +51,11 @@ def any_of(connection: BaseDatabaseWrapper, picked: str) -> str:
     return f"= ANY(ARRAY({picked}))" if is_postgresql(connection) else f"IN ({picked})"
 
 
+def skip_locked(connection: BaseDatabaseWrapper) -> str:
+    """Return the end of a query that locks the rows which it picks, and passes over those locked already."""
+    return "FOR UPDATE SKIP LOCKED" if is_postgresql(connection) else ""
+
+
 def marks(values: Sequence[object]) -> str:
     """Return a placeholder for each of ``values``."""
     return ",".join("%s" for _ in values) or "NULL"

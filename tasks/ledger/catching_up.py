@@ -1,4 +1,4 @@
-"""Reactions to events that are in the ledger already, for a handler that a process did not know."""
+"""Store reactions to events that are in the ledger already, for a handler that came later."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from django.db.models import F
 from django.utils import timezone
 
 from ..conf import app_settings
+from ..handlers.claiming import CLAIM_MARGIN
 from ..handlers.registry import Declared, by_name
-from ..lifecycle import State, fold, meaning_of, state_of, tie_of
+from ..lifecycle import State, fold, meaning_of
 from ..models import Handler, Reaction, Task, TaskStatusEvent
+from .rebuilding import state_of_stored
 
-#: A handler that was registered longer ago is known to every process.
+#: Every process knows a handler that was registered longer ago.
 DEPLOYED_WITHIN = timedelta(hours=24)
-# Claims that have begun do not see what becomes due only after them.
-_MARGIN = timedelta(seconds=1)
 
 
 def catch_up(names: Sequence[str], *, now: datetime | None = None) -> int:
@@ -36,11 +36,11 @@ def catch_up(names: Sequence[str], *, now: datetime | None = None) -> int:
 def react_to_ledger(
     handler: Declared, *, since: datetime, task_ids: Iterable[str] | None = None, dry_run: bool = False
 ) -> Iterator[tuple[str, int]]:
-    """Store the reactions that ``handler`` would have had to what was received from ``since`` on.
+    """Store the reactions that ``handler`` would have had to events received from ``since`` on.
 
-    Yield each task with how many. What has its reaction already gets no other. Of changes only the
-    last is known, the one that made the task what it is: one reaction a task. Of events each is. Of marks
-    of lost tasks those are that stand, and of marks that were voided none is.
+    Yield each task with the number of its new reactions. A handler of changes gets one for each task, to the
+    last change, because the ledger does not tell earlier ones. A handler of events gets one for each
+    event, a handler of lost tasks one for each mark that still stands, a handler of found tasks none.
     """
     using = router.db_for_write(Task)
     if handler.kind == Reaction.Kind.FOUND:
@@ -95,7 +95,8 @@ def _missing_events(
     handler: Declared, task: Task, since: datetime, events: list[TaskStatusEvent], theirs: list[Reaction]
 ) -> Iterator[Reaction]:
     known, taken = {one.event_id for one in theirs}, {one.seq for one in theirs}
-    # Which number an event had in its task is not stored: the free ones go by the ids, which are nearly that.
+    # The number that an event had in its task is not stored. The free ones are given by the order of the ids,
+    # which is nearly the same.
     first = task.event_count - len(events) + 1
     free = (seq for seq in range(first, task.event_count + 1) if seq not in taken)
     for event in events:
@@ -132,17 +133,8 @@ def _missing_change(
 
 
 def _state(events: list[TaskStatusEvent]) -> State | None:
-    """Return the fold of events, with the id of the one whose status stands."""
-    states = [
-        state_of(
-            vars(event),
-            event_id=event.pk,
-            received_at=event.received_at,
-            tie=tie_of(bytes(event.payload_digest), bytes(event.idempotency_key)),
-            settings=app_settings(),
-        )
-        for event in events
-    ]
+    """Return the state that ``events`` make, with the id of the event whose status stands."""
+    states = [state_of_stored(event) for event in events]
     if not states:
         return None
     folded = fold(states)
@@ -156,7 +148,7 @@ def _reaction(handler: Declared, task: Task, **columns: Any) -> Reaction:
         task_id=task.pk,
         handler=handler.name,
         kind=handler.kind,
-        due_at=now + _MARGIN,
+        due_at=now + CLAIM_MARGIN,
         created_at=now,
         **columns,
     )

@@ -1,4 +1,4 @@
-"""Keep the ledger short: delete old events, in small steps that no writer has to wait for."""
+"""Delete what is old, in small transactions that keep no writer waiting."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..models import Reaction, RejectedDelivery, Silence, Task, TaskStatusEvent
 
 
 def old_events(before: datetime) -> Any:
-    """Return the events that were received before ``before``; the BRIN index finds them on PostgreSQL.
+    """Return the events received before ``before``, without those that a handler has yet to react to.
 
-    What a handler has yet to react to stays.
+    On PostgreSQL the BRIN index finds them.
     """
     using = router.db_for_write(TaskStatusEvent)
     awaited = Reaction.objects.pending().filter(task_id=OuterRef("task_id"), event_id=OuterRef("pk"))
@@ -27,15 +27,15 @@ def old_events(before: datetime) -> Any:
 
 
 def prune_events(*, before: datetime, batch: int = 1000) -> Iterator[int]:
-    """Delete the events received before ``before``; yield how many each transaction deleted.
+    """Delete the ``old_events()``; yield how many each transaction deleted.
 
-    The tasks keep their state, and are marked as pruned, so that ``rebuild_task()`` does not take
-    what is left of the ledger for all there was. Stopped half-way, the next call goes on.
+    The tasks keep their state, and are marked as pruned, so that ``rebuild_task()`` does not mistake the
+    events that are left for all of them. If a call is interrupted, the next one goes on.
     """
     known = old_events(before).aggregate(count=Count("*"), first=Min("received_at"))
     if not known["count"]:
         return
-    # By windows of time, so that no step looks again at what the steps before it deleted.
+    # By windows of time, so that no step scans again what earlier steps deleted.
     step = (before - known["first"]) / ceil(known["count"] / batch)
     start = known["first"]
     while start < before:
@@ -47,7 +47,7 @@ def prune_events(*, before: datetime, batch: int = 1000) -> Iterator[int]:
 
 
 def _prune_batch(window: Any, batch: int) -> int:
-    # Read before the transaction: on SQLite one that begins by reading may not be able to write.
+    # Read before the transaction: on SQLite a transaction that begins by reading may be unable to write.
     events = dict(window.values_list("pk", "task_id")[:batch])
     with transaction.atomic(using=window.db):
         tasks = Task.objects.using(window.db).filter(pk__in=set(events.values()), pruned_at=None)
@@ -57,7 +57,7 @@ def _prune_batch(window: Any, batch: int) -> int:
 
 
 def ended_tasks(before: datetime) -> Any:
-    """Return the tasks that ended, were last heard of before ``before``, and have no event left."""
+    """Return the tasks that have ended, were last heard of before ``before``, and have no event left."""
     using = router.db_for_write(Task)
     events = TaskStatusEvent.objects.filter(task_id=OuterRef("pk"))
     awaited = Reaction.objects.pending().filter(task_id=OuterRef("pk"))
@@ -69,7 +69,7 @@ def ended_tasks(before: datetime) -> Any:
 def prune_tasks(*, before: datetime, batch: int = 1000) -> Iterator[int]:
     """Delete the ``ended_tasks()``; yield how many each transaction deleted.
 
-    A task of which an event arrives meanwhile stays. Its reactions go with it, and its silence.
+    Their reactions and silences are deleted too. A task stays if an event of it arrives meanwhile.
     """
     while found := list(ended_tasks(before).values_list("pk", flat=True)[:batch]):
         tasks = ended_tasks(before).filter(pk__in=found)
@@ -95,15 +95,18 @@ def prune_rejections(*, before: datetime, batch: int = 1000) -> Iterator[int]:
 
 
 def old_reactions(now: datetime) -> Any:
-    """Return the reactions that are done, or given up by a person, for longer than ``HANDLER_RETENTION``."""
+    """Return the reactions that were done, or given up by a person, longer than ``HANDLER_RETENTION`` ago."""
     using = router.db_for_write(Reaction)
     return Reaction.objects.using(using).ended_before(now - app_settings().handler_retention)
 
 
 def prune_reactions(*, now: datetime, batch: int = 1000) -> Iterator[int]:
-    """Delete the ``old_reactions()``; yield how many at a time. Dead ones stay: a person decides."""
+    """Delete the ``old_reactions()``; yield how many each transaction deleted.
+
+    Dead ones stay, because a person has to decide about them.
+    """
     old = old_reactions(now).order_by("pk")
-    # By their ids, so that no step looks again at what the steps before it deleted, or past the last of them.
+    # By ids, so that no step scans again what earlier steps deleted, or goes past the last of them.
     done, last = 0, old.aggregate(last=Max("pk"))["last"] or 0
     while found := list(old.filter(pk__gt=done, pk__lte=last).values_list("pk", flat=True)[:batch]):
         done = found[-1]

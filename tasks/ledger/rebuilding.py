@@ -1,4 +1,4 @@
-"""A task's row, recomputed from the ledger."""
+"""Recompute a task's row from the ledger."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ("rebuild_task",)
 
 
 def rebuild_task(task_id: str, *, dry_run: bool = False) -> dict[str, tuple[Any, Any]]:
-    """Recompute a task's row from the ledger; return what differed, as column: (was, is).
+    """Recompute a task's row from the ledger; return what differed, as ``{column: (old, new)}``.
 
-    The row is locked meanwhile: events that arrive are merged after it. With ``dry_run`` nothing
-    is written. A task without events is left as it is. If events were pruned, the row knows
-    more than the ledger: what is left is merged into it, which undoes nothing.
+    The row is locked meanwhile: events that arrive are merged afterwards. With ``dry_run`` nothing is
+    written. A task without events is left as it is. If events were pruned, the row knows more than the
+    ledger: the events that are left are merged into it, which undoes nothing.
     """
     using = router.db_for_write(Task)
     tasks = Task.objects.using(using).filter(pk=task_id)
@@ -42,17 +42,18 @@ def rebuild_task(task_id: str, *, dry_run: bool = False) -> dict[str, tuple[Any,
 
 
 def _state_in_ledger(task_id: str, using: str) -> State | None:
-    settings = app_settings()
     events = TaskStatusEvent.objects.using(using).filter(task_id=task_id).iterator(chunk_size=2000)
-    states = (
-        state_of(
-            vars(event),
-            event_id=event.pk,
-            received_at=event.received_at,
-            tie=tie_of(bytes(event.payload_digest), bytes(event.idempotency_key)),
-            settings=settings,
-        )
-        for event in events
-    )
+    states = map(state_of_stored, events)
     first = next(states, None)
     return first and fold(chain([first], states))
+
+
+def state_of_stored(event: TaskStatusEvent) -> State:
+    """Return the state of a task of which ``event`` is the only event known."""
+    return state_of(
+        vars(event),
+        event_id=event.pk,
+        received_at=event.received_at,
+        tie=tie_of(bytes(event.payload_digest), bytes(event.idempotency_key)),
+        settings=app_settings(),
+    )

@@ -1,4 +1,4 @@
-"""The only writer: an event is stored and its task's state moved here, and nowhere else."""
+"""Record an event: the only place where an event is stored and its task's state moves."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ __all__ = ("Recorded", "record_event")
 
 logger = logging.getLogger("sartiq_tasks.recording")
 
-#: A longer key is stored as its SHA-256, as HMAC does it (RFC 2104): any key fits the column.
+#: A longer key is stored as its SHA-256, as HMAC does (RFC 2104), so that any key fits the column.
 MAX_KEY_BYTES = 64
 
-# What of a task's row is read back: all of it only if event_recorded has a receiver.
+# The columns of the task's row that are read back: all of them only if event_recorded has a receiver.
 _STATUSES = ("status", "previous_status")
 _ALL = ("*",)
 _OF_EVENT = ("id", "deliveries")
@@ -58,14 +58,14 @@ def record_event(
     received_at: datetime | None = None,
     confirming: Sequence[tuple[str, Sequence[Any]]] = (),
 ) -> Recorded:
-    """Store ``event`` and move its task's state, in one transaction; a duplicate is only counted.
+    """Store ``event`` and move its task's state, in one transaction; only count a duplicate.
 
-    ``event`` and ``digest`` are what ``read_event()`` returned. ``idempotency_key`` is the sender's; if
-    it has none, the digest is the key. ``received_at`` is now unless given. After the commit of a stored
-    event ``event_recorded`` is sent. The reactions of the handlers that ask for it are stored with it.
+    ``event`` and ``digest`` are what ``read_event()`` returned. ``idempotency_key`` is the sender's; without
+    one, the digest is the key. ``received_at`` is now unless given. The reactions of the handlers that ask
+    for the event are stored with it, and ``event_recorded`` is sent after the commit.
 
-    ``confirming`` are conditions in SQL with their parameters. The statement that stores the event
-    checks them, so that they cost no round trip.
+    ``confirming`` are conditions in SQL with their parameters, which the statement that stores the event
+    checks without a further round trip.
 
     Raises ``Unconfirmed``, with nothing stored, if one does not hold or if the key belongs to another
     event; only a call without conditions tells which.
@@ -100,7 +100,7 @@ def record_event(
 
 
 def _returning(match: Match | None, *, announced: bool) -> tuple[str, ...]:
-    """Return what of the task's row is read back."""
+    """Return the columns of the task's row to read back."""
     if announced:
         return _ALL
     if match is None:
@@ -151,7 +151,7 @@ def _write_in_steps(
     connection = cursor.db
     condition, parameters = _all_of(confirming)
     if connection.vendor == "postgresql":
-        # Every node has the credentials, and only one the event: one statement about both would ask them all.
+        # Every node has the credentials and one has the event: a statement about both would go to all nodes.
         if confirming and _execute(cursor, f"SELECT 1 WHERE {condition}", parameters, ("is_true",)) is None:
             return None
         insert, parameters = upsert.insert_event(condition=None), []
@@ -209,7 +209,7 @@ def _execute(
     """Return the one row of ``statement`` by its columns' names, or None if it has none."""
     cursor.execute(statement, values)
     row = cursor.fetchone()
-    if "*" in columns:  # otherwise the names are known, and to have them described takes time
+    if "*" in columns:  # otherwise the names are known, and reading the description takes time
         columns = [column[0] for column in cursor.description]
     return row and dict(zip(columns, row, strict=True))
 
@@ -221,11 +221,11 @@ def _encoded(row: Mapping[str, Any], columns: Sequence[str], connection: BaseDat
     return [value if type(value) in _SENT_AS_THEY_ARE else encode(value) for value in values]
 
 
-# Most values are of these types: to look here first saves a call for each.
+# Most values are of these types: looking here first saves a call for each.
 _SENT_AS_THEY_ARE = frozenset((str, int, float, bytes, type(None)))
 
 
-# Everything but bytes and numbers goes to PostgreSQL as text of no type, so that one prepared
+# Everything but bytes and numbers goes to PostgreSQL as text without a type, so that one prepared
 # statement serves every combination of nulls.
 def _encode_postgresql(value: Any) -> Any:
     if isinstance(value, datetime):

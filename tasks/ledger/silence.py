@@ -1,4 +1,4 @@
-"""The only writer of the marks of lost tasks, and of the watchdog's memory of silent ones."""
+"""Mark lost tasks, and keep the watchdog's notes on silent ones: the only writer of both."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from django.utils import timezone
 
 from ..conf import app_settings
 from ..handlers.registry import asking_for
+from ..handlers.sql import any_of, skip_locked
 from ..lifecycle import meaning_of
 from ..models import Reaction, Silence, Task, TaskStatusEvent
 from ..querysets.tasks import MAY_BE_LOST
 
 __all__ = ("mark_lost", "mark_not_lost")
 
-#: Tasks that are claimed, and asked about, at once.
+#: The most tasks that are claimed, and asked about, at once.
 BATCH = 100
-#: Silences that are noticed in one step, and the last events of a task that are looked at.
+#: The most silences that are noticed in one step, and the number of a task's last events that count for it.
 _NOTICED, _LAST_EVENTS = 1000, 20
 
 
@@ -30,14 +31,14 @@ def database() -> str:
 
 
 def unnoticed(now: datetime) -> Any:
-    """Return the silent tasks that nobody has noticed yet, and that are not marked as lost."""
+    """Return the silent tasks that have no ``Silence`` yet and are not marked as lost."""
     known = Silence.objects.filter(task_id=OuterRef("pk"), event_count=OuterRef("event_count"))
     silent = Task.objects.using(database()).silent(now=now).filter(~Exists(known))
     return silent.exclude(lost_events=F("event_count")).order_by()
 
 
 def notice(now: datetime) -> int:
-    """Store which tasks have fallen silent; return how many."""
+    """Store a ``Silence`` for each task that has fallen silent; return how many."""
     found = dict(unnoticed(now).values_list("pk", "event_count")[:_NOTICED])
     if found:
         _begin(found, now)
@@ -70,9 +71,9 @@ def _begin(counts: dict[str, int], now: datetime) -> None:
 
 
 def last_received(task_ids: Sequence[str]) -> dict[str, tuple[int, bool]]:
-    """Return how often the last events of each task were delivered, and whether the last one ended it.
+    """Return how often the last events of each task were delivered, and whether the last one says it ended.
 
-    A sender whose heartbeats are the same body each time moves nothing but that number.
+    The number of deliveries is all that moves if a sender's heartbeats all have the same body.
     """
     connection = connections[database()]
     quote = connection.ops.quote_name
@@ -102,7 +103,7 @@ def claim(now: datetime, *, lease: timedelta) -> list[Silence]:
     table = connection.ops.quote_name(Silence._meta.db_table)
     columns = ",".join(connection.ops.quote_name(str(one.column)) for one in Silence._meta.concrete_fields)
     adapt = connection.ops.adapt_datetimefield_value
-    if app_settings().distributed:  # Citus locks rows of one task at a time: who changes one first has it
+    if app_settings().distributed:  # Citus locks rows of one task at a time: the first to change one has it
         due = Silence.objects.using(connection.alias).due(now).order_by("due_at")
         parameters = list(due.values_list("pk", flat=True)[:BATCH])
         if not parameters:
@@ -110,10 +111,7 @@ def claim(now: datetime, *, lease: timedelta) -> list[Silence]:
         within = f"IN ({','.join('%s' for _ in parameters)}) AND due_at <= %s"
     else:
         picked = f"SELECT task_id FROM {table} WHERE due_at <= %s ORDER BY due_at LIMIT {BATCH}"  # noqa: S608
-        # An array is made once; the planner might run a subquery that locks and limits for each row.
-        is_postgresql = connection.vendor == "postgresql"
-        within = f"= ANY(ARRAY({picked} FOR UPDATE SKIP LOCKED))" if is_postgresql else f"IN ({picked})"
-        parameters = []
+        within, parameters = any_of(connection, f"{picked} {skip_locked(connection)}"), []
     statement = f"UPDATE {table} SET due_at = %s WHERE task_id {within} RETURNING {columns}"  # noqa: S608
     # RawQuerySet converts the columns as the ORM does.
     silences = Silence.objects.using(connection.alias)
@@ -121,7 +119,7 @@ def claim(now: datetime, *, lease: timedelta) -> list[Silence]:
 
 
 def settle(silence: Silence, **columns: Any) -> bool:
-    """Store the outcome of a claimed silence; return False if another watchdog has it by now."""
+    """Store the outcome of a claimed silence; return False if another watchdog has claimed it by now."""
     mine = Silence.objects.using(database()).filter(
         pk=silence.pk, event_count=silence.event_count, due_at=silence.due_at
     )
@@ -135,7 +133,7 @@ def forget(silences: Iterable[Silence]) -> None:
 
 
 def ask_soon(task: Task) -> bool:
-    """Have the watchdog ask about a silent or lost task at once; return whether there is anything to ask."""
+    """Have the watchdog ask about ``task`` at once; return False if it is neither silent nor lost."""
     now = timezone.now()
     if not (task.is_silent(now) or task.is_lost):
         return False
@@ -145,11 +143,10 @@ def ask_soon(task: Task) -> bool:
 
 
 def mark_lost(task: Task, *, at: datetime | None = None) -> bool:
-    """Mark ``task`` as lost if it is still what it was when it was read; return whether it is marked now.
+    """Mark ``task`` as lost, unless it has changed since it was read; return whether it was marked.
 
-    It must be queued or running. The reactions of the handlers that ask for it are stored with the
-    mark. The status stays what the sender said, and any later event voids the mark. ``at`` is now
-    unless given.
+    It must be queued or running. The status stays what the sender said, and any later event voids the mark.
+    The reactions of the handlers that ask for lost tasks are stored with it. ``at`` is now unless given.
     """
     using, now = database(), at or timezone.now()
     asked = Task.objects.using(using).filter(pk=task.pk, event_count=task.event_count)
@@ -166,7 +163,7 @@ def mark_lost(task: Task, *, at: datetime | None = None) -> bool:
 def mark_not_lost(task: Task, *, at: datetime | None = None) -> bool:
     """Take the mark of a lost task back, which counts as a sign of life; return whether there was one.
 
-    The reactions of the handlers that ask for it are stored with it. ``at`` is now unless given.
+    The reactions of the handlers that ask for found tasks are stored with it. ``at`` is now unless given.
     """
     using, now = database(), at or timezone.now()
     marked = Task.objects.using(using).filter(pk=task.pk, event_count=task.event_count)
@@ -183,7 +180,7 @@ def mark_not_lost(task: Task, *, at: datetime | None = None) -> bool:
 
 
 def _react(task: Task, kind: Reaction.Kind, now: datetime) -> None:
-    """Store the reactions to a mark that was set or taken back; of the same mark each only once."""
+    """Store the reactions to a mark that was set or taken back, each only once for the same mark."""
     Reaction.objects.using(database()).bulk_create(
         [
             Reaction(

@@ -1,7 +1,7 @@
-"""Report the outcome of each delivery to the log and to the metrics; with both off, nothing is made.
+"""Report the outcome of each delivery to the log and to the metrics; if both are off, do nothing.
 
-The log is the logger ``sartiq_tasks.deliveries`` at level INFO. Its records carry the fields of
-``Delivery`` as attributes, for whatever formatter the project has; none is ever a body or a token.
+The log is the logger ``sartiq_tasks.deliveries`` at level INFO. Its records have the fields of ``Delivery``
+as attributes, for any formatter; none of them is ever a body or a token.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Delivery:
     #: The event's id, if it is stored.
     event: int | None
     duplicate: bool | None
-    #: The types of what was wrong, as the answer gives them.
+    #: The types of the errors in the answer.
     errors: list[str]
     milliseconds: float
     #: ``X-Request-ID`` as the proxy or the sender gave it, otherwise one made here.
@@ -65,46 +65,34 @@ def report(
 ) -> None:
     """Log and count a delivery; ``response`` is None if the view raised.
 
-    A report that fails is logged. It never costs the delivery its answer.
+    If the report fails, that is logged, and the delivery is answered all the same.
     """
     try:
-        _report(request, response, recorded=recorded, client=client, task=task, seconds=seconds)
+        is_logged, is_counted = logger.isEnabledFor(logging.INFO), app_settings().metrics_token is not None
+        if request.method != "POST" or not (is_logged or is_counted):
+            return
+        status = 500 if response is None else response.status_code
+        outcome = _outcome(status, recorded)
+        errors = [] if recorded else _errors(getattr(response, "data", {}), outcome)
+        if is_counted:
+            metrics.count(outcome, errors, seconds)
+        if is_logged:
+            delivery = Delivery(
+                outcome=outcome,
+                status=status,
+                client=client,
+                task=task,
+                event=recorded.event_id if recorded else None,
+                duplicate=recorded.duplicate if recorded else None,
+                errors=errors,
+                milliseconds=round(seconds * 1000, 2),
+                request_id=request_id(request),
+            )
+            if response is not None:
+                response["X-Request-ID"] = delivery.request_id
+            logger.info("delivery %s", outcome, extra=asdict(delivery))
     except Exception:
         logger.exception("A delivery was answered, but could not be logged and counted")
-
-
-def _report(
-    request: HttpRequest,
-    response: HttpResponseBase | None,
-    *,
-    recorded: Recorded | None,
-    client: str,
-    task: str | None,
-    seconds: float,
-) -> None:
-    is_logged, is_counted = logger.isEnabledFor(logging.INFO), app_settings().metrics_token is not None
-    if request.method != "POST" or not (is_logged or is_counted):
-        return
-    status = 500 if response is None else response.status_code
-    outcome = _outcome(status, recorded)
-    errors = [] if recorded else _errors(getattr(response, "data", {}), outcome)
-    if is_counted:
-        metrics.count(outcome, errors, seconds)
-    if is_logged:
-        delivery = Delivery(
-            outcome=outcome,
-            status=status,
-            client=client,
-            task=task,
-            event=recorded.event_id if recorded else None,
-            duplicate=recorded.duplicate if recorded else None,
-            errors=errors,
-            milliseconds=round(seconds * 1000, 2),
-            request_id=request_id(request),
-        )
-        if response is not None:
-            response["X-Request-ID"] = delivery.request_id
-        logger.info("delivery %s", outcome, extra=asdict(delivery))
 
 
 def request_id(request: HttpRequest) -> str:

@@ -1,10 +1,10 @@
-"""The one line of an error message that says what went wrong."""
+"""The line of an error message that says what went wrong, and what tells one kind of error from another."""
 
 from __future__ import annotations
 
 import re
 
-#: A frame of a Python traceback; in that of an exception group it stands behind a margin.
+#: A frame of a Python traceback; that of an exception group has a margin before it.
 _FRAME = re.compile(r'^ *File ".*", line \d+')
 _MARGIN = re.compile(r"^ *[|+] ?")
 _TRACEBACK = "Traceback (most recent call last)"
@@ -16,14 +16,14 @@ _NUMBER = re.compile(
 )
 #: What stands for them.
 ANY_NUMBER = "#"
-#: Two errors are of one kind if so much of their headlines is alike.
+#: Two errors are of one kind if this many characters of their headlines are alike.
 KIND_LENGTH = 200
 
 
 def headline(start: str | None, end: str | None = None) -> str:
-    """Return the exception of a traceback, and of any other text its first line that says something.
+    """Return the exception of a traceback, or the first line of any other text that is not blank.
 
-    ``start`` is the text, or its beginning if ``end`` is its end.
+    ``start`` is the whole text, or only its beginning if ``end`` is given.
     """
     start = start or ""
     end = start if end is None else end
@@ -50,5 +50,5 @@ def _first(text: str) -> str:
 
 
 def alike(line: str) -> str:
-    """Return what a headline has in common with those of the same kind of error."""
+    """Return what the headlines of one kind of error have in common with ``line``."""
     return _NUMBER.sub(ANY_NUMBER, line[:KIND_LENGTH])

@@ -1,4 +1,4 @@
-"""Views for a load balancer and an orchestrator; their answers hold no secrets."""
+"""Health checks for a load balancer and an orchestrator; their answers have no secrets in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ("healthz", "readyz")
 @require_safe
 @never_cache
 def healthz(request: HttpRequest, **kwargs: object) -> JsonResponse:
-    """Answer 200: the process takes requests. It asks nothing of the database."""
+    """Answer 200, without the database: the process takes requests."""
     return JsonResponse({"status": "ok"})
 
 
@@ -28,7 +28,7 @@ def healthz(request: HttpRequest, **kwargs: object) -> JsonResponse:
 @require_safe
 @never_cache
 def readyz(request: HttpRequest, **kwargs: object) -> JsonResponse:
-    """Answer 200 if an event can be stored, otherwise 503 and why not."""
+    """Answer 200 if an event can be stored, otherwise 503 with the reason."""
     try:
         if on_live_connection(_has_pending_migrations):
             return _unavailable("migrations")
@@ -46,7 +46,7 @@ def _unavailable(reason: str) -> JsonResponse:
 
 
 def _store_nothing() -> None:
-    """Run the statement that stores an event without an event: it fails wherever that would."""
+    """Run the statement that stores an event, without an event: it fails if storing one would fail."""
     statement = insert_event(condition="1 = 0")
     with connections[router.db_for_write(TaskStatusEvent)].cursor() as cursor:
         cursor.execute(statement, [None] * len(EVENT_COLUMNS))

@@ -1,12 +1,11 @@
 """Count what happened in each hour, once the hour is over, and keep the counts.
 
-A delivery pays nothing for it. A counter in its transaction would make deliveries wait for each other
-on one row, and could not be right: a late event may change what an hour holds. To count two weeks
-of a large ledger at each look would be slow. So a reader counts the hours that are missing or outdated,
-within a budget of time, and keeps them for the next reader.
+Deliveries do not count: on a counter's row they would wait for each other, and a late event may change what
+an hour holds. Counting two weeks of a large ledger for each reader would be slow. So a reader counts the
+hours that are missing or outdated, within a budget of time, and keeps them for the next reader.
 
-A task belongs to the hour in which it was last heard of, by the clock of the receiver: a failure whose
-sender has a wrong clock is seen all the same, and the list of tasks has the same filter and an index for it.
+A task belongs to the hour in which it was last heard of, by the receiver's clock. So a sender with a wrong
+clock cannot hide a failure, and the list of tasks has the same filter and an index for it.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ HOUR = timedelta(hours=1)
 HOURS = 14 * 24 + 2
 #: The hours with details: a day, and the hour that has begun.
 DETAILED = 25
-#: When this has passed, no delivery of an hour can still be uncommitted.
+#: This long after an hour, none of its deliveries can still be uncommitted.
 SETTLED = timedelta(minutes=10)
-#: For each hour at most this many tasks are read for the lengths, and for the errors: the newest.
+#: For each hour, the lengths and the errors of at most this many tasks are read: of the newest.
 MOST_READ = 1000
-#: The kinds of failure that are kept of an hour, and the places of each, at most.
+#: At most this many kinds of failure are kept for an hour, and this many places for each kind.
 MOST_KINDS, MOST_PLACES = 50, 20
 #: Lengths are kept by their power of this: within five per cent.
 _BASE = 1.1
 _NONE = timedelta()
 
-#: What is known of an hour; lists and objects, as JSON has them.
+#: What is known about an hour, as JSON: see ``summary()`` and ``count_hours()``.
 Counts = Mapping[str, Any]
 Details = Mapping[str, Any]
 
@@ -78,11 +77,10 @@ def hour_of(at: datetime) -> datetime:
 
 
 def counted_hours(now: datetime, *, budget: timedelta) -> Counted:
-    """Return the counts of the last two weeks. What was missing of them is counted, the newest first.
+    """Return the counts of the last two weeks; count those that are missing, the newest first.
 
-    Once ``budget`` is spent, the rest is left to the next reader; a day at least is counted each time.
-    Several readers may do so at once: each row holds one hour as somebody counted it, and the last
-    one to write it stays.
+    Once ``budget`` is spent, the rest is left to the next reader; each reader counts at least a day.
+    Several readers may do so at once: each row holds one hour, and the last reader to write it wins.
     """
     wanted = [hour_of(now) - HOUR * number for number in range(HOURS)]
     known = _known(wanted[-1], detailed=wanted[DETAILED - 1])
@@ -112,7 +110,7 @@ def counted_hours(now: datetime, *, budget: timedelta) -> Counted:
 
 
 def summary(details: Details) -> Counts:
-    """Return what is kept of an hour for two weeks: sums, and when each kind of failure was seen first."""
+    """Return what is kept about an hour for two weeks: sums, and when each kind of failure was first seen."""
     ended = {meaning.value: 0 for meaning in sorted(TERMINAL)}
     for _task_type, meaning, tasks in details["ended"]:
         ended[meaning] += tasks
@@ -131,7 +129,7 @@ def kind_key(category: str | None, line: str) -> str:
 
 
 def _days(hours: Iterable[datetime]) -> list[list[datetime]]:
-    """Return the hours, which fall, in lists of a day each."""
+    """Return the hours, which are in falling order, in a list for each day."""
     return [list(of_day) for _day, of_day in groupby(hours, key=datetime.date)]
 
 
@@ -153,8 +151,8 @@ def _since(start: datetime, column: str) -> Any:
 def _is_outdated(hour: datetime, age: timedelta, now: datetime) -> bool:
     """Return whether an hour is to be counted again: it is older by a quarter than when it was counted.
 
-    Tasks that are heard of again leave the hour, and deliveries that are tried again join it, the later
-    the less often.
+    Tasks that are heard of again leave the hour, and deliveries that are tried again join it. Both become
+    rarer with time.
     """
     return now - hour > age * 1.25
 
@@ -167,7 +165,7 @@ def _begin(now: datetime) -> datetime:
 
 
 def _keep(rows: Sequence[Overview], *, oldest: datetime) -> None:
-    """Write rows over those of other readers. If the database cannot be written to, do without."""
+    """Write ``rows``, over those of other readers. If the database cannot be written to, go without."""
     if not rows:
         return
     using = router.db_for_write(Overview)
@@ -227,7 +225,7 @@ def _ended(ended: Any) -> Any:
 
 
 def _lengths(read: Iterable[tuple[Any, ...]]) -> dict[datetime, list[Any]]:
-    """Return for how long tasks of each type waited and ran, by the hour."""
+    """Return how long tasks of each type waited and ran, by the hour."""
     counters: dict[datetime, dict[tuple[str, str], Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
     for hour, task_type, _meaning, *lengths in read:
         for name, length in zip(("waited", "ran"), lengths, strict=True):
@@ -267,7 +265,7 @@ def _failures(failed: Any) -> dict[datetime, list[Any]]:
 
 
 def _rejected(start: datetime, end: datetime) -> Any:
-    """Return how many deliveries of each client were rejected by the hour: those kept, and the others."""
+    """Return how many deliveries of each client were rejected in each hour: those kept, and the others."""
     rejected = RejectedDelivery.objects.filter(received_at__gte=start, received_at__lt=end)
     by_hour = rejected.annotate(hour=TruncHour("received_at", tzinfo=UTC)).order_by()
     groups = by_hour.values("hour", "source").annotate(kept=Count("pk"), others=Sum("not_kept"))

@@ -1,8 +1,8 @@
 """Metrics for Prometheus: deliveries by outcome, their duration, the faults, the age of the newest event.
 
-Optional: it needs ``sartiq-tasks[metrics]`` and the setting ``METRICS_TOKEN``; until then
-prometheus-client is not even imported. Where the environment names ``PROMETHEUS_MULTIPROC_DIR``,
-each process counts in files there and any process answers for all.
+Optional: it needs ``sartiq-tasks[metrics]`` and the setting ``METRICS_TOKEN``, without which
+prometheus-client is not even imported. If ``PROMETHEUS_MULTIPROC_DIR`` names a directory, each process
+counts in files there, and any process answers for all.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = ("MetricsView",)
 
-#: Seconds; a delivery takes a few milliseconds, and a database that waits takes seconds.
+#: Seconds: a delivery takes a few milliseconds, or seconds if the database makes it wait.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 def count(outcome: str, errors: Iterable[str], seconds: float) -> None:
-    """Count one delivery; ``errors`` are the types of what was wrong with it."""
+    """Count one delivery; ``errors`` are the types of its errors."""
     deliveries, rejected, latency = _instruments()
     deliveries.labels(outcome).inc()
     for error in errors:
@@ -47,14 +47,14 @@ def count(outcome: str, errors: Iterable[str], seconds: float) -> None:
 
 
 def exposition() -> tuple[bytes, str]:
-    """Return all metrics as Prometheus reads them, and their content type."""
+    """Return all metrics in Prometheus' text format, and their content type."""
     from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
     _instruments()
     return generate_latest(_counted()) + generate_latest(_asked()), CONTENT_TYPE_PLAIN_0_0_4
 
 
-# The first deliveries may come at once, and prometheus-client refuses to make a metric twice.
+# The first deliveries may come at the same time, and prometheus-client refuses to make a metric twice.
 _making = Lock()
 
 
@@ -98,7 +98,7 @@ def _asked() -> CollectorRegistry:
 
 
 class _NewestEvent:
-    # No Gauge: that would leave its value in a file of PROMETHEUS_MULTIPROC_DIR, to be read when it is old.
+    # Not a Gauge: that would leave its value in a file of PROMETHEUS_MULTIPROC_DIR, to be read when outdated.
     def collect(self) -> Iterator[Metric]:
         """Yield the age of the newest event, or nothing if there is none or the database is away."""
         from prometheus_client.core import GaugeMetricFamily

@@ -1,7 +1,7 @@
 """Metrics of the durable handlers: what a worker counts of its attempts, and how each handler stands.
 
-A worker serves its own with ``run_handlers --metrics``. How the handlers stand is asked of the
-database, and told beside the metrics of deliveries.
+A worker serves its own with ``run_handlers --metrics``. How the handlers stand is read from the
+database, and served with the metrics of deliveries.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ..handlers.standing import standings
 if TYPE_CHECKING:
     from prometheus_client import Counter, Histogram, Metric
 
-#: Seconds; a handler writes a row, or waits for another service.
+#: Seconds: a handler writes a row, or waits for another service.
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
-#: Seconds; a worker polls a few times in a second, and may have been away for a night.
+#: Seconds: a worker polls several times a second, or may have been away for a night.
 LAGS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0)
 
 
 @cache
 def instruments() -> tuple[Counter, Histogram, Histogram]:
-    """Return what attempts are counted and measured by; call it first from a single thread."""
+    """Return the metrics of attempts; call it first from a single thread."""
     from prometheus_client import Counter, Histogram
 
     return (
@@ -56,7 +56,7 @@ def count(report: Report) -> None:
 
 @contextmanager
 def serving(host: str, port: int) -> Iterator[None]:
-    """Answer Prometheus at an address of its own; raise ``OSError`` if nothing can listen there."""
+    """Answer Prometheus on ``host`` and ``port``; raise ``OSError`` if nothing can listen there."""
     from prometheus_client import start_http_server
 
     instruments()
@@ -70,10 +70,10 @@ def serving(host: str, port: int) -> Iterator[None]:
 
 
 class HowHandlersStand:
-    """What is pending, due and dead of each handler, as of now."""
+    """What each handler has pending, due and dead now."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield it, or nothing if the database is away."""
+        """Yield the metrics, or nothing if the database is away."""
         from prometheus_client.core import GaugeMetricFamily
 
         try:

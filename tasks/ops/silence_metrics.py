@@ -1,7 +1,7 @@
-"""Metrics of silent and lost tasks, asked of the database, and of what a watchdog was answered.
+"""Metrics of silent and lost tasks, read from the database, and of the answers that a watchdog got.
 
-A watchdog's own are served by ``run_handlers --metrics``. The others are told beside the metrics of
-deliveries, if anything is looked after: see ``AppSettings.watches``.
+``run_handlers --metrics`` serves those of its watchdog. The others are served with the metrics of
+deliveries, if the watchdog has anything to do: see ``AppSettings.watches``.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 @cache
 def instruments() -> Counter:
-    """Return what answers are counted by; call it first from a single thread."""
+    """Return the metric of answers; call it first from a single thread."""
     from prometheus_client import Counter
 
     return Counter("sartiq_tasks_probes", "Silent tasks that the cluster was asked about", ["outcome"])
 
 
 def count(answers: Mapping[str, int]) -> None:
-    """Count what was said of how many tasks: ``Silence.Answer``."""
+    """Count ``answers``, the number of tasks by ``Silence.Answer``."""
     for outcome, number in answers.items():
         instruments().labels(outcome).inc(number)
 
 
 class WhatIsSilent:
-    """How many tasks are silent and lost, by type, and how many are held back, as of now."""
+    """How many tasks are silent and lost now, by type, and how many are held back."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield it, or nothing if the database is away."""
+        """Yield the metrics, or nothing if the database is away."""
         from prometheus_client.core import GaugeMetricFamily
 
         tasks = Task.objects.order_by()
