@@ -1,4 +1,4 @@
-"""Optional: a short way for deliveries, past middleware that only pages need."""
+"""Optional: a short way for deliveries, past the middleware that only pages need."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ __all__ = ("deliveries_first",)
 def deliveries_first(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
     """Send deliveries straight to the view, past session, CSRF, message and static-file middleware.
 
-    Status, body and length of the answer are those of the whole chain, and ``ALLOWED_HOSTS`` holds.
-    What comes after it in ``MIDDLEWARE`` does not see deliveries; a backend that wants one of its own
-    to see them puts that one before. Under ASGI the view runs in the thread of the request's other
-    synchronous code, as Django itself runs it.
+    Status, body and length of the answer are the same as through the whole chain, and ``ALLOWED_HOSTS``
+    applies. Middleware after this one in ``MIDDLEWARE`` does not see deliveries; put before it what should.
+    Under ASGI the view runs in the thread of the request's other synchronous code, as Django runs it.
     """
     matches = _matches()
     if not matches:
@@ -54,9 +53,9 @@ def deliveries_first(get_response: Callable[[HttpRequest], Any]) -> Callable[[Ht
 
 
 def _matches() -> dict[str, ResolverMatch]:
-    """Return what the webhook's paths lead to, if that is the app's view, or a subclass of it in its place.
+    """Return the matches of the webhook's paths, if they lead to the app's view or a subclass of it.
 
-    Under a prefix that captures, such as ``<slug:tenant>/api/v1/``, only the URLs know the way.
+    There are none under a prefix that captures, such as ``<slug:tenant>/api/v1/``.
     """
     try:
         path = f"/{reverse('sartiq_tasks:webhook').removeprefix(get_script_prefix())}"

@@ -1,4 +1,4 @@
-"""Deliveries that were rejected: kept for a person to look at, and tried again after a fix."""
+"""Keep rejected deliveries for a person to look at, and try them again after a fix."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ("try_again",)
 
 logger = logging.getLogger("sartiq_tasks.rejections")
 
-#: Faults of the delivery itself, whatever the sender and the state of the database.
+#: What makes a delivery be kept: faults of its own, whoever sent it and whatever the database's state.
 REJECTIONS = (ContractViolation, BodyTooLarge, UnsupportedMediaType)
-#: The headers that help to find out what went wrong; none that could hold a credential.
+#: The headers that are kept because they help to find the fault. None of them can hold a credential.
 HEADERS = (
     "Content-Encoding", "Content-Length", "Content-Type", "Idempotency-Key", "Transfer-Encoding",
     "User-Agent", "Webhook-Id", "Webhook-Timestamp", "X-Request-Id",
 )  # fmt: skip
-#: How much of a header, and of a body that is over the limit, is kept.
+#: How many characters of a header are kept, and how many bytes of a body that is over the limit.
 MAX_HEADER_LENGTH = 1000
 MAX_START_BYTES = 4096
 
@@ -44,10 +44,10 @@ def keep_rejected(
     source: str,
     idempotency_key: bytes | None,
 ) -> None:
-    """Keep a delivery of ``source`` that was rejected, one of ``REJECTIONS``, in a transaction of its own.
+    """Keep a delivery that ``rejection``, one of ``REJECTIONS``, rejects, in a transaction of its own.
 
-    Of one client at most ``REJECTED_PER_MINUTE`` are kept in a minute; the rest is counted. A
-    database that cannot keep it is logged, and changes nothing about the answer.
+    At most ``REJECTED_PER_MINUTE`` of one client are kept in a minute; the others are only counted. If the
+    database cannot keep it, that is logged, and the answer stays the same.
     """
     rejected = RejectedDelivery(
         received_at=timezone.now(),
@@ -64,7 +64,7 @@ def keep_rejected(
         except (Error, UnicodeEncodeError) as error:
             if not is_fault_of_data(error):
                 raise
-            # The body is bytes, which every database holds; the rest may quote it.
+            # Every database can hold the body, which is bytes. The other columns may quote from it.
             for column in ("source", "errors", "headers"):
                 setattr(rejected, column, _ascii(getattr(rejected, column)))
             on_live_connection(lambda: _keep(rejected))
@@ -73,7 +73,7 @@ def keep_rejected(
 
 
 def _ascii(value: Any) -> Any:
-    """Return ``value`` with every character escaped that some database cannot hold."""
+    """Return ``value`` with every character escaped that is not ASCII, at any depth."""
     if isinstance(value, str):
         return value.encode("ascii", "backslashreplace").decode()
     if isinstance(value, Mapping):
@@ -104,7 +104,7 @@ def _findings(rejection: APIException) -> dict[str, Any]:
 
 
 def field_of(error: Mapping[str, Any]) -> str:
-    """Return the field that an item of a 422 is about, or ``body`` if it is about the whole."""
+    """Return the field that an item of a 422 is about, or ``body`` if it is about the whole body."""
     place = error["loc"][1] if len(error["loc"]) > 1 else "body"
     return place if isinstance(place, str) else "body"
 
@@ -115,11 +115,10 @@ def _text(value: str) -> str:
 
 
 def try_again(rejected: RejectedDelivery) -> Recorded:
-    """Validate and record a rejected delivery again, as of the time it was received.
+    """Validate and record a rejected delivery again, as of the time it was received, and mark it as accepted.
 
-    It is marked as accepted. Trying it again is harmless, because an event is stored once.
-    Raises what rejects it now, one of ``REJECTIONS`` (the row then says so) or
-    ``IdempotencyConflict``, and ``django.db.Error``.
+    Trying it again is harmless, because an event is stored once. Raises what rejects it now, one of
+    ``REJECTIONS`` (which the row then shows) or ``IdempotencyConflict``, and ``django.db.Error``.
     """
     settings = app_settings()
     try:
@@ -142,12 +141,12 @@ def try_again(rejected: RejectedDelivery) -> Recorded:
 
 
 def _update(rejected: RejectedDelivery, columns: Mapping[str, Any]) -> None:
-    # No save(): the count of those not kept may rise meanwhile.
+    # Not save(): ``not_kept`` may rise meanwhile.
     using = router.db_for_write(RejectedDelivery)
     RejectedDelivery.objects.using(using).filter(pk=rejected.pk).update(**columns)
 
 
 def count_rejected(since: timedelta) -> int:
-    """Return how many deliveries were rejected in the time until now, kept or not."""
+    """Return how many deliveries were rejected within ``since`` from now, kept or only counted."""
     recent = RejectedDelivery.objects.filter(received_at__gte=timezone.now() - since)
     return recent.count() + (recent.aggregate(not_kept=Sum("not_kept"))["not_kept"] or 0)

@@ -1,4 +1,4 @@
-"""The endpoints: they parse, call and respond."""
+"""The webhook, and the OpenAPI document with its interactive page. A view parses, calls and responds."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Return the contract's answer to ``error``, or None if the sender did not cause it.
+    """Return the contract's answer to ``error``, or None if it is a bug of ours.
 
-    DRF's own handler would mark a host's transaction for rollback, and so undo the kept rejection.
+    DRF's own handler would roll a host's transaction back, and with it the kept rejection.
     """
     if isinstance(error, Error):
         logger.error("The database failed a delivery", exc_info=error)
@@ -91,7 +91,7 @@ def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
 
 
 class ContractRenderer(JSONRenderer):
-    """JSON as the contract has it, whatever the host sets for its own API."""
+    """JSON as the contract words it, whatever the host sets for its own API."""
 
     compact, ensure_ascii, strict = True, False, True
 
@@ -107,7 +107,7 @@ class TaskWebhookView(APIView):
     metadata_class = SimpleMetadata
     versioning_class = None
     throttle_classes = ()
-    #: None is what ``SARTIQ_TASKS`` names. A subclass and ``as_view()`` can give their own.
+    #: None stands for those in ``SARTIQ_TASKS``. A subclass or ``as_view()`` can give its own.
     authentication_classes: Any = None
     permission_classes: Any = None
     #: DRF's defaults: nothing in the host's ``REST_FRAMEWORK`` changes how a delivery is answered.
@@ -119,7 +119,7 @@ class TaskWebhookView(APIView):
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
-        """Return the view, outside ATOMIC_REQUESTS of every database: it commits after the answer is made."""
+        """Return the view, exempt from ATOMIC_REQUESTS, which commits only after the answer is made."""
         view = super().as_view(**initkwargs)
         for alias in connections:
             view = transaction.non_atomic_requests(using=alias)(view)
@@ -165,7 +165,7 @@ class TaskWebhookView(APIView):
             self.check_throttles(self.request)
 
     def perform_authentication(self, request: Request) -> None:
-        """Authenticate the sender, on a connection that works."""
+        """Authenticate the sender, on a live connection, and count failures."""
         try:
             on_live_connection(lambda: request.user)
         except exceptions.AuthenticationFailed:
@@ -175,12 +175,12 @@ class TaskWebhookView(APIView):
         self.source = source_of(request)
 
     def check_throttles(self, request: Request) -> None:
-        """Hold the sender to ``THROTTLE_DELIVERIES`` and a subclass's ``throttle_classes``."""
+        """Apply ``THROTTLE_DELIVERIES``, and a subclass's ``throttle_classes``."""
         count_delivery(request)
         super().check_throttles(request)
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Return the answer to ``exc``, with the body read to its end unless it is too long."""
+        """Return the answer to ``exc``, after the rest of the body is read, unless it is too long."""
         discard_body(self.request._request, app_settings().max_body_bytes)
         return super().handle_exception(exc)
 
@@ -207,7 +207,7 @@ class TaskWebhookView(APIView):
         return HttpResponse(content, headers=_JSON_HEADERS | {"Content-Length": str(len(content))})
 
     def record(self, event: Mapping[str, Any], digest: bytes, key: bytes | None) -> Recorded:
-        """Record the event, and confirm in the same round trip that its sender may post it."""
+        """Record the event, and in the same round trip confirm that its sender may post it."""
 
         def store(conditions: Sequence[Condition]) -> Recorded:
             return on_live_connection(
@@ -224,10 +224,10 @@ class TaskWebhookView(APIView):
 
 
 def idempotency_key(headers: Mapping[str, str]) -> bytes | None:
-    """Return the sender's own key of the event: ``Idempotency-Key``, or Standard Webhooks' ``webhook-id``.
+    """Return the sender's own key for the event: ``Idempotency-Key``, or Standard Webhooks' ``webhook-id``.
 
-    ``headers`` is the request's META. Of a signed delivery it is ``webhook-id`` alone, which the
-    signature covers: otherwise a replay under another ``Idempotency-Key`` would be stored again.
+    ``headers`` is the request's META. In a signed delivery only ``webhook-id`` counts, because the signature
+    covers it: a replay under another ``Idempotency-Key`` would be stored again.
     """
     key = headers.get("HTTP_WEBHOOK_ID")
     if "HTTP_WEBHOOK_SIGNATURE" not in headers:
@@ -253,9 +253,9 @@ class DocumentView(View):
 
 @method_decorator(login_not_required, name="dispatch")
 class DocsView(View):
-    """The interactive page on the document; its files are drf-spectacular-sidecar's, so it works offline.
+    """The interactive page of the document; its files come from drf-spectacular-sidecar, so it works offline.
 
-    It is not a template: a host need not have any.
+    It uses no template, because a host need not have a template engine.
     """
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -302,9 +302,9 @@ _DOCS = """<!DOCTYPE html>
 
 
 def _sibling_path(request: HttpRequest, own: str, name: str) -> str:
-    """Return the path of another endpoint of the app, under the prefix by which ``request`` came to ``own``.
+    """Return the path of the endpoint ``name`` under the prefix by which ``request`` came to ``own``.
 
-    Several prefixes may share a namespace, of which ``reverse()`` knows one; this one's may capture.
+    ``reverse()`` would not do: of several prefixes that share a namespace it knows only one.
     """
     routes = [reverse(one, urlconf=_URLS).removeprefix(get_script_prefix()) for one in (own, name)]
     path = f"{request.path_info.removesuffix(routes[0])}{routes[1]}"

@@ -1,4 +1,4 @@
-"""Durable handlers: functions of a host, called for a task's changes until they have succeeded.
+"""Durable handlers: a host's functions, called for a task's changes until they succeed.
 
 A host imports from here. ``docs/handlers.md`` explains it.
 """

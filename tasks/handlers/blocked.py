@@ -1,4 +1,4 @@
-"""Put off what waits for an earlier reaction, so that no claim has to read past it."""
+"""Put off reactions that wait for an earlier one, so that no claim has to read past them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ BATCH = 1000
 
 
 def put_off_blocked(turn: AbstractContextManager[Any] | None = None) -> int:
-    """Put what waits for an earlier reaction off until that is due, so that no claim has to look at it.
+    """Put off reactions that wait for an earlier one until that is due; return how many.
 
-    Each batch of them is written within ``turn``.
+    Each batch is written within ``turn``.
     """
     return _in_batches(_put_off, turn)
 
 
 def shorten_chains(turn: AbstractContextManager[Any] | None = None) -> int:
-    """Put off what waits for many earlier ones of its task and handler, so that no claim reads past it.
+    """Put off reactions that wait for many earlier ones of their task and handler; return how many.
 
-    It is put off for a while, and let go on by ``mark_done()``. Each batch is written within ``turn``.
+    They are put off for ``CHAIN_PAUSE``, or until ``mark_done()`` lets them go on. Each batch is written
+    within ``turn``.
     """
     return 0 if app_settings().distributed else _in_batches(_shorten, turn)
 
@@ -49,7 +50,7 @@ def _in_batches(put_off: Callable[[], int], turn: AbstractContextManager[Any] | 
 
 
 def _put_off() -> int:
-    # What was put off itself was tried, unlike what waits for it: of each task there are few to begin with.
+    # The search begins at reactions that were tried and put off themselves: each task has few of them.
     connection = connections[database()]
     if app_settings().distributed or not is_postgresql(connection):
         return _put_off_joined(connection)
@@ -96,7 +97,7 @@ def _put_off_joined(connection: BaseDatabaseWrapper) -> int:
 
 
 def is_crowded(names: Sequence[str]) -> bool:
-    """Return whether more is due of one of the handlers ``names`` than a claim looks at."""
+    """Return whether a handler of ``names`` has more reactions due than half of what a claim looks at."""
     due = Reaction.objects.using(database()).pending().filter(due_at__lte=timezone.now())
     places = slice(LOOKAHEAD // 2, LOOKAHEAD // 2 + 1)
     return any(due.filter(handler=name).order_by("due_at").values_list("pk")[places] for name in names)

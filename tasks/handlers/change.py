@@ -10,7 +10,7 @@ from ..models import Reaction, Task, TaskStatusEvent
 
 
 class Change:
-    """One change of a task, or one event of it, as a handler gets it."""
+    """What a handler is called for: one change of a task, or one of its events."""
 
     def __init__(self, reaction: Reaction, using: str) -> None:
         self._reaction, self._using = reaction, using
@@ -25,7 +25,7 @@ class Change:
 
     @property
     def seq(self) -> int:
-        """The number of the event in its task, in the order of the commits: greater is later."""
+        """The number of the event in its task, in the order of the commits: a greater number is later."""
         return self._reaction.seq
 
     @property
@@ -57,12 +57,12 @@ class Change:
 
     @property
     def is_replay(self) -> bool:
-        """Whether a person asked for it once more."""
+        """Whether a person had the handler called once more."""
         return self._reaction.replays > 0
 
     @property
     def key(self) -> str:
-        """An idempotency key for what the handler calls: the same at every attempt."""
+        """An idempotency key for a service that the handler calls: the same at every attempt."""
         return self._reaction.key
 
     @cached_property
@@ -72,7 +72,7 @@ class Change:
 
     @cached_property
     def event(self) -> TaskStatusEvent | None:
-        """The event; None if it was pruned, or the reaction was made without it."""
+        """The event; None if it was pruned, or if no event caused the reaction."""
         if self._reaction.event_id is None:
             return None
         events = TaskStatusEvent.objects.using(self._using)
@@ -80,9 +80,9 @@ class Change:
 
     @property
     def is_superseded(self) -> bool:
-        """Whether the task means something else by now, such as a failed one that runs again.
+        """Whether the task means something else by now, such as a failed task that runs again.
 
-        Of a lost task: whether it was heard of since, and of one that was found: whether it is lost again.
+        For a lost task: whether it was heard of since. For one that was found: whether it is lost again.
         """
         if self._reaction.kind in (Reaction.Kind.LOST, Reaction.Kind.FOUND):
             return self.task.is_lost != (self._reaction.kind == Reaction.Kind.LOST)

@@ -1,4 +1,4 @@
-"""Claims by which a worker takes reactions: each counts the attempt, leases the row and commits."""
+"""Claim reactions for a worker: a claim counts the attempt, leases the row and commits."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def claim(
     among: Sequence[int] | None = None,
     as_of: datetime | None = None,
 ) -> list[Reaction]:
-    """Take up to ``limit`` reactions of the handlers ``names`` that are due: of each the longest due first.
+    """Take up to ``limit`` reactions of the handlers ``names`` that are due, the longest due of each first.
 
     What the first handlers leave of ``limit`` is for the later ones. Of one task and handler only the
-    earliest is taken, and none while another is being run. A *suspect* is a reaction whose last attempt
-    ended without an outcome: its worker may have died of it. With ``suspects`` only those are taken,
-    otherwise only others; with ``among`` only those ids.
+    earliest is taken, and none while another runs. A *suspect* is a reaction whose last attempt ended
+    without an outcome: it may have killed its worker. With ``suspects`` only suspects are taken, otherwise
+    none; with ``among`` only those ids. ``as_of`` is the moment at which they are due; now unless given.
     """
     if not names:
         return []
@@ -58,9 +58,9 @@ def claim(
 def _picked(
     connection: BaseDatabaseWrapper, names: Sequence[str], limit: int, which: Which
 ) -> tuple[list[str], list[Any]]:
-    """Return queries that lock what is claimed of each handler, and their parameters.
+    """Return a query for each handler that locks what is claimed of it, and their parameters.
 
-    Each handler by itself, so that no claim has to read past what waits for another one.
+    Each handler has its own, so that no claim has to read past what waits for another handler.
     """
     lock = skip_locked(connection)
     now, now_parameters = moment(connection, which.as_of)
@@ -68,8 +68,8 @@ def _picked(
     few = min(2 * int(limit) + 8, LOOKAHEAD)
     picked, parameters, left = [], [], str(int(limit))
     for number, name in enumerate(names):
-        # The first few are mostly of as many tasks, and enough. To look at all that it may look at takes
-        # as long as the rest of the claim.
+        # The first few mostly belong to as many tasks, and suffice. Looking at all that a claim may look at
+        # takes as long as the rest of the claim.
         first, first_values = _longest_due(connection, [name], which, few)
         heads, heads_values = _heads(connection, (f"d{number}", []), which)
         others, others_values = _longest_due(connection, [name], which, LOOKAHEAD)
@@ -79,8 +79,8 @@ def _picked(
             SELECT id FROM h{number} UNION ALL SELECT id FROM ({others} LIMIT {few}) AS others
             WHERE (SELECT count(*) FROM h{number}) < {int(limit)} AND (SELECT count(*) FROM d{number}) = {few}
         """
-        # The conditions are put so that no index answers them: PostgreSQL would read all that is due if
-        # it believed that to be little.
+        # The conditions are written so that no index serves them: PostgreSQL would read everything that is
+        # due, if it believed that to be little.
         picked.append(f"""
             d{number} AS MATERIALIZED {first}, h{number} AS MATERIALIZED ({heads}),
             p{number} AS MATERIALIZED (
@@ -126,15 +126,15 @@ def _heads(
 ) -> tuple[str, list[Any]]:
     """Return the query of what can be claimed of the tasks of ``longest``, and its parameters.
 
-    It looks once at each task: however many wait for an earlier one, only that is looked up. The
-    subqueries are scalar, so that PostgreSQL makes no join of them: whatever it believes of the table,
-    each costs a look into an index.
+    It looks once at each task, for the earliest reaction, however many wait for that. The subqueries are
+    scalar, so that PostgreSQL cannot turn them into joins: whatever its statistics, each is one look into
+    an index.
     """
     due, values = longest
     now, parameters = moment(connection, which.as_of)
     among, ids = _among(which)
     chain = f"FROM {TABLE} o WHERE o.task_id = r.task_id AND o.handler = r.handler AND o.state = 'pending'"
-    # Put so that no index answers it: that of what is due would read all that is leased or put off.
+    # Written so that no index serves it: the one on due_at would read all that is leased or put off.
     leased = f"(o.due_at > {now}) IS TRUE"
     heads = f"""
         SELECT id FROM (
@@ -154,7 +154,7 @@ def _heads(
 
 
 def lapsed(names: Sequence[str]) -> list[tuple[int, int]]:
-    """Return id and attempts of the suspects that can be claimed."""
+    """Return the id and the attempts of each suspect that can be claimed."""
     if not names:
         return []
     connection = connections[database()]
@@ -170,7 +170,7 @@ def lapsed(names: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def wait_for_lock() -> None:
-    """Wait until SQLite's lock is free; on PostgreSQL no claim waits for one."""
+    """Wait until SQLite's lock is free; on PostgreSQL there is nothing to wait for."""
     connection = connections[database()]
     if not is_postgresql(connection):
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Decisions of a person: pause and resume handlers, try reactions again, give them up."""
+"""What a person can decide: pause and resume handlers, try reactions again, give them up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .sql import database
 
 
 def pause(name: str) -> None:
-    """Let no worker begin a reaction of the handler ``name``; they are stored all the same."""
+    """Keep workers from beginning reactions of the handler ``name``, which are still stored."""
     now = timezone.now()
     handlers = Handler.objects.using(database())
     handlers.get_or_create(name=name, defaults={"registered_at": now})
@@ -26,10 +26,10 @@ def resume(name: str) -> None:
 
 
 def try_again(reactions: ReactionQuerySet) -> int:
-    """Have reactions made once more; return how many. What is being run is left alone."""
+    """Have reactions run once more; return how many. Those that are running are left alone."""
     now, changed = timezone.now(), 0
     for one in list(reactions.exclude(state="pending", started_at__isnull=False, due_at__gt=now)):
-        # One that is pending is only due earlier. One that has ended begins again, with all its attempts.
+        # A pending one only becomes due earlier. One that has ended begins again, with all its attempts.
         has_ended = one.state != Reaction.State.PENDING
         again = {"excused": F("attempts"), "replays": F("replays") + 1} if has_ended else {}
         due_at = now + CLAIM_MARGIN
@@ -38,7 +38,7 @@ def try_again(reactions: ReactionQuerySet) -> int:
 
 
 def give_up(reactions: ReactionQuerySet) -> int:
-    """End reactions that are pending or dead; return how many. What is being run is left alone."""
+    """End reactions that are pending or dead; return how many. Those that are running are left alone."""
     now, changed = timezone.now(), 0
     waiting = reactions.filter(state__in=("pending", "dead"))
     for one in list(waiting.exclude(state="pending", started_at__isnull=False, due_at__gt=now)):
@@ -47,7 +47,7 @@ def give_up(reactions: ReactionQuerySet) -> int:
 
 
 def _change(one: Reaction, **columns: object) -> int:
-    """Change a row if it is still as it was read, and bring forward what was put off with it."""
+    """Change a row unless it has changed since it was read, and bring forward what was put off with it."""
     reactions = Reaction.objects.using(database())
     with transaction.atomic(using=database()):
         mine = reactions.filter(task_id=one.task_id, pk=one.pk, attempts=one.attempts, state=one.state)

@@ -15,7 +15,7 @@ from .sql import COLUMNS, TABLE, Which, any_of, fetch, marks, moment, skip_locke
 def claim_each(
     connection: BaseDatabaseWrapper, names: Sequence[str], limit: int, *, lease: timedelta, which: Which
 ) -> Iterator[Reaction]:
-    """Do as ``claim()``, row by row: Citus locks rows of one task at a time."""
+    """Do as ``claim()``, row by row."""
     started, started_parameters = moment(connection, None)
     until, until_parameters = moment(connection, None, plus=lease)
     for name in names:
@@ -38,7 +38,7 @@ def claim_each(
 def due_anywhere(
     connection: BaseDatabaseWrapper, names: Sequence[str], which: Which
 ) -> tuple[str, list[Any]]:
-    """Return FROM and WHERE of what can be claimed, for Citus to send to every node, and their parameters."""
+    """Return FROM and WHERE for what can be claimed, on whichever node, and their parameters."""
     now, parameters = moment(connection, which.as_of)
     due = f"""
         FROM {TABLE} r

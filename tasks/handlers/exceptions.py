@@ -1,4 +1,4 @@
-"""Exceptions by which a handler decides about its reaction."""
+"""Exceptions that a handler raises to decide about its reaction."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 
 class RetryLater(Exception):
-    """Not now, and not a failure: the handler is called again after ``seconds``. It costs no attempt."""
+    """Call the handler again after ``seconds``: this is not a failure and costs no attempt."""
 
     def __init__(self, message: str = "", *, seconds: float = 60) -> None:
         super().__init__(message or f"Put off for {seconds:g} s")
@@ -14,4 +14,4 @@ class RetryLater(Exception):
 
 
 class GiveUp(Exception):
-    """Another attempt would not help: the reaction is dead at once, for a person to decide."""
+    """Make no other attempt, because none would help: the reaction is dead until a person decides."""

@@ -1,4 +1,4 @@
-"""Keep, mark and return the reactions that a worker has claimed."""
+"""Keep, mark and give back the reactions that a worker has claimed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sql import TABLE, any_of, database, locks_rows, marks, moment, skip_locked
 
 
 def begin(reaction: Reaction, *, lease: timedelta) -> bool:
-    """Lease a reaction from now on, just before its handler is called; return whether it is still held."""
+    """Renew the lease just before the handler is called; return False if another worker has the reaction."""
     connection = connections[database()]
     until, parameters = moment(connection, None, plus=lease)
     with connection.cursor() as cursor:
@@ -30,10 +30,9 @@ def begin(reaction: Reaction, *, lease: timedelta) -> bool:
 
 
 def extend(reactions: Iterable[Reaction], *, lease: timedelta) -> None:
-    """Lease what is being run for longer; what was taken over meanwhile is left alone.
+    """Extend the leases of ``reactions`` that no other worker has taken over.
 
-    A row that is locked is left alone too: an atomic run has locked its own, which no other worker
-    can take meanwhile.
+    Rows that are locked are left alone: an atomic run has locked its own, so no other worker can take it.
     """
     # Citus locks rows of one task at a time.
     held = list(reactions)
@@ -58,7 +57,7 @@ def _extend(held: Sequence[Reaction], lease: timedelta) -> None:
 
 
 def give_back(reactions: Iterable[Reaction]) -> None:
-    """Return reactions that were claimed and not begun; the attempt does not count."""
+    """Give back reactions that were claimed and not begun; the attempt does not count."""
     for one in reactions:
         mine = Reaction.objects.using(database()).filter(task_id=one.task_id, pk=one.pk)
         mine.filter(attempts=one.attempts, state=Reaction.State.PENDING).update(
@@ -67,7 +66,7 @@ def give_back(reactions: Iterable[Reaction]) -> None:
 
 
 def mark_done(reaction: Reaction) -> bool:
-    """Mark a reaction as done and let the next ones of its task go on; return whether it was still held."""
+    """Mark a reaction as done, and let the next ones of its task go on; return whether it was still held."""
     connection = connections[database()]
     now, parameters = moment(connection, None)
     done = f"""
@@ -89,7 +88,7 @@ def mark_done(reaction: Reaction) -> bool:
 
 
 def release(reaction: Reaction) -> None:
-    """Let the next reactions of a task go on, when an earlier one has ended."""
+    """Let the next reactions of the task go on."""
     connection = connections[database()]
     with connection.cursor() as cursor:
         cursor.execute(*_release(connection, reaction))

@@ -1,4 +1,4 @@
-"""Leases: what a worker holds, the threads that keep it, and the watch over those that ran out."""
+"""Leases: what a worker holds, the threads that keep it, and when another worker's lease has run out."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from .registry import Declared
 
 logger = logging.getLogger("sartiq_tasks.handlers")
 
-#: A lease is extended this often in its time, and renewed within that share of it once it has run out.
+#: A worker extends a lease this many times before it runs out. One that has run out may still be extended for
+#: one such share of it, until another worker takes the reaction over.
 SHARE = 3
-#: Such a lease is looked at this often in its time.
+#: Another worker looks this many times in the length of a lease for those that have run out.
 LOOKS = 12
-#: Two looks that are this many seconds apart leave no gap, however short a lease is.
+#: Looks at most this many seconds apart leave no gap, however short the lease is.
 GAP = 2.0
 
 
@@ -32,9 +33,9 @@ class Held:
     handler: Declared
     #: Whether its last attempt ended without an outcome: it may have killed its worker.
     suspect: bool = False
-    #: Whether a thread has it.
+    #: Whether a thread has taken it.
     taken: bool = False
-    #: When the handler was called: until then the thread may wait for the database.
+    #: When the handler was called. Until then the thread may wait for the database.
     began: float | None = None
     connection: Any = None
     abandoned: bool = False
@@ -47,8 +48,7 @@ class Held:
 class Every(threading.Thread):
     """Do a job again and again, in a thread and on connections of its own, until told to stop.
 
-    Nothing that the rest of the worker waits for makes it late. If the database fails it, it tries
-    again soon.
+    So nothing that the rest of the worker waits for can delay it. If the database fails, it tries again soon.
     """
 
     def __init__(self, name: str, seconds: Callable[[], float], job: Callable[[], object]) -> None:
@@ -57,7 +57,7 @@ class Every(threading.Thread):
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """End after the job that runs, if one does."""
+        """End when the job that is running, if any, is done."""
         self._stopping.set()
 
     def run(self) -> None:
@@ -84,11 +84,11 @@ class Every(threading.Thread):
 
 
 class Lapsed:
-    """Leases that ran out, by what this worker has seen of them.
+    """The leases that this worker has seen run out.
 
-    Whatever keeps a worker from extending a lease, such as a database that was away or SQLite's lock,
-    mostly keeps every worker. So a reaction is taken over only if this one has looked at it for a share
-    of the lease, without a gap, and its worker still has not extended it.
+    What keeps one worker from extending a lease, such as a database outage or SQLite's lock, mostly keeps
+    them all from it. So a reaction is taken over only if this worker has looked at it without a gap for a
+    share of the lease, and nobody has extended it meanwhile.
     """
 
     def __init__(self) -> None:
@@ -96,11 +96,11 @@ class Lapsed:
         self._last = float("-inf")
 
     def __bool__(self) -> bool:
-        """Whether there are any that may have to be taken over."""
+        """Whether any may have to be taken over."""
         return bool(self._since)
 
     def look(self, found: Iterable[tuple[int, int]], *, now: float, lease: float) -> list[int]:
-        """Take note of those ``found`` by id and attempt; return the ids of those to be taken over."""
+        """Note those ``found``, by id and attempt, at ``now`` seconds; return the ids to take over."""
         patience = lease / SHARE
         known = self._since if now - self._last < max(patience, GAP) else {}
         self._last = now
@@ -108,5 +108,5 @@ class Lapsed:
         return [pk for (pk, _), since in self._since.items() if now - since >= patience]
 
     def forget(self) -> None:
-        """Begin again: this worker could not look, so others may not have been able to extend."""
+        """Start over, because this worker could not look, and others may have been unable to extend."""
         self._since = {}

@@ -1,4 +1,4 @@
-"""The points between which a worker may die, for tests to stop it there."""
+"""The points at which tests stop a worker, as if it had died there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 #: failure is written.
 CRASH_POINTS = ("claimed", "effect", "marked", "committed", "failing")
 
-#: What is called at each point; a test puts its own here.
+#: A test puts a function here, which is called at each point.
 hook: Callable[[str], None] | None = None
 
 

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound="Callable[[Change], None]")
 To = Meaning | str | Iterable[Meaning | str]
 
-#: Such names need no quoting, in a statement as on a command line. In the path of the handler's page in the
-#: admin, browsers would resolve "." and "..".
+#: Such a name needs no quoting, neither in SQL nor on a command line. "." and ".." are excluded, because
+#: browsers would resolve them in the address of the handler's page.
 VALID_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,100}")
 DEFAULT_TIMEOUT = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A function of a host, and the changes that it was declared for."""
+    """A host's function, and what it was declared for."""
 
     name: str
     function: Callable[[Change], None]
@@ -40,7 +40,7 @@ class Declared:
     timeout: timedelta
 
     def asks_for(self, *, event_type: str, task_type: str, meaning: str | None) -> bool:
-        """Return whether such an event may be one for it; ``meaning`` is None if it has no status."""
+        """Return whether the handler may ask for such an event; ``meaning`` is None if it has no status."""
         if self.task_type is not None and self.task_type != task_type:
             return False
         if self.kind == Reaction.Kind.EVENT:
@@ -62,14 +62,14 @@ def on_change(
     attempts: int | None = None,
     timeout: timedelta = DEFAULT_TIMEOUT,
 ) -> Callable[[_Function], _Function]:
-    """Call the function once for each change of a task's meaning, in order, and again until it succeeds.
+    """Call the function for each change of a task's meaning, in order, and again until it succeeds.
 
     ``to`` is a ``Meaning`` or several; without it every change counts. ``task_type`` is that of the
-    event. ``name`` names the handler in the database, so that the function may move; otherwise it is
-    the app's and the function's. With ``atomic`` the function runs in the transaction that marks it
-    as done: what it writes to the ledger's database is there exactly once. Without, it runs outside
-    any transaction, at least once. ``attempts`` is ``HANDLER_ATTEMPTS`` unless given. A run longer
-    than ``timeout`` has failed.
+    event. ``name`` identifies the handler in the database, so that the function may move; otherwise the
+    name is made of its app and its own name. With ``atomic`` the function runs in the transaction that
+    marks it as done, so what it writes to the ledger's database is there exactly once. Otherwise it runs
+    outside any transaction, at least once. ``attempts`` is ``HANDLER_ATTEMPTS`` unless given. A run that
+    takes longer than ``timeout`` has failed.
     """
     wanted = None if to is None else frozenset([to] if isinstance(to, str) else to)
     return _declare(
@@ -87,7 +87,7 @@ def on_event(
     attempts: int | None = None,
     timeout: timedelta = DEFAULT_TIMEOUT,
 ) -> Callable[[_Function], _Function]:
-    """Call the function once for each event stored, late ones too; otherwise as ``on_change()``."""
+    """Call the function for each event that is stored, late ones too; otherwise like ``on_change()``."""
     return _declare(
         name, Reaction.Kind.EVENT, to=None, event_type=event_type, task_type=task_type,
         atomic=atomic, attempts=attempts, timeout=timeout,
@@ -102,7 +102,7 @@ def on_lost(
     attempts: int | None = None,
     timeout: timedelta = DEFAULT_TIMEOUT,
 ) -> Callable[[_Function], _Function]:
-    """Call the function once for each task that is marked as lost; otherwise as ``on_change()``."""
+    """Call the function for each task that is marked as lost; otherwise like ``on_change()``."""
     return _declare(
         name, Reaction.Kind.LOST, to=None, event_type=None, task_type=task_type,
         atomic=atomic, attempts=attempts, timeout=timeout,
@@ -117,9 +117,9 @@ def on_found(
     attempts: int | None = None,
     timeout: timedelta = DEFAULT_TIMEOUT,
 ) -> Callable[[_Function], _Function]:
-    """Call the function once for the event by which a lost task is heard of again, whatever it says.
+    """Call the function for the first event of a lost task since it was marked, whatever it says.
 
-    It is also called if the mark is taken back without an event. Otherwise as ``on_change()``.
+    It is also called if the mark is taken back without an event. Otherwise like ``on_change()``.
     """
     return _declare(
         name, Reaction.Kind.FOUND, to=None, event_type=None, task_type=task_type,
@@ -140,20 +140,22 @@ def _declare(name: str | None, kind: Reaction.Kind, **asked: Any) -> Callable[[_
 
 
 def declared() -> list[Declared]:
-    """Return every declaration, one by one, even if two share a name."""
+    """Return every declaration, even those that share a name."""
     return list(_declared)
 
 
 def by_name() -> dict[str, Declared]:
-    """Return the handlers by their names; of two with the same name, the first."""
+    """Return the handlers by name; of two with the same name, the first."""
     return {one.name: one for one in reversed(_declared)}
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The handlers that an event may be one for, and the same as PostgreSQL's array literals."""
+    """The handlers that may ask for an event."""
 
+    #: Name and kind of each.
     handlers: tuple[tuple[str, str], ...]
+    #: Their names, and their kinds, as PostgreSQL's array literals.
     names: str
     kinds: str
     #: Whether one of them asks for events of lost tasks.
@@ -162,7 +164,7 @@ class Match:
 
 @lru_cache(maxsize=4096)
 def matching(event_type: str, task_type: str, meaning: str | None) -> Match | None:
-    """Return the handlers for which such an event may be one, or None, which costs the delivery nothing."""
+    """Return the handlers that may ask for such an event, or None if there is none."""
     found = tuple(
         (one.name, one.kind.value)
         for one in by_name().values()
@@ -176,13 +178,13 @@ def matching(event_type: str, task_type: str, meaning: str | None) -> Match | No
 
 
 def asking_for(kind: Reaction.Kind, task_type: str) -> list[str]:
-    """Return the names of the handlers that ask for the mark of lost tasks of the type, or for its end."""
+    """Return the names of the handlers of ``kind``, lost or found, that ask for tasks of the type."""
     return [one.name for one in by_name().values() if one.kind == kind and one.task_type in (None, task_type)]
 
 
 @contextmanager
 def declaring(*, only: bool = True) -> Iterator[None]:
-    """Forget at the end of the block what is declared in it; with ``only`` it knows no other."""
+    """Forget at the end of the block what is declared in it; with ``only``, hide all other handlers in it."""
     before = declared()
     if only:
         _declared.clear()

@@ -1,4 +1,4 @@
-"""One attempt at a reaction: the effect and its mark in one transaction, fenced by the attempt."""
+"""Make one attempt at a reaction: the effect and its mark in one transaction, fenced by the attempt."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Outcome(StrEnum):
 
 
 class TimedOut(Exception):
-    """The handler ran for longer than it may."""
+    """The handler ran for longer than its ``timeout``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ class Report:
     outcome: Outcome
     attempt: int
     seconds: float
-    #: From the event to the beginning of the attempt.
+    #: Seconds from the event to the beginning of the attempt.
     lag: float
-    #: Whether it was the first attempt, for which nothing was put off.
+    #: Whether it was the first attempt, which nothing had put off.
     is_first: bool
 
 
@@ -68,7 +68,7 @@ def _nobody() -> None:
 
 
 def attempt(reaction: Reaction, handler: Declared, using: str, begin: Callable[[], None] = _nobody) -> Report:
-    """Call ``handler`` for a claimed reaction, and store the outcome. Call ``begin`` just before."""
+    """Call ``handler`` for a claimed reaction, and store the outcome. ``begin`` is called just before it."""
     called = False
 
     def calling() -> None:
@@ -96,7 +96,7 @@ def attempt(reaction: Reaction, handler: Declared, using: str, begin: Callable[[
 def logged(
     reaction: Reaction, outcome: Outcome, error: BaseException | None, *, seconds: float, lag: float
 ) -> Report:
-    """Write an attempt to the log, and return its report."""
+    """Return the report of an attempt, and write it to the log."""
     report = Report(
         reaction.handler, reaction.task_id, outcome, reaction.attempt, seconds, lag, reaction.attempts == 1
     )
@@ -105,7 +105,7 @@ def logged(
 
 
 def is_worn_out(reaction: Reaction, handler: Declared) -> bool:
-    """Return whether more attempts were counted than there may be, the last ones without an outcome."""
+    """Return whether more attempts were counted than allowed: the last ones ended without an outcome."""
     return reaction.attempt > max_attempts(handler)
 
 
@@ -115,7 +115,7 @@ def max_attempts(handler: Declared) -> int:
 
 
 def tell(report: Report, error: BaseException | None) -> None:
-    """Write a line to the log."""
+    """Write an attempt to the log."""
     is_trouble = report.outcome in (Outcome.FAILED, Outcome.DEAD)
     logger.log(
         logging.ERROR if report.outcome is Outcome.DEAD else logging.WARNING if is_trouble else logging.INFO,
@@ -134,7 +134,7 @@ def tell(report: Report, error: BaseException | None) -> None:
 
 
 def _mine(reaction: Reaction, using: str) -> Any:
-    """Return the row if it is still this attempt's."""
+    """Return the row, if this attempt still holds it."""
     return Reaction.objects.using(using).filter(
         task_id=reaction.task_id, pk=reaction.pk, attempts=reaction.attempts, state=Reaction.State.PENDING
     )
@@ -158,7 +158,7 @@ def _run_atomic(
 
 
 def _lock(reaction: Reaction, using: str) -> bool:
-    """Lock the row until the end of the transaction; no other worker takes it meanwhile."""
+    """Lock the row until the transaction ends, so that no other worker takes it; return False if one has."""
     connection = connections[using]
     mine = "WHERE task_id = %s AND id = %s AND attempts = %s AND state = 'pending'"
     values: list[Any] = [reaction.task_id, reaction.pk, reaction.attempts]
@@ -167,10 +167,10 @@ def _lock(reaction: Reaction, using: str) -> bool:
             # A write takes SQLite's lock at once, whatever transaction mode the host has.
             cursor.execute(f"UPDATE {TABLE} SET attempts = attempts {mine}", values)
             return bool(cursor.rowcount)
-        # A power cut may then undo effect and mark, never one without the other; both are made again.
+        # A power cut may undo effect and mark, but never one without the other; then both are made again.
         is_hasty = not app_settings().distributed
         columns = "set_config('synchronous_commit', 'off', true)" if is_hasty else "id"
-        # If the row is locked already, this worker extends its lease now, or another one claims it.
+        # This waits while this worker extends the lease, or another one claims the row.
         cursor.execute(f"SELECT {columns} FROM {TABLE} {mine} FOR UPDATE", values)
         return cursor.fetchone() is not None
 
@@ -178,8 +178,8 @@ def _lock(reaction: Reaction, using: str) -> bool:
 def _commit_in_two_phases(using: str) -> None:
     """Have Citus commit the mark together with what the handler wrote at the coordinator.
 
-    It does so only if a table that it keeps there is written to as well, such as this one. Otherwise the
-    mark could be committed on its node, and the effect be lost with the coordinator.
+    Citus does so only if the transaction writes to a table that it keeps there, such as this one. Otherwise
+    the mark could be committed on its node, and the effect be lost with the coordinator.
     """
     RejectedDelivery.objects.using(using).filter(pk=0).update(not_kept=0)
 
@@ -198,7 +198,7 @@ def _run_plain(
 
 
 def fail(reaction: Reaction, handler: Declared, error: BaseException, using: str) -> Outcome:
-    """Store a failed attempt: put the reaction off with all later ones of its task, or end it."""
+    """Store a failed attempt: put off the reaction and all later ones of its task, or end it."""
     connection = connections[using]
     if not connection.in_atomic_block and connection.connection is not None and not connection.is_usable():
         connection.close()
@@ -241,7 +241,7 @@ def _after(reaction: Reaction, handler: Declared, error: BaseException) -> tuple
 
 
 def text_of(error: BaseException) -> str:
-    """Return the traceback as text that every database stores; of a long one, its end."""
+    """Return the traceback as text that every database can store, only the end of a long one."""
     lines = traceback.format_exception(error) if error.__traceback__ else [f"{error}"]
     if isinstance(error, GiveUp):
         lines = [f"Given up by the handler: {error}"]

@@ -1,4 +1,4 @@
-"""Parts of the handlers' statements."""
+"""Parts of the SQL by which reactions are claimed, held and put off."""
 
 from __future__ import annotations
 
@@ -20,13 +20,10 @@ COLUMNS = tuple(str(field.column) for field in Reaction._meta.concrete_fields)
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """Which reactions of a handler a claim is about."""
+    """Which reactions a claim may take: see ``claim()``."""
 
-    #: Those whose last attempt ended without an outcome, otherwise only others.
     suspects: bool = False
-    #: Only those ids.
     among: Sequence[int] | None = None
-    #: What is due at this moment; now unless given.
     as_of: datetime | None = None
 
 
@@ -38,7 +35,7 @@ def database() -> str:
 def moment(
     connection: BaseDatabaseWrapper, as_of: datetime | None, *, plus: timedelta = timedelta()
 ) -> tuple[str, list[Any]]:
-    """Return SQL for a moment and its parameters: by the server's clock, which all workers share."""
+    """Return SQL for ``as_of`` and its parameters: if it is None, for now by the clock that workers share."""
     if is_postgresql(connection) and as_of is None:
         return f"statement_timestamp() + interval '{plus.total_seconds():f} seconds'", []
     moment = (as_of or timezone.now()) + plus
@@ -47,7 +44,7 @@ def moment(
 
 def any_of(connection: BaseDatabaseWrapper, picked: str) -> str:
     """Return the condition that an id is one of those that the query ``picked`` returns."""
-    # PostgreSQL makes an array once; it might run a subquery that locks and limits for each row.
+    # PostgreSQL makes an array once, but may run a subquery that locks and limits again for each row.
     return f"= ANY(ARRAY({picked}))" if is_postgresql(connection) else f"IN ({picked})"
 
 
@@ -62,12 +59,12 @@ def marks(values: Sequence[object]) -> str:
 
 
 def is_postgresql(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether it is PostgreSQL; otherwise it is SQLite."""
+    """Return whether this is PostgreSQL rather than SQLite."""
     return connection.vendor == "postgresql"
 
 
 def locks_rows(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a statement can lock rows of several tasks, and change several tables at once."""
+    """Return whether one statement can lock rows of several tasks, and change several tables."""
     return is_postgresql(connection) and not app_settings().distributed
 
 

@@ -1,4 +1,4 @@
-"""The standing of each handler: pending, late and dead reactions, a pause, the last worker."""
+"""How each handler stands: its pending, late and dead reactions, its pause, its last worker."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from ..models import Handler, Reaction
 from .registry import by_name
 from .sql import database
 
-#: A handler that no worker was seen to serve for longer is unserved.
+#: A handler is unserved if no worker was seen to serve it for longer than this.
 UNSERVED_AFTER = timedelta(minutes=3)
-#: A handler is late if a reaction has been due for longer.
+#: A handler is late if a reaction has been due for longer than this.
 LATE_AFTER = timedelta(minutes=5)
-#: No count of a handler's reactions goes beyond this number and 1, which stands for "more".
+#: Counts of a handler's reactions stop at one more than this, which means "more".
 MAX_COUNT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The standing of a handler."""
+    """How one handler stands."""
 
     name: str
     #: How many are pending, and how many are dead; up to ``MAX_COUNT`` + 1.
     pending: int
     dead: int
-    #: Since when the longest waiting of those that are due has been due.
+    #: Since when the longest due reaction has been due.
     oldest: datetime | None
     paused_at: datetime | None
-    #: When a worker that serves it was seen last.
+    #: When a worker that serves it was last seen.
     seen_at: datetime | None
     is_declared: bool
 
     def is_unserved(self, now: datetime) -> bool:
-        """Return whether it is declared, and no worker was seen lately."""
+        """Return whether it is declared, but no worker was seen lately."""
         return self.is_declared and (self.seen_at is None or now - self.seen_at > UNSERVED_AFTER)
 
     def is_late(self, now: datetime) -> bool:
-        """Return whether a reaction of it has been due for longer than ``LATE_AFTER``."""
+        """Return whether a reaction has been due for longer than ``LATE_AFTER``."""
         return self.oldest is not None and now - self.oldest > LATE_AFTER
 
     @property
     def is_gone(self) -> bool:
-        """Whether no app declares it any more, and reactions wait for it or are dead."""
+        """Whether no app declares it any more, though it has pending or dead reactions."""
         return not self.is_declared and bool(self.pending or self.dead)
 
     def troubles(self, now: datetime) -> list[str]:
@@ -64,11 +64,10 @@ class Standing:
 
 
 def standings() -> list[Standing]:
-    """Return the standing of every handler that is declared here or known to the database, by name.
+    """Return how every handler stands that is declared here or known to the database, by name.
 
-    One query, as fast with ten million reactions as with ten: it jumps from handler to handler in an
-    index, and counts at most ``MAX_COUNT`` + 1 of each. Ask for ``declared()`` first: where no
-    handler is declared, nothing needs to be asked.
+    This is one query, which no number of reactions slows down: it jumps from handler to handler in an
+    index, and counts at most ``MAX_COUNT`` + 1 of each. If ``declared()`` is empty, it can be spared.
     """
     known = {str(row[0]): row[1:] for row in _known(timezone.now())}
     names = by_name()
@@ -86,14 +85,14 @@ _COLUMNS = ("pending", "dead", "oldest", "paused_at", "seen_at")
 
 
 def _known(now: datetime) -> list[tuple[Any, ...]]:
-    """Return a row of each handler that the database knows: its name and ``_COLUMNS``."""
+    """Return a row for each handler that the database knows: its name and ``_COLUMNS``."""
     if app_settings().distributed:
         return _counted(now)
     connection = connections[database()]
     reactions, handlers = Reaction._meta.db_table, Handler._meta.db_table
 
     def names(state: str) -> str:
-        # As known_values() does: a SELECT DISTINCT would read every one of them.
+        # As known_values() does: a SELECT DISTINCT would read every row.
         return f"""
             SELECT MIN(handler) FROM {reactions} WHERE state = '{state}'
             UNION ALL
@@ -125,7 +124,7 @@ def _known(now: datetime) -> list[tuple[Any, ...]]:
 
 
 def _counted(now: datetime) -> list[tuple[Any, ...]]:
-    """Do as ``_known()``, counting all that are pending or dead: Citus runs its query for one task only."""
+    """Do as ``_known()``, by counting every pending and dead one: Citus runs its query for one task only."""
     waiting = Reaction.objects.using(database()).filter(state__in=("pending", "dead")).order_by()
     counted = waiting.values_list("handler").annotate(
         pending=Count("seq", filter=Q(state="pending")),
@@ -144,7 +143,7 @@ def _counted(now: datetime) -> list[tuple[Any, ...]]:
 
 
 def _time(value: Any, connection: Any) -> Any:
-    """Convert a column's value as the ORM does: SQLite has times as text."""
+    """Convert a column's value as the ORM does: SQLite stores times as text."""
     column = Reaction._meta.get_field("due_at").get_col(Reaction._meta.db_table)
     for convert in connection.ops.get_db_converters(column):
         value = convert(value, column, connection)

@@ -1,4 +1,4 @@
-"""The worker: one thread claims, others run what it claimed, and two keep the leases and sweep."""
+"""The worker: one thread claims reactions, others run them, and two extend the leases and sweep."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ from .sql import database
 
 logger = logging.getLogger("sartiq_tasks.handlers")
 
-#: Seconds between two looks at what is blocked, and between two sweeps.
+#: Seconds between two looks for what is blocked or has lapsed, and between two sweeps.
 _LOOK, _SWEEP = 5.0, 60.0
-#: Seconds for which a run with ``once`` tries to use a database that fails it.
+#: Seconds for which a run with ``once`` tries to use a failing database.
 PATIENCE = 30.0
 
 
 class Worker:
-    """Claims reactions and runs them in ``threads`` threads until ``stop()`` is called."""
+    """Claims reactions of the handlers ``names``, and runs them in ``threads`` threads until ``stop()``.
+
+    ``sweep`` is called each minute with the names, ``report`` after each attempt.
+    """
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class Worker:
         self._names = list(self._handlers)
         self._sweep, self._report = sweep, report
         self._using = database()
-        # SQLite has one lock for all who write, and its waiters poll for it: threads take turns before.
+        # SQLite has one lock for all writers, and they poll for it: so threads take turns before they do.
         self._one_at_a_time = connections[self._using].vendor != "postgresql"
         self._turn: AbstractContextManager[Any] = threading.Lock() if self._one_at_a_time else nullcontext()
         self._held: dict[int, Held] = {}
@@ -67,7 +70,7 @@ class Worker:
         ]
 
     def stop(self) -> None:
-        """Finish what runs, give back the rest, and return from ``run()``."""
+        """Have ``run()`` finish the reactions that are running, give back the rest, and return."""
         self._stopping.set()
         self._woken.set()
 
@@ -97,7 +100,7 @@ class Worker:
             close_old_connections()
             self._end_overdue(time.monotonic())
             if self._hangs or self._is_locked():
-                return False  # SQLite's lock is held: to wait for it would keep this thread from its watch
+                return False  # SQLite's lock is held: a thread that waits for it cannot watch over runs
             took = in_time(self._claim)
         except (DatabaseError, InterfaceError) as error:
             self._failed(error, time.monotonic(), patience)
@@ -120,7 +123,7 @@ class Worker:
         self._stopping.wait(1)
 
     def _extend(self) -> None:
-        """Extend the leases of all that is held. Whatever was taken over meanwhile is left alone."""
+        """Extend the leases of everything that is held."""
         held = [one.reaction for one in list(self._held.values()) if not one.abandoned]
         with self._turn:
             in_time(lambda: holding.extend(held, lease=app_settings().handler_lease))
@@ -137,7 +140,7 @@ class Worker:
             self._swept = time.monotonic()
 
     def _is_locked(self) -> bool:
-        """Return whether an atomic run holds SQLite's only lock, or waits for it."""
+        """Return whether an atomic run holds SQLite's only lock or waits for it."""
         return self._one_at_a_time and any(
             one.taken and one.handler.atomic for one in list(self._held.values())
         )
@@ -154,7 +157,7 @@ class Worker:
             claimed = claiming.claim(self._names, limit=1, lease=lease, suspects=True, among=self._take_over)
             self._take_over = [pk for pk in self._take_over if claimed and pk != claimed[0].pk]
             if claimed and not self._take_over:
-                self._looked = float("-inf")  # whether that was the last of them
+                self._looked = float("-inf")  # look soon whether there are more
         else:
             # Several by one claim, and while the threads still have something to do.
             free = 2 * len(self._threads) - len(self._held)
@@ -169,7 +172,7 @@ class Worker:
         return bool(claimed)
 
     def _look(self, lease: float) -> None:
-        """Look for leases that ran out, if the last look is long enough ago."""
+        """Look for leases that have run out, unless the last look was a moment ago."""
         now = time.monotonic()
         if self._take_over or now - self._looked < min(_LOOK, lease / LOOKS):
             return
@@ -189,11 +192,11 @@ class Worker:
             connections.close_all()
 
     def _take(self, held: Held) -> bool:
-        """Take what was claimed, unless it is given back meanwhile."""
+        """Take what was claimed, unless it is to be given back."""
         with self._taking:
             held.taken = not (self._stopping.is_set() or self._hangs) and held.reaction.pk in self._held
             if not self._one_at_a_time:
-                held.begin()  # it waits for nothing but a server that does not answer
+                held.begin()  # from here it waits for nothing but a server that does not answer
             return held.taken
 
     def _attempt(self, held: Held) -> None:
@@ -216,7 +219,7 @@ class Worker:
             held.abandoned = self._hangs = True
             logger.error("The handler %s takes too long; the worker ends", held.handler.name)
             if held.handler.atomic and self._one_at_a_time:
-                continue  # it holds SQLite's lock: that is only free when this process has ended
+                continue  # it holds SQLite's lock until this process ends, so nothing can be stored
             if held.handler.atomic:
                 cut(held.connection)  # the server rolls its transaction back
             limit = timedelta(seconds=self._limit(held.handler))
@@ -237,7 +240,7 @@ class Worker:
                 return
 
     def _limit(self, handler: Declared) -> float:
-        """Return the seconds that a run may take: on SQLite an atomic one holds up every delivery."""
+        """Return the seconds that a run may take: fewer if it is atomic on SQLite and holds deliveries up."""
         limit = handler.timeout.total_seconds()
         connection = connections[self._using]
         if handler.atomic and self._one_at_a_time:
@@ -245,11 +248,11 @@ class Worker:
         return limit
 
     def _finish(self) -> None:
-        """Give back what no thread has taken, and wait for what runs."""
+        """Give back what no thread has taken, and wait for what is running."""
         self._stopping.set()
         while True:
             self._end_overdue(time.monotonic())
-            # What waits for a lock that a hanging handler holds has written nothing.
+            # Threads that wait for a lock that a hanging handler holds have written nothing.
             waits_in_vain = self._hangs and self._is_locked()
             if not self._is_locked():
                 self._give_back()
@@ -279,7 +282,7 @@ class Worker:
 
 
 def see(names: Sequence[str], using: str) -> None:
-    """Write down that a worker serves the handlers ``names``, and since when each is known."""
+    """Store that a worker serves the handlers ``names`` now, and since when each is known."""
     now = timezone.now()
     handlers = Handler.objects.using(using)
     handlers.bulk_create([Handler(name=name, registered_at=now) for name in names], ignore_conflicts=True)

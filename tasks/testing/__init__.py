@@ -1,4 +1,4 @@
-"""Tools for a host's tests. Nothing here is imported unless a test asks for it."""
+"""Tools for a host's tests. Nothing else in the app imports them."""
 
 from .bodies import event_body, full_event_body
 from .cases import ComputeTestMixin

@@ -1,4 +1,4 @@
-"""Bodies as a compute cluster posts them."""
+"""Bodies that a compute cluster posts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def event_body(**changes: Any) -> dict[str, Any]:
 
 
 def full_event_body(**changes: Any) -> dict[str, Any]:
-    """Return a valid body with every field of the schema and one that it does not know, with ``changes``."""
+    """Return a valid body with every field of the schema and an unknown one, with ``changes``."""
     complete = event_body(
         entity_id="entity-1",
         origin_instance="gpu-7",

@@ -1,4 +1,4 @@
-"""The counterpart of the pytest fixtures for unittest's test cases."""
+"""The cluster and the worker for test cases of unittest, as the fixtures give them to pytest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .handlers import Handlers
 
 
 class ComputeTestMixin:
-    """Gives a ``TestCase`` or ``TransactionTestCase`` a cluster and a worker. Put it first of the bases."""
+    """Give a ``TestCase`` or ``TransactionTestCase`` a cluster and a worker. Put it first among the bases."""
 
     @cached_property
     def compute(self) -> Compute:

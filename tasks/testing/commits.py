@@ -1,4 +1,4 @@
-"""Callbacks of commits, in a test whose transaction never commits."""
+"""Call what waits for a commit, in a test whose transaction never commits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ logger = logging.getLogger("sartiq_tasks.recording")
 
 @contextmanager
 def as_if_committed() -> Iterator[None]:
-    """Call what the block hands to ``transaction.on_commit()``, as the commits would that a test holds back.
+    """Call at the end of the block what it handed to ``transaction.on_commit()``, as commits would have done.
 
-    Unlike ``captureOnCommitCallbacks()`` it takes them from the connection, so that nothing calls them twice.
+    Unlike ``captureOnCommitCallbacks()``, take them from the connection, so that nothing calls them again.
     """
     waiting: list[tuple[Any, int]] = [(one, len(one.run_on_commit)) for one in connections.all()]
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def make_token(source: str = "compute") -> str:
-    """Return a new token of the client named ``source``, which is made if it is missing."""
+    """Return a new token of the client named ``source``, which is created if it is missing."""
     try:
         client = compute_client(source)
     except LookupError:
@@ -57,9 +57,10 @@ class Compute:
     def post(
         self, body: Mapping[str, Any] | bytes | None = None, *, expect: int = 200, **changes: Any
     ) -> HttpResponse:
-        """Post ``body``, or ``event_body()``, with ``changes``; return the answer, of the status ``expect``.
+        """Post ``body``, or ``event_body()``, with ``changes``; return the answer.
 
-        Receivers of the signal are called as after a commit, also in a ``TestCase``.
+        Assert that its status is ``expect``. Receivers of the signal are called as after a commit, even in a
+        ``TestCase``.
         """
         content = (
             body

@@ -21,5 +21,5 @@ def compute(db: None) -> Compute:
 
 @pytest.fixture
 def handlers(db: None) -> Handlers:
-    """The worker: ``handlers.run()``, and what it is asserted to have done."""
+    """The worker: ``handlers.run()``, then ``handlers.assert_done("shop.refund", task_id="t1")``."""
     return Handlers()

@@ -18,17 +18,17 @@ from .commits import as_if_committed
 
 
 class WorkerKilled(BaseException):
-    """A worker was killed, as far as a test can do that to itself: nothing catches it."""
+    """Stands for a worker's death in a test: no handler and no worker catches it."""
 
 
 class Handlers:
-    """Runs what handlers have to do, one reaction after the other, and asserts what was done."""
+    """Runs the reactions that are due, one after the other, and asserts what was done."""
 
     def run(self, *, after: timedelta = timedelta(), kill_at: str | None = None) -> list[Report]:
-        """Make an attempt at everything that is due, as if ``after`` had passed; return the outcome of each.
+        """Make an attempt at everything that is due, as if ``after`` had passed; return the outcomes.
 
         What a handler hands to ``transaction.on_commit()`` is called as after a commit. With ``kill_at``,
-        one of ``CRASH_POINTS``, the worker dies when it first comes to that point.
+        one of ``CRASH_POINTS``, the worker dies when it first reaches that point.
         """
         reports: list[Report] = []
         as_of = timezone.now() + after if after else None
@@ -36,7 +36,7 @@ class Handlers:
         points.hook = self._killing(kill_at) if kill_at else None
         try:
             while claimed := self._claim(as_of):
-                if claimed.pk in tried:  # and put off by that: once is enough
+                if claimed.pk in tried:  # put off by its attempt, and due again as of ``after``
                     holding.give_back([claimed])
                     Reaction.objects.filter(pk=claimed.pk).update(
                         due_at=(as_of or timezone.now()) + timedelta(microseconds=1)

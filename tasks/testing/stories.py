@@ -1,4 +1,4 @@
-"""Stories of tasks, and orders in which their deliveries may come."""
+"""What a cluster posts about a task, and the orders in which its deliveries may arrive."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def story(
 
 
 def orders(events: Sequence[Event], *, n: int = 20, seed: int = 0) -> list[list[Event]]:
-    """Return ``n`` orders in which ``events`` may come: as told, then shuffled, repeated and delayed."""
+    """Return ``n`` orders in which ``events`` may arrive: as given, then shuffled, repeated and delayed."""
     random = Random(seed)  # noqa: S311
     found = [list(events)]
     while len(found) < n:
