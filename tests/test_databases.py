@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import requests
 from django.db import connection
 
 from tests.factories import body
+from tests.programs import needed
 from tests.servers import (
     PostgreSQL,
     free_port,
@@ -39,9 +39,7 @@ def postgresql() -> Iterator[PostgreSQL]:
 @contextmanager
 def pgbouncer(postgresql: PostgreSQL) -> Iterator[str]:
     """Run pgbouncer in transaction mode, with fewer connections than there are threads; give its URL."""
-    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
-    if program is None:
-        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
+    program = needed("pgbouncer", package="pgbouncer")
     port = free_port()
     with temporary_directory() as place:
         (place / "users").write_text('"postgres" ""\n')
@@ -96,7 +94,7 @@ def log_in(url: str) -> requests.Session:
 
 
 def test_the_admin_reads_from_the_replica(postgresql: PostgreSQL, tmp_path: Path) -> None:
-    """The replica is a database of its own here, and differs, so that it shows which one was asked."""
+    """The replica is another database here, with other rows, so that the answer shows which one was read."""
     urls = {}
     with psycopg.connect(postgresql.url, autocommit=True) as server:
         for name in ("main", "replica"):

@@ -15,6 +15,7 @@ import yaml
 from django.core.management import get_commands
 
 from tasks.conf import AppSettings
+from tests.programs import needed
 from tests.servers import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -30,10 +31,7 @@ def test_nginx_and_the_app_have_one_limit() -> None:
 
 
 def test_nginx_reads_the_site(tmp_path: Path) -> None:
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        assert "CI" not in os.environ, "nginx is missing in CI: .ci/run installs it"
-        pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
+    program = needed("nginx", package="nginx-light")
     site = (DEPLOY / "nginx" / "sartiq-tasks.conf").read_text()
     # There is no certificate here, and the repository is not in /opt.
     site = re.sub(r"^ *ssl_certificate.*\n", "", site, flags=re.MULTILINE)

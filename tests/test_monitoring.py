@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from datetime import timedelta
@@ -22,6 +21,7 @@ from tasks.models import Task
 from tasks.ops import metrics, reaction_metrics, silence_metrics
 from tasks.testing import Handlers
 from tests.factories import NOON, full_body, record
+from tests.programs import needed
 from tests.servers import free_port, serving, wait_for_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,17 +31,12 @@ DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "sartiq-tasks.json").read_
 EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 PAGE = (ROOT / "docs" / "how-to-monitor.md").read_text()
 
-needs_prometheus = pytest.mark.skipif(
-    not (shutil.which("promtool") and shutil.which("prometheus")),
-    reason="Prometheus is not installed. Debian and Ubuntu: apt-get install prometheus",
-)
-
 
 def promtool(*arguments: str, cwd: Path = PROMETHEUS) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["promtool", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    command = [needed("promtool", package="prometheus"), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-@needs_prometheus
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -51,14 +46,13 @@ def promtool(*arguments: str, cwd: Path = PROMETHEUS) -> subprocess.CompletedPro
     ],
     ids=" ".join,
 )
-def test_the_files_are_good(arguments: tuple[str, ...]) -> None:
+def test_the_files_are_valid(arguments: tuple[str, ...]) -> None:
     done = promtool(*arguments)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@needs_prometheus
-def test_every_expression_of_the_dashboard_is_good(tmp_path: Path) -> None:
+def test_every_expression_of_the_dashboard_is_valid(tmp_path: Path) -> None:
     rules = [
         {"record": f"panel:{number}", "expr": expression.replace("$job", ".*")}
         for number, expression in enumerate(EXPRESSIONS)
@@ -100,12 +94,12 @@ def test_the_page_says_what_to_do_about_every_alert() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE)) == alerts
 
 
-@needs_prometheus
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(
     connection.vendor != "sqlite", reason="what is stored where makes no difference to Prometheus"
 )
 def test_a_real_prometheus_scrapes_the_server_and_runs_the_rules(tmp_path: Path, own_database: str) -> None:
+    program = needed("prometheus", package="prometheus")
     token = "a-token-for-prometheus"
     port = free_port()
     with serving(
@@ -125,7 +119,7 @@ def test_a_real_prometheus_scrapes_the_server_and_runs_the_rules(tmp_path: Path,
             assert was in config
             config = config.replace(was, now)
         (tmp_path / "prometheus.yml").write_text(f"global: {{evaluation_interval: 1s}}\n{config}")
-        command = ["prometheus", "--config.file=prometheus.yml", f"--storage.tsdb.path={tmp_path / 'data'}"]
+        command = [program, "--config.file=prometheus.yml", f"--storage.tsdb.path={tmp_path / 'data'}"]
         with (tmp_path / "log").open("w") as log:
             process: Any = subprocess.Popen(
                 [*command, f"--web.listen-address=127.0.0.1:{port}"], cwd=tmp_path, stdout=log, stderr=log

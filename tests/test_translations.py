@@ -16,6 +16,7 @@ import pytest
 from django.test import Client
 from django.utils import translation
 
+from tests.programs import needed
 from tests.servers import ROOT
 
 CATALOGUES = sorted((ROOT / "tasks" / "locale").glob("*/LC_MESSAGES/django.po"))
@@ -27,12 +28,8 @@ DJANGOS = [DJANGO / "conf", *sorted(path.parent for path in DJANGO.glob("contrib
 
 @pytest.fixture
 def programs() -> None:
-    """Gettext's programs; without them skip, but in CI fail."""
-    if shutil.which("xgettext") is None:
-        missing = "Gettext is missing: install Debian's package gettext."
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+    """Gettext's programs, which makemessages and compilemessages call."""
+    needed("xgettext", package="gettext")
 
 
 def test_there_is_a_catalogue() -> None:
@@ -99,7 +96,7 @@ def test_staff_see_the_language_of_their_browser(admin_client: Client, language:
 @pytest.mark.parametrize("catalogue", CATALOGUES, ids=LANGUAGES)
 @pytest.mark.parametrize("theirs", DJANGOS, ids=lambda path: path.name)
 def test_no_word_of_django_is_translated_otherwise(catalogue: Path, theirs: Path) -> None:
-    """Which of two catalogues counts is for INSTALLED_APPS to say, for the pages of both.
+    """INSTALLED_APPS decides which of two catalogues counts, for the pages of both.
 
     What means something else here has a context.
     """

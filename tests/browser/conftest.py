@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,28 +12,18 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from harness.browser import ARGUMENTS, find_chromium
+from tests.programs import needed
 
 # Longer than a page takes to refresh itself, on a busy machine too.
 expect.set_options(timeout=20_000)
 DESKTOP = {"width": 1440, "height": 900}
 
 
-def chromium() -> str:
-    """Return the browser's program; without one skip, but in CI fail."""
-    program = find_chromium()
-    if program is None:
-        missing = "There is no browser: install Debian's package chromium, or name one in CHROMIUM."
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return program
-
-
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    program = chromium()
+    program = find_chromium() or needed("chromium", package="chromium")
     with pytest.MonkeyPatch.context() as patch:
-        # Playwright's event loop runs in this thread, which is nothing that the ORM need fear.
+        # Playwright's event loop runs in this thread, which does the ORM no harm.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         with sync_playwright() as playwright:
             launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pytest
 
 from tests.factories import body
 from tests.hostile.wire import Answer, Request, exchange
+from tests.programs import needed
 from tests.servers import (
     ROOT,
     Server,
@@ -31,7 +31,6 @@ from tests.servers import (
     wait_for_port,
 )
 
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 NGINX_CONF = """
 daemon off; worker_processes 1; pid {here}/nginx.pid; error_log {here}/error.log;
 events {{ worker_connections 1024; }}
@@ -138,16 +137,14 @@ def _served(url: str, log: Path, changes: dict[str, str]) -> Any:
 @pytest.fixture(scope="session")
 def nginx_port(app: App) -> Iterator[int]:
     """The port of nginx in front of the server, with the configuration that is deployed."""
-    if NGINX is None:
-        assert "CI" not in os.environ, "nginx is missing in CI: .ci/run installs it"
-        pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
+    program = needed("nginx", package="nginx-light")
     port = free_port()
     with temporary_directory() as here:
         app_port = app.server.url.rpartition(":")[2]
         snippet = ROOT / "deploy" / "nginx" / "webhook.conf"
         configuration = here / "nginx.conf"
         configuration.write_text(NGINX_CONF.format(here=here, app=app_port, port=port, snippet=snippet))
-        process = psutil.Popen([NGINX, "-e", str(here / "error.log"), "-c", str(configuration)])
+        process = psutil.Popen([program, "-e", str(here / "error.log"), "-c", str(configuration)])
         try:
             wait_for_port(port, process)
             yield port

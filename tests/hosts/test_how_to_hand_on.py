@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import django
-import pytest
 
 from tests.hosts.environments import Host, clean_environment, deliver, once, run
 from tests.hosts.pages import commands, text_of, write_files
 from tests.hosts.test_wheel import plugged_in
+from tests.programs import needed
 from tests.servers import free_port, wait_for_port
 
 PAGE = text_of("docs/how-to-hand-on.md")
@@ -49,7 +47,7 @@ def host_with(tmp_path: Path, database: dict[str, Any], text: str) -> tuple[Host
 
 
 def fail_a_training(host: Host) -> None:
-    """Let the worker be killed when it has handed on, and another do it again."""
+    """Have the worker killed when it has handed on, and another one hand on again."""
     host.write("trainings/task_handlers.py", KILL, append=True)
     token = host.create_client()["access_token"]
     with host.serving() as url:
@@ -69,10 +67,7 @@ def work_twice(host: Host, command: str, between: str = "") -> str:
 @contextmanager
 def redis() -> Iterator[int]:
     """Run a Redis until the end of the block; yield its port."""
-    program = shutil.which("redis-server")
-    if program is None:
-        assert "CI" not in os.environ, "redis-server is missing in CI: .ci/run installs it"
-        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    program = needed("redis-server", package="redis-server")
     port = free_port()
     process = subprocess.Popen(
         [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""], stdout=subprocess.DEVNULL
