@@ -1,7 +1,8 @@
-"""Where each part saturates, by the measured costs of a delivery, and how far off the model is.
+"""Predict where each part saturates, from the measured costs of a delivery, and say how far off the model is.
 
-Cores are a delivery's processor time its rate, over how busy a core may be. The check is a closed network of
-``connections`` senders, two cores and a wait that takes no processor (mean value analysis).
+The cores needed are the rate times a delivery's processor time, divided by how busy a core may be. The model
+is checked as a closed network of ``connections`` senders, two cores, and a wait that takes no processor time
+(mean value analysis).
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: Milliseconds of processor, of docs/performance-runs.md, and requests a second there, by connections.
+#: Milliseconds of processor time of a delivery, from docs/performance-runs.md.
 WEB, DATABASE = 0.54, 0.34
-#: Times as much as one PostgreSQL the nodes of a Citus cluster spend, by benchmarks.ingest.citus.
+#: How many times as much as one PostgreSQL the nodes of a Citus cluster spend, by benchmarks.ingest.citus.
 CITUS = 4.5
+#: Requests a second by connections, from docs/performance-runs.md.
 MEASURED = {1: 981, 8: 1954, 32: 2024}
 CORES = 2
 WORKERS = (1_000, 100_000, 10_000_000)
@@ -21,17 +23,17 @@ WORKERS = (1_000, 100_000, 10_000_000)
 
 @dataclass(frozen=True)
 class Part:
-    """Something that can be bought, and what a delivery asks of it."""
+    """Something that can be bought, and how much of it a delivery needs."""
 
     name: str
     each: float
     unit: str
-    #: Of one machine.
+    #: The most that one machine has.
     most: float
 
 
 def parts(given: argparse.Namespace) -> Sequence[Part]:
-    """Return what a delivery costs."""
+    """Return the parts with what each delivery a second needs of them."""
     return (
         Part("web", given.web / 1000 / given.busy, "cores", given.cores),
         Part("PostgreSQL", given.database / 1000 / given.busy, "cores", given.cores),
@@ -41,9 +43,9 @@ def parts(given: argparse.Namespace) -> Sequence[Part]:
 
 
 def predicted(connections: int, *, processor: float, wait: float, cores: int = CORES) -> float:
-    """Return the deliveries a second of ``connections`` that wait for one another at ``cores`` cores.
+    """Return the deliveries a second of ``connections`` that queue for ``cores`` cores.
 
-    A core of several is as fast as one for the last who uses it, and as ``cores`` for all (Seidmann).
+    By Seidmann's approximation several cores are one that is ``cores`` times as fast, and a delay.
     """
     queued, delayed = processor / cores, processor * (cores - 1) / cores + wait
     length = rate = 0.0

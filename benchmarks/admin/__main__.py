@@ -18,6 +18,8 @@ from unittest.mock import patch
 
 import psutil
 
+from benchmarks.machine import processor
+
 if TYPE_CHECKING:
     from django.test import Client
 
@@ -91,7 +93,7 @@ def _fill(events: int, note: Path | None) -> None:
 
 @contextmanager
 def _when_the_ledger_ends() -> Iterator[None]:
-    """Let Django's clock stand back to the last event: to fill a large ledger takes an hour."""
+    """Set Django's clock back to the last event, because filling a large ledger takes an hour."""
     from django.utils import timezone
 
     from tasks.models import TaskStatusEvent
@@ -176,12 +178,9 @@ def _machine() -> str:
     import django
     from django.db import connection
 
-    facts = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in facts if line.startswith("model name")]
-    cpu = names[0] if names else platform.processor()
     version = ".".join(map(str, divmod(connection.pg_version, 10000)))  # type: ignore[attr-defined]
     return (
-        f"{os.cpu_count()} cores of {cpu}, PostgreSQL {version}, Django {django.__version__}, "
+        f"{os.cpu_count()} cores of {processor()}, PostgreSQL {version}, Django {django.__version__}, "
         f"Python {platform.python_version()}"
     )
 

@@ -68,7 +68,7 @@ def fill(events: int, *, until: datetime) -> None:
 
 
 def _tell(events: int, until: datetime) -> int:
-    """Tell about ``events`` events; return the id of the last one."""
+    """Write about ``events`` events; return the id of the last one."""
     random, number = Random(1), 0
     tasks_a_day = round(events / EVENTS_A_TASK / DAYS)
     bar = tqdm(total=events, unit="event", unit_scale=True, desc="filling")
@@ -132,7 +132,7 @@ def _react(cursor: CursorWrapper) -> None:
 
 
 def _reject(cursor: CursorWrapper, count: int) -> None:
-    """Store so many rejected deliveries of the days before now."""
+    """Store that many rejected deliveries, spread over the days before now."""
     fault = {"loc": ["body", "task_id"], "msg": "Field required", "type": "missing", "input": {}}
     cursor.execute(
         f"INSERT INTO {RejectedDelivery._meta.db_table} (received_at, source, status, errors, faults, "

@@ -18,7 +18,7 @@ URL = "/admin/sartiq_tasks/taskstatusevent/export.csv"
 
 
 def table(user: str, stored: int) -> str:
-    """Return the table of the exports of so many rows as are stored, as ``user`` gets them."""
+    """Return the table of the exports of every stored row, as ``user`` gets them."""
     lines = [
         "| CSV export of | seconds | rows/s | MB | peak memory before, MB | more at the end, MB |",
         "|---|---|---|---|---|---|",
@@ -61,7 +61,7 @@ def _export(user: str, rows: int) -> dict[str, Any]:
 
 
 def _peak() -> int:
-    """Return the most memory so far in kilobytes; getrusage would tell the parent's where that is more."""
+    """Return the most memory so far in kilobytes; getrusage would return the parent's if that is more."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
 

@@ -91,7 +91,7 @@ def pages(task_id: str, long_task: str, day: date, events: int, tasks: int) -> l
 
 
 def measure(client: Client, page: Page, rounds: int, stock_rounds: int, backend: psutil.Process) -> None:
-    """Time the page and the stock one's in turn, after one of each to warm up."""
+    """Time the page and the stock one in turns, after one of each to warm up."""
     for number in range(rounds + 1):
         for url, times, wanted in (
             (f"/admin/{page.url}", page.times, rounds),

@@ -7,9 +7,9 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from benchmarks.ingest.postgresql import PostgreSQL, postgresql
+from benchmarks.machine import processor
 
 PARTS = ("delivery", "waiting", "reactions", "start", "claim")
 
@@ -51,12 +51,10 @@ def _machine(server: PostgreSQL) -> str:
     import django
     import django_tasks_db
 
-    facts = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in facts if line.startswith("model name")]
     version = server.query("SHOW server_version")
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())
     return (
-        f"\n{os.cpu_count()} cores of {names[0] if names else platform.processor()}, load {load}; "
+        f"\n{os.cpu_count()} cores of {processor()}, load {load}; "
         f"PostgreSQL {version}, Django {django.__version__}, Python {platform.python_version()}, "
         f"django-tasks-db {_version_of(django_tasks_db.__name__)}."
     )

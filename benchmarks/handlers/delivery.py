@@ -120,7 +120,7 @@ def processor_of_server() -> float:
 
 
 def processor(server: PostgreSQL, sender: Sender, rounds: int) -> str:
-    """Return a table of the processor of a delivery, beside one of which no handler is called."""
+    """Return a table of a delivery's processor time, beside one for which no handler is called."""
     contenders: dict[str, Callable[[], Any]] = {
         "no handler": nothing,
         "no handler, once more": nothing,

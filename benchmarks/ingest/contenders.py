@@ -1,4 +1,4 @@
-"""Those who are measured: how each is set up, started, posted to and counted."""
+"""The contenders that are measured: how each is set up, started, posted to and counted."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
 
     def measure(self, postgresql: PostgreSQL, connections: int, seconds: int) -> Measurement:
-        """Post for some seconds; raise where an answered event is not in the table, or one too many is."""
+        """Post for some seconds; raise if the table lacks an answered event, or has one too many."""
         assert self.process is not None
         before = postgresql.rows(self.database, self.table) if self.table else 0
         server = Processor(psutil.Process(self.process.pid))
@@ -124,7 +124,7 @@ class PgBench:
 
 
 def contenders(postgresql: PostgreSQL, names: list[str]) -> Iterator[Server | PgBench]:
-    """Set up those of ``names``, each with a database of its own, and yield them."""
+    """Set up the contenders in ``names``, each with a database of its own, and yield them."""
     statement = _statement()
     for server in _servers(postgresql, statement):
         if server.name in names:
@@ -243,7 +243,7 @@ def start(server: Server) -> None:
 
 
 def wait_for(server: Server) -> None:
-    """Wait until a server answers anything; end with its command where it does not."""
+    """Wait until a server answers anything; exit with its command if it does not."""
     for _ in range(300):
         try:
             urllib.request.urlopen(server.url, timeout=1).close()
@@ -270,7 +270,7 @@ def stop(server: Server) -> None:
 
 
 def require_tools() -> None:
-    """End with what to install, where something is missing without which nothing can be measured."""
+    """Exit with what to install if a program is missing without which nothing can be measured."""
     if shutil.which("wrk") is None:
         raise SystemExit("The load generator wrk is not installed. Debian and Ubuntu: apt-get install wrk")
     if not (PEERS / "uvicorn").exists():

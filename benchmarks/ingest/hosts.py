@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def post_to(servers: list[Server], url: str, seconds: int) -> float:
-    """Post to all of ``servers`` at once, 16 connections each; check the rows; return the rate of all."""
+    """Post to all of ``servers`` at once, over 16 connections each; check the rows; return the total rate."""
 
     def post(server: Server) -> dict[str, Any]:
         return load.wrk(server.url, servers[0].token, 16, seconds)
@@ -87,7 +87,7 @@ def network() -> Iterator[None]:
 
 @contextmanager
 def database() -> Iterator[str]:
-    """Run PostgreSQL in its namespace, open to the bridge; give its URL."""
+    """Run PostgreSQL in its namespace, open to the bridge; yield its URL."""
     with tempfile.TemporaryDirectory(prefix="ingest-") as place:
         Path(place).chmod(0o755)
         server = get_server(Path(place) / "data")

@@ -1,4 +1,4 @@
-"""Put load on one contender, and measure what it did and what that cost."""
+"""Put load on one contender, and measure its rate and its processor time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _runs = itertools.count(1)
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one round of one contender gave."""
+    """The results of one round of one contender."""
 
     requests: int
     seconds: float
@@ -41,7 +41,7 @@ class Measurement:
 
 
 class Processor:
-    """Seconds of processor of a process and all that came from it, since this was made."""
+    """Seconds of processor time of a process and its descendants since this object was made."""
 
     def __init__(self, root: psutil.Process | None) -> None:
         self.root = root

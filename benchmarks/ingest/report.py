@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+from benchmarks.machine import processor
+
 from .contenders import OURS, PEERS
 from .load import Measurement
 from .postgresql import PostgreSQL
@@ -77,7 +79,7 @@ def versions(postgresql: PostgreSQL) -> str:
     return "\n".join(
         [
             "",
-            f"{_processor()}, {os.cpu_count()} cores; load of the last minute {os.getloadavg()[0]:.1f}",
+            f"{processor()}, {os.cpu_count()} cores; load of the last minute {os.getloadavg()[0]:.1f}",
             ", ".join(
                 [
                     f"{platform.system()} {platform.release()}",
@@ -90,11 +92,6 @@ def versions(postgresql: PostgreSQL) -> str:
             "peers: " + _installed(PEERS, PEER_PACKAGES),
         ]
     )
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _installed(programs: Path, packages: Sequence[str]) -> str:

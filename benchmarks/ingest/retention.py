@@ -136,7 +136,7 @@ def _drop(database: PostgreSQL) -> None:
 
 @contextmanager
 def delivering(database: PostgreSQL, *, is_partitioned: bool) -> Iterator[list[float]]:
-    """Record events at ``RATE`` a second until the end of the block; give how long each took."""
+    """Record events at ``RATE`` a second until the end of the block; yield how long each took."""
     times: list[float] = []
     stopping = threading.Event()
     record = _record_partitioned if is_partitioned else _record

@@ -1,4 +1,4 @@
-"""The app on SQLite, 32 connections at once: no answer may be anything but a success."""
+"""The app on SQLite, with 32 connections at once: every answer must be a success."""
 
 from __future__ import annotations
 
