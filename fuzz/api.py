@@ -29,7 +29,7 @@ OPTIONS = (
 
 
 def answers(log: Path) -> Counter[int]:
-    """Return how many deliveries were given which status, by the server's ``log``."""
+    """Return the number of deliveries by status, as the server's ``log`` has them."""
     lines = (line for line in log.read_text().splitlines() if line.startswith("{"))
     records = (json.loads(line) for line in lines)
     return Counter(record["status"] for record in records if record["logger"] == "sartiq_tasks.deliveries")

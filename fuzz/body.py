@@ -50,7 +50,7 @@ def dictionary(names: list[str]) -> str:
 
 
 def mutated_event(body: bytes, names: list[str], mutate: Callable[[bytes], bytes], seed: int) -> bytes:
-    """Return the event ``body``, or one of ours where it is none, with one member mutated.
+    """Return the event ``body``, or another if it is not an event, with one member mutated.
 
     Bytes that are changed anywhere are seldom an event; these often are.
     """
@@ -69,7 +69,7 @@ def mutated_event(body: bytes, names: list[str], mutate: Callable[[bytes], bytes
 
 
 def main() -> None:
-    """Run until the time is over (exit code 0) or something is found."""
+    """Run until the time is over, which exits with 0, or until something is found."""
     try:
         import atheris
     except ImportError:

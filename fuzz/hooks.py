@@ -1,4 +1,4 @@
-"""What Schemathesis is not to post (``SCHEMATHESIS_HOOKS=fuzz.hooks``)."""
+"""Keep Schemathesis from posting what no schema forbids (``SCHEMATHESIS_HOOKS=fuzz.hooks``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TIMES = ("timestamp", "started_at", "completed_at")
 
 
 def filter_body(context: Any, body: Any) -> bool:
-    """Return whether ``body`` may be posted: none that ``docs/contract.md`` rejects by what no schema tells.
+    """Return whether ``body`` may be posted: not if the contract rejects it by a rule that no schema has.
 
     The published schema knows no length, and JSON Schema no bounds of a date-time: what must take all
     that the schema allows would report them. ``fuzz.body`` tries them.

@@ -1,4 +1,4 @@
-"""What holds of any bytes that are posted: the promises that the fuzzer tries to break."""
+"""The promises about any bytes that are posted, which the fuzzer tries to break."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Finding(AssertionError):
 
 
 def is_accepted(body: bytes) -> bool:
-    """Return whether ``body`` is accepted, having held the outcome to every promise.
+    """Return whether ``body`` is accepted, and hold the outcome to every promise.
 
     Raises ``Finding`` where a promise is broken; any other exception is a finding too.
     """

@@ -1,11 +1,11 @@
-"""The browser of tests and pictures."""
+"""The browser that the tests use, and the script that takes the pictures."""
 
 from __future__ import annotations
 
 import os
 import shutil
 
-# Also as root, and with nothing but the page on the network.
+# The browser runs even as root, and sends nothing but the page's own requests.
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run",

@@ -1,4 +1,4 @@
-"""What the project needs to run here, without TLS: an environment and a port."""
+"""An environment and a port for running the project on this machine, without TLS."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from .environment import ROOT, free_port, project_environment
 
 @dataclass
 class Server:
-    """The project under ``sartiq_tasks.server``, with a client's token that is good there."""
+    """The project under ``sartiq_tasks.server``, with the token of a client."""
 
     url: str
     token: str
@@ -37,7 +37,7 @@ class Server:
         return requests.post(f"{self.url}/api/v1/tasks/webhook", json=body, headers=headers, **kwargs)
 
     def get(self, path: str) -> requests.Response:
-        """Get ``path`` as anybody."""
+        """Get ``path`` without credentials."""
         return requests.get(f"{self.url}{path}", timeout=60)
 
     def get_token(self, form: dict[str, str]) -> requests.Response:
@@ -45,7 +45,7 @@ class Server:
         return requests.post(f"{self.url}/api/v1/login/access-token", data=form, timeout=60)
 
     def workers(self) -> list[psutil.Process]:
-        """Return the processes that take requests, without those of a main process that ends meanwhile."""
+        """Return the processes that take requests, except those whose main process ends meanwhile."""
         found = []
         for main in self.process.children():
             with suppress(psutil.NoSuchProcess):
@@ -93,8 +93,8 @@ def serving(
 ) -> Iterator[Server]:
     """Serve the project on ``database_url`` until the end of the block, migrated and with a client.
 
-    ``token`` is that of a client which is there already. ``arguments`` go to the server, ``changes`` to the
-    environment, ``log`` gets what the server prints.
+    ``token`` is the token of a client that exists already. ``arguments`` go to the server, ``changes`` to the
+    environment, and ``log`` gets what the server prints.
     """
     commands = ["migrate --verbosity 0"] if migrate else []
     if token is None:
@@ -145,7 +145,7 @@ def wait_for_port(port: int, process: psutil.Popen) -> None:
 
 
 def stop(process: psutil.Popen) -> None:
-    """End a server and its workers, gently if it is willing and quick."""
+    """End a server and its workers: by SIGTERM, and by SIGKILL after three seconds."""
     family = [process]
     with suppress(psutil.NoSuchProcess):  # it may end by itself at any moment
         family += process.children(recursive=True)

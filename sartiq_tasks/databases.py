@@ -1,4 +1,4 @@
-"""What each kind of database needs to be set to."""
+"""The options that each kind of database needs."""
 
 from __future__ import annotations
 

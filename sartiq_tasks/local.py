@@ -1,4 +1,4 @@
-"""What ``make run`` keeps in ``local/run.json``, readable by you alone."""
+"""The secrets that ``make run`` keeps in ``local/run.json``, which only you can read."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Kept:
         self.databases: dict[str, dict[str, str]] = kept.get("databases", {})
 
     def of_database(self, url: str) -> dict[str, str]:
-        """Return what was made in the database ``url``, to be read and changed."""
+        """Return what was created in the database ``url``, to read it and change it."""
         return self.databases.setdefault(url, {})
 
     def use(self) -> str:
-        """Set what the environment lacks for the server of ``PORT``; return the URL of its database."""
+        """Set what the environment lacks for a server on ``PORT``; return the URL of its database."""
         default = f"sqlite:///{ROOT / 'db.sqlite3'}"
         url = os.environ.setdefault("DATABASE_URL", self.servers.get(os.environ.get("PORT", "8000"), default))
         os.environ.setdefault("SECRET_KEY", self.secret_key)
@@ -37,7 +37,7 @@ class Kept:
         return url
 
     def write(self) -> None:
-        """Keep it."""
+        """Write the file."""
         FILE.parent.mkdir(exist_ok=True)
         FILE.touch(mode=0o600)
         FILE.write_text(json.dumps(vars(self), indent=1))

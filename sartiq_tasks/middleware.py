@@ -13,7 +13,7 @@ PERMISSIONS_POLICY = "camera=(), display-capture=(), geolocation=(), microphone=
 
 
 def security_headers(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
-    """Set the headers on pages; the answer to a delivery is none, and is not slowed down."""
+    """Set the headers on pages, but not on the answer to a delivery, which is not a page."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

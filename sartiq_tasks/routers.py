@@ -1,4 +1,4 @@
-"""Which database is asked."""
+"""Route the admin's reads to a replica."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ class ReadFromReplica:
         return True
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
-        """Migrate the primary alone; the replica follows it."""
+        """Migrate only the primary; the replica follows it."""
         return db != "replica"

@@ -58,7 +58,7 @@ def _find_lost_endings(last_updates: Mapping[str, Any]) -> None:
     from tasks.watchdog.looking import look
 
     def ask(tasks: Any) -> list[Any]:
-        # Tasks of an earlier run are none of this cluster's.
+        # This cluster does not know the tasks of an earlier run.
         return [one for one in ask_over_http(tasks) if not isinstance(one, Gone)]
 
     with serving(last_updates) as url:

@@ -1,6 +1,7 @@
-"""Fill an empty ledger with two weeks of a simulated cluster, for pictures: each event came in its time.
+"""Fill an empty ledger with two weeks of a simulated cluster, for the pictures in the documentation.
 
-Something is new today: a storage fails. ``scripts.screenshots`` calls it in ``manage.py shell``.
+Each event is received when it happens, and today a storage has begun to fail. ``scripts.screenshots`` calls
+``fill()`` in ``manage.py shell``.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ WRONG = b'{"task_id": "upscaling-9c1", "status": "running", "progress": 104.2, "
 
 
 def fill() -> None:
-    """Record all of it, and some deliveries that are rejected."""
+    """Record the two weeks, and some deliveries that are rejected."""
     until = datetime.now(UTC)
     with transaction.atomic():
         for at, body in _events(until):

@@ -1,4 +1,4 @@
-"""Build the wheel and the sdist, look into them, and use each in a new project: ``make release-check``."""
+"""Build the wheel and the sdist, check what is in them, and use each in a project: ``make release-check``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIST = ROOT / "dist"
 UV = str(Path(sys.executable).with_name("uv"))
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 PAGE = (ROOT / "docs" / "plugging-in.md").read_text()
-#: What an installed app must not lack, and what it is easy to leave out.
+#: Files that an installed app needs and that are easily left out.
 NEEDED = ("py.typed", "migrations/0001_initial.py", "static/", "templates/", "management/commands/")
 EVENT = {
     "event_type": "training_status_update",
@@ -38,7 +38,7 @@ print(answer.status_code, answer.json()["task_id"])
 
 
 def main() -> None:
-    """Check all of it, and end with what is wrong."""
+    """Build and check both, and exit with the first fault."""
     shutil.rmtree(DIST, ignore_errors=True)
     _run(UV, "build", "--quiet", cwd=ROOT)
     wheel, sdist = DIST / f"sartiq_tasks-{VERSION}-py3-none-any.whl", DIST / f"sartiq_tasks-{VERSION}.tar.gz"

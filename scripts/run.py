@@ -72,7 +72,7 @@ def _has_handlers() -> bool:
 
 
 def _set_up(kept: dict[str, str]) -> tuple[str, str]:
-    """Make the admin user and the client where the database lacks them; return what to tell of both."""
+    """Create the admin user and the client if the database lacks them; return what to print about both."""
     from django.contrib.auth import get_user_model
     from oauth2_provider.models import get_application_model
 

@@ -15,12 +15,12 @@ from tests.databases import is_citus
 
 
 def not_on_citus(reason: str) -> pytest.MarkDecorator:
-    """Return a mark that skips a test on Citus, since it is about one node: ``reason`` says in what."""
+    """Return a mark that skips a test on Citus, because it is about one node; ``reason`` says how."""
     return pytest.mark.skipif(is_citus(), reason=f"not on Citus: {reason}")
 
 
 def distribute(connection: Any) -> None:
-    """Make the database that Django has just made known to the workers, and spread its tables."""
+    """Create on the workers the database that Django has just created, and spread its tables."""
     name = connection.settings_dict["NAME"]
     for worker in workers(connection):
         with _session(connection, "postgres", *worker) as server:
@@ -61,7 +61,7 @@ def workers(connection: Any) -> list[tuple[str, int]]:
 
 
 def keep_distributed(*, setting: str, value: Any, **said: Any) -> None:
-    """Leave ``DISTRIBUTED`` on in the settings that a test has for itself, unless it says otherwise."""
+    """Leave ``DISTRIBUTED`` on in the settings of a test's own, unless they say otherwise."""
     if setting == "SARTIQ_TASKS" and isinstance(value, dict):
         value.setdefault("DISTRIBUTED", True)
 
@@ -75,7 +75,7 @@ def _session(connection: Any, name: str, host: str | None = None, port: int | No
 
 @contextmanager
 def commands(connection: Any) -> Iterator[list[tuple[str, int]]]:
-    """Collect what the coordinator sends to its workers: the first word of each, and the node's port."""
+    """Collect the commands that the coordinator sends to its workers: the first word, and the node's port."""
     sent: list[tuple[str, int]] = []
     told: list[str] = []
     with connection.cursor() as cursor:

@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is slow, skip what needs Citus where there is none, and leave out what has run already."""
+    """Mark slow cases, skip those that need a missing Citus, and leave out those that have run already."""
     for item in items:
         if is_slow(item):
             item.add_marker(pytest.mark.slow)
@@ -50,14 +50,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
-    """On Citus, let go of what a run that was broken off has left."""
+    """On Citus, drop what an interrupted run has left."""
     if is_citus():
         cluster.release(connection)
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """On Citus, have the workers know the tests' database, and distribute it."""
+    """On Citus, create the tests' database on the workers, and distribute it."""
     if is_citus():
         with django_db_blocker.unblock():
             cluster.distribute(connection)
@@ -67,7 +67,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what uses ``each_layout`` once in each; a TestCase can have no parameters and keeps the suite's."""
+    """Run what uses ``each_layout`` in each; a TestCase, which takes no parameters, keeps the suite's."""
     if "each_layout" in metafunc.fixturenames:
         metafunc.parametrize("each_layout", [False, True], ids=["one node", "distributed"], indirect=True)
 
@@ -83,7 +83,7 @@ def each_layout(request: pytest.FixtureRequest, settings: Any) -> None:
 
 @pytest.fixture
 def post(db: None) -> Callable[..., HttpResponse]:
-    """Post to the webhook with a good token; the body is JSON, or raw where bytes are given."""
+    """Post to the webhook with a valid token; the body becomes JSON unless it is bytes."""
     client = Client(headers={"Authorization": f"Bearer {factories.client_token()}"})
 
     def send(content: Any, **extra: Any) -> HttpResponse:

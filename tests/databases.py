@@ -11,7 +11,7 @@ from pathlib import Path
 def test_database_url() -> str:
     """Return the URL for ``TEST_DB``: ``sqlite`` (the default), ``postgresql`` or ``citus``.
 
-    Citus is the default where ``TEST_CITUS_URL`` names a coordinator: nothing else needs that.
+    Citus is the default if ``TEST_CITUS_URL`` names a coordinator.
     """
     if is_citus():
         return os.environ["TEST_CITUS_URL"]
@@ -27,7 +27,7 @@ def is_citus() -> bool:
 
 
 def more_on_citus(queries: int) -> int:
-    """Return how many more ``queries`` there are on Citus, where each known value of a column is one."""
+    """Return the ``queries`` that Citus needs in addition, one for each known value of a column."""
     return queries if is_citus() else 0
 
 
@@ -40,7 +40,7 @@ def postgresql_url() -> str:
     directory = place("postgresql")
     server = get_server(directory)
     if "fsync" not in (directory / "postgresql.auto.conf").read_text():
-        # Its rows need not outlive a crash. The servers that tests kill are others, of default durability.
+        # Its rows need not survive a crash. The servers that tests kill are others, with default durability.
         for setting in ("fsync", "full_page_writes"):
             server.psql(f"ALTER SYSTEM SET {setting} = off")
         server.psql("SELECT pg_reload_conf()")

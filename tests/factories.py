@@ -47,7 +47,7 @@ def record(
 
 
 def statements_of_event(**changes: Any) -> list[str]:
-    """Return the statements that record one event, to the byte and without their parameters."""
+    """Return the statements that record one event, without their parameters."""
     seen: list[str] = []
 
     def keep(execute: Any, sql: str, *args: Any) -> Any:
@@ -60,7 +60,7 @@ def statements_of_event(**changes: Any) -> list[str]:
 
 
 def rejected(content: bytes | None = None, **changes: Any) -> RejectedDelivery:
-    """Return a delivery that was rejected for its progress, or for what is wrong with ``content``."""
+    """Return a delivery that was rejected for its progress, or for the fault in ``content``."""
     sent = json.dumps(body(progress=101)).encode() if content is None else content
     keep_rejected(
         _rejection(sent), body=sent, headers={}, source="tests", idempotency_key=changes.pop("key", None)
@@ -84,7 +84,7 @@ def minutes(number: float) -> timedelta:
 
 
 def client_token() -> str:
-    """Return a good token of a new compute client."""
+    """Return a valid token of a new compute client."""
     return make_token(f"cluster-{next(numbers)}")
 
 

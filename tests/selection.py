@@ -33,8 +33,8 @@ SLOW = (
     "tests/test_views.py::test_32_identical_posts_at_once",
 )
 
-#: What is slow or touches the database, and is about something else: pages in a browser, what a process makes
-#: of its environment, its arguments and its connections. The rows behind that are tested elsewhere.
+#: Cases that are slow or touch the database but are about something else: pages in a browser, and what a
+#: process does with its environment, arguments and connections. Other cases test the rows behind that.
 ONCE = (
     "tests/browser/",
     "tests/hostile/test_connections.py",

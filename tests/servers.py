@@ -1,4 +1,4 @@
-"""Real servers for tests: the project as it is deployed, and a PostgreSQL that may be maltreated."""
+"""Real servers for tests: the project as it is deployed, and a PostgreSQL that a test may stop and kill."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.databases import place
 
 @contextmanager
 def serving(database_url: str, *arguments: str, **options: Any) -> Iterator[Server]:
-    """Serve as ``harness.servers.serving()`` does; a copy of a migrated database has all that it needs."""
+    """Serve as ``harness.servers.serving()`` does, from a copy of a migrated database, which saves time."""
     if options.get("migrate", True):
         copy_migrated_sqlite(database_url)
         if token := _tokens.get(_without_options(database_url)):
@@ -60,7 +60,7 @@ class PostgreSQL:
         self._data = str(directory / "data")
 
     def make(self) -> None:
-        """Make its files, with an empty database."""
+        """Create its files, with an empty database."""
         data = Path(self._data)
         data.mkdir(mode=0o700)
         if self._user:
@@ -68,7 +68,7 @@ class PostgreSQL:
         self._run("initdb", "-D", self._data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync")
 
     def copy(self, other: PostgreSQL) -> None:
-        """Take the files of ``other``, which must have stopped."""
+        """Copy the files of ``other``, which must have been stopped."""
         subprocess.run(["cp", "-a", other._data, self._data], check=True)
 
     @property
@@ -88,11 +88,11 @@ class PostgreSQL:
         self._run("pg_ctl", "-D", self._data, "-w", "-m", mode, "stop")
 
     def pause(self) -> None:
-        """Freeze all of its processes: connections are taken, and nothing is answered."""
+        """Freeze all of its processes: connections are accepted, and nothing is answered."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Let a paused server go on."""
         self._signal(signal.SIGCONT)
 
     def is_running(self) -> bool:
@@ -100,7 +100,7 @@ class PostgreSQL:
         return (Path(self._data) / "postmaster.pid").exists()
 
     def kill(self) -> None:
-        """End all of its processes at once: none of them flushes or writes anything any more."""
+        """Kill all of its processes at once, so that none of them flushes or writes anything more."""
         processes = self._processes()
         for process in processes:
             process.kill()
@@ -168,7 +168,7 @@ _tokens: dict[str, str] = {}
 
 
 def copy_migrated_sqlite(database_url: str) -> None:
-    """Make the file, if it is a new one of SQLite, migrated and with a client, which takes seconds."""
+    """If the URL names a new SQLite file, copy one there that is migrated and has a client."""
     url = _without_options(database_url)
     path = Path(url.removeprefix("sqlite:///"))
     if url.startswith("sqlite:") and not path.exists():

@@ -1,4 +1,4 @@
-"""The fuzzer's targets: they pass what the contract says, and they do find a fault."""
+"""The fuzzer's targets: they pass what the contract allows, and find planted faults."""
 
 from __future__ import annotations
 

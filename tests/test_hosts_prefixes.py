@@ -20,7 +20,7 @@ DOCUMENT = DocumentView.as_view()
 
 
 class Webhook(TaskWebhookView):
-    """A host's subclass, in the place of ours."""
+    """A host's subclass of the view."""
 
 
 def shared(prefix: str, **options: Any) -> Any:

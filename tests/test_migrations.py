@@ -209,7 +209,7 @@ def test_eight_writers_post_while_an_index_is_made_and_removed() -> None:
 
 
 def test_after_the_first_release_every_index_is_made_beside_writers() -> None:
-    """The tables are empty before. What comes after meets a ledger and its writers."""
+    """The first migrations meet empty tables; later ones meet a ledger and its writers."""
     loader = MigrationLoader(None)
     for (app, name), migration in loader.disk_migrations.items():
         if app != "sartiq_tasks" or name in BEFORE_THE_FIRST_RELEASE:

@@ -1,4 +1,4 @@
-"""No text in a query, a header, a path or a body is an error of the server's, at any endpoint."""
+"""No text in a query, a header, a path or a body makes any endpoint answer with a 5xx."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def host(settings: Any) -> None:
 
 
 def failures(requests: Iterable[tuple[str, str]], **odd: Any) -> list[tuple[str, str, int]]:
-    """Return which of ``requests``, a path and a method each, are answered by an error of the server's."""
+    """Return those of ``requests``, each a path and a method, that are answered with a 5xx."""
     client = Client(raise_request_exception=False)
     known = {"HTTP_AUTHORIZATION": f"Bearer {factories.client_token()}"}
     answers = [(path, method, client.generic(method, path, **(known | odd))) for path, method in requests]

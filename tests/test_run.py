@@ -26,7 +26,7 @@ from tests.servers import ROOT, copy_migrated_sqlite, free_port, manage, serving
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What the script needs of the project, and nothing that an earlier run left."""
+    """The parts of the project that the script needs, without anything from an earlier run."""
     here = tmp_path / "checkout"
     for name in ("scripts", "tasks", "sartiq_tasks"):
         shutil.copytree(ROOT / name, here / name, ignore=shutil.ignore_patterns("__pycache__"))

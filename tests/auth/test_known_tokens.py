@@ -1,4 +1,4 @@
-"""Tokens: read from the database, cached, and never good for longer than the database says."""
+"""Tokens: read from the database, cached, and never valid for longer than the database says."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def test_a_cached_token_is_nobodys_to_modify() -> None:
 
 
 class OnlyOfOneName(BearerTokenAuthentication):
-    """A backend's own class, which rejects by what it may have from a cached token."""
+    """A host's own class, which may reject a sender because of a cached token."""
 
     def authenticate(self, request: Request) -> Any:
         """Return the token if its application has the right name."""

@@ -1,4 +1,4 @@
-"""Who may post events: what ``has_perm()`` says, asked for at less cost."""
+"""Who may post events: those whom ``has_perm()`` allows, at less cost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class WithoutPermissions:
 
 
 def may(user: Any) -> bool:
-    """Return what is said of ``user``, which must be what ``has_perm()`` says."""
+    """Return whether ``user`` may add events, and assert that ``has_perm()`` says the same."""
     loaded, other = get_user_model().objects.get(pk=user.pk), get_user_model().objects.get(pk=user.pk)
     assert may_add_events(loaded) == other.has_perm(ADD_EVENTS)
     return may_add_events(loaded)

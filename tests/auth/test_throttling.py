@@ -1,4 +1,4 @@
-"""Limits: who meets them, what is answered, and that they cost nothing while they are off."""
+"""Limits: whom they stop, what is answered, and that they cost nothing while they are off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which table goes to which nodes of a Citus cluster, and what is in the way. More is in ``tests/citus``."""
+"""Which table goes to which nodes of a Citus cluster, and what prevents it. ``tests/citus`` has more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database that is away: 503 and soon, and all well once it is back, without a restart."""
+"""A database that is down: a 503 in bounded time, and once it is back all works without a restart."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def served(postgresql: PostgreSQL) -> Iterator[Server]:
 
 
 def unavailable(server: Server, **changes: Any) -> bool:
-    """Return whether an event is answered with the one answer that makes a sender retry."""
+    """Return whether an event is answered with the 503 that makes a sender retry."""
     answer = server.post(body(**changes), timeout=20)
     assert answer.status_code in (200, 503), answer.text
     if answer.status_code == 503:
@@ -317,7 +317,7 @@ def test_a_read_only_session_of_sqlite_is_cured() -> None:
 
 @pytest.fixture
 def any_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Let the test use an alias that it makes itself, which a TestCase would forbid; it writes nothing."""
+    """Let a test use an alias that it makes itself, which a TestCase forbids; it writes nothing."""
     with django_db_blocker.unblock():
         yield
 
@@ -363,7 +363,7 @@ def terminate_sessions_of(name: str) -> None:
 
 @pytest.mark.usefixtures("any_database")
 def test_a_dead_connection_to_another_database_is_cured() -> None:
-    """Such as to the one that holds the tokens."""
+    """The other database may be the one that holds the tokens."""
     with second_database() as second:
         ask(connection)
         ask(second)
@@ -380,7 +380,7 @@ def test_a_dead_connection_to_another_database_is_cured() -> None:
 @on_postgresql
 @pytest.mark.usefixtures("any_database")
 def test_a_session_of_another_database_that_is_shut_down_is_cured() -> None:
-    """57P01, as pgbouncer or an administrator ends it."""
+    """PostgreSQL ends it with 57P01, as pgbouncer or an administrator would."""
     with second_database(application_name="terminated") as second:
         ask(second)
         terminate_sessions_of("terminated")

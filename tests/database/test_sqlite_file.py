@@ -1,4 +1,4 @@
-"""SQLite's file is replaced or taken away under a session: no event that was answered 200 is lost."""
+"""SQLite's file is replaced or removed under a session: no event that was answered 200 is lost."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_replaced_by_an_empty_one(tmp_path: Path) -> None:
 
 @contextmanager
 def read_only(place: Path, other: Path) -> Iterator[None]:
-    """Let the directory be one of a disk that can only be read, with a copy of the file."""
+    """Mount the directory read-only, with a copy of the file in it."""
     backup(place, "copy").rename(other / "db.sqlite3")
     mount = ["mount", "--bind", "-o", "ro", str(other), str(place)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
@@ -148,7 +148,7 @@ def replace(file: Path, version: int) -> None:
 
 
 def test_the_file_of_another_database(second: Any, tmp_path: Path) -> None:
-    """That of the tokens, say: it is left too, but only the ledger's must be there."""
+    """The other file, such as that of the tokens, is left too, but only the ledger's must exist."""
     file = tmp_path / "the second"
     assert on_live_connection(ask(second)) == (0,)
     for version in (1, 2):

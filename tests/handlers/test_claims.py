@@ -1,4 +1,4 @@
-"""What a claim reads while much is due or waits, by the database's own count: no time is measured."""
+"""What a claim reads while many reactions are due or wait, by the database's own count, not by a clock."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def of_another_handler() -> None:
 
 
 def work_of_claim() -> tuple[int, int]:
-    """Return how many a claim takes, and what it reads."""
+    """Return how many reactions a claim takes, and how much it reads."""
     steps, statements = 0, list[tuple[str, Any]]()
 
     def keep(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
@@ -120,7 +120,7 @@ def work_of_claim() -> tuple[int, int]:
 def test_a_claim_reads_no_more_while_many_are_due_or_wait(
     state: Callable[[], None], taken: int, is_analysed: bool
 ) -> None:
-    """Whether the planner knows how many there are, or believes that the table is empty."""
+    """Whether the planner knows how many rows there are, or believes that the table is empty."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL statement_timeout = 0")  # the test's own statements write many rows

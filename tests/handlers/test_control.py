@@ -1,4 +1,4 @@
-"""What a person decides, and what is caught up on."""
+"""What a person decides about reactions, and how a new handler catches up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of an attempt."""
+"""The outcome of an attempt."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def claim_one(**options: Any) -> Reaction:
 
 @contextmanager
 def put_off_for(seconds: float, jitter: float, **of: Any) -> Iterator[None]:
-    """Assert that the block puts what there is off for that long, however long the block itself takes."""
+    """Assert that the block puts the reactions off for that long, however long the block itself takes."""
     before = timezone.now()
     yield
     after = timezone.now()

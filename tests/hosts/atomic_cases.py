@@ -61,7 +61,7 @@ class Cases:
         assert TaskStatusEvent.objects.using("ledger").count() == 1
 
     def test_every_rejecting_answer(self) -> None:
-        """It is answered, and kept."""
+        """It is answered as it should be, and kept."""
         self.check(deliveries())
 
     @override_settings(SARTIQ_TASKS={"THROTTLE_DELIVERIES": "2/min"})

@@ -30,9 +30,9 @@ UV = str(Path(sys.executable).with_name("uv"))
 PASSWORD = "a password for tests"
 #: For a case whose outcome does not depend on the database: it runs in one of the suite's two runs.
 once = pytest.mark.skipif(
-    connection.vendor != "sqlite", reason="it runs on SQLite: the database is the same to it"
+    connection.vendor != "sqlite", reason="it runs on SQLite: its outcome does not depend on the database"
 )
-#: What decides on the behaviour of this test run, and has no business in a stranger's environment.
+#: The variables of this test run, which a stranger's environment does not have.
 OURS = (
     "ALLOWED_HOSTS", "DATABASE_URL", "DEBUG", "DJANGO_SETTINGS_MODULE", "HTTPS", "PYTHONPATH", "SECRET_KEY",
     "STATIC_ROOT", "THROTTLE_FAILURES", "THROTTLE_TOKEN_REQUESTS", "VIRTUAL_ENV",
@@ -105,7 +105,7 @@ def python_with(*requirements: str, extras: tuple[str, ...] = ()) -> str:
 
 
 def _declared() -> dict[str, Any]:
-    """Return what the app asks for: an environment made for other requirements is of no use."""
+    """Return what the app requires: an environment that was made for other requirements is not used."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return {name: project[name] for name in ("dependencies", "optional-dependencies")}
 
@@ -138,7 +138,7 @@ class Host:
         return made
 
     def create_superuser(self) -> None:
-        """Create the superuser whom ``logged_in`` logs in."""
+        """Create the superuser that ``logged_in`` logs in."""
         self.manage(
             "createsuperuser", "--no-input", "--username", "ada", "--email", "ada@example.org",
             DJANGO_SUPERUSER_PASSWORD=PASSWORD,

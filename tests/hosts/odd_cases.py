@@ -32,7 +32,7 @@ _VARIES = re.compile(rb'("(?:id|access_token|refresh_token)": ?)(?:"[^"]*"|\d+)'
 
 
 def answers() -> list[Answer]:
-    """Return the answers of every endpoint to requests of each kind, without what differs from run to run."""
+    """Return each endpoint's answers to requests of each kind, without the parts that differ each time."""
     return [_told(answer) for answer in (*to_deliveries(WEBHOOK), *_to_token_requests(), *_to_others())]
 
 
@@ -103,7 +103,7 @@ def _to_others() -> list[Any]:
 
 
 def _throttled(setting: str, ask: Any) -> Any:
-    """Return the answer to the second request where one a day is allowed."""
+    """Return the answer to the second request, if one a day is allowed."""
     with override_settings(SARTIQ_TASKS={**settings.SARTIQ_TASKS, setting: "1/day"}):
         cache.clear()
         ask()

@@ -1,4 +1,4 @@
-"""What a host names in its ``REST_FRAMEWORK``: each of them would change an answer that asked it.
+"""What a host may name in its ``REST_FRAMEWORK``: each would change the answer of an endpoint that used it.
 
 DRF imports these while it is imported itself, so nothing here needs its views.
 """

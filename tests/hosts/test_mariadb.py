@@ -1,4 +1,4 @@
-"""A host on MariaDB, which no event can be recorded in: it hears so before it has a table."""
+"""A host on MariaDB, in which no event can be recorded: a check says so before there is a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host with another admin theme: each page answers, with rows and without, and shows what it is for."""
+"""A host with another admin theme: each page answers, with rows and without, and shows its contents."""
 
 from __future__ import annotations
 

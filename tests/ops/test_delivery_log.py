@@ -1,4 +1,4 @@
-"""One line of the log for each delivery, whatever became of it, and never a body or a token in it."""
+"""One line in the log for each delivery, whatever its outcome, and never a body or a token in it."""
 
 from __future__ import annotations
 

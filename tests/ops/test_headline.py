@@ -1,4 +1,4 @@
-"""What went wrong, in one line."""
+"""The line of an error that says what went wrong."""
 
 from __future__ import annotations
 

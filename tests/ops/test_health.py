@@ -1,4 +1,4 @@
-"""The probes, unauthenticated and silent about secrets. ``test_live_connection.py`` has them fail."""
+"""The health checks, without a login and without secrets. ``test_live_connection.py`` has them fail."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def count_hour(hour: datetime) -> Any:
 
 
 def old_ledger() -> None:
-    """Let the ledger have begun before the two weeks."""
+    """Make the ledger older than the two weeks."""
     record(NOON - 20 * 24 * HOUR, task_id="oldest")
 
 

@@ -51,7 +51,7 @@ def scrape() -> dict[str, float]:
 
 @pytest.fixture
 def grown() -> Callable[[], dict[str, float]]:
-    """Return what has grown since the test began: the counters are the process's own."""
+    """Return the counts since the test began, because the counters outlive it."""
     before = samples(metrics.exposition()[0].decode())
 
     def difference() -> dict[str, float]:

@@ -109,7 +109,7 @@ def test_it_answers_without_the_database(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 class Worker:
-    """In a worker's stead: it counts what the tests' own runs, and reads its metrics."""
+    """In place of a worker: count what the tests' own worker runs, and return the metrics."""
 
     read = ""
 

@@ -74,7 +74,7 @@ def test_a_database_that_is_away(settings: Any, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.django_db(transaction=True)
 def test_a_watchdog_serves_what_it_was_answered(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It counts before the command ends, and the last scrape is taken from the process's own registry."""
+    """The watchdog counts before the command ends; the last scrape reads the process's own registry."""
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
     record(timezone.now() - minutes(20))
     seen: list[str] = []

@@ -33,7 +33,7 @@ def test_a_sample_has_the_first_and_the_last_and_no_more_than_asked_for() -> Non
     ],
 )
 def test_the_last_events_with_a_value_are_read_from_one_index(column: str, index: str) -> None:
-    """Also where only old ones have it, though many: by the index of ids all newer ones are read first."""
+    """Even if only old events have it: the index of ids would read all newer ones first."""
     record(**{column: "old"})
     columns = [field.column for field in TaskStatusEvent._meta.concrete_fields]
     values = {"id": "id + number", "idempotency_key": "sha256(int8send(number))"}

@@ -1,4 +1,4 @@
-"""Whole columns and tables, read in steps."""
+"""Read whole columns and tables in steps."""
 
 from __future__ import annotations
 
