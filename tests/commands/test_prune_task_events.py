@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from tasks.management.commands.prune_task_events import age
+from tasks.management.arguments import age
 from tasks.models import Reaction, RejectedDelivery, Task, TaskStatusEvent
 from tests.factories import record, rejected
 

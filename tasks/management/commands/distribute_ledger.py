@@ -16,8 +16,8 @@ class Command(BaseCommand):
 
     help = (
         "Spread tasks, events and reactions by task_id over the nodes of a Citus cluster, and copy to every "
-        "node what a delivery reads besides. Deliveries wait while a table with rows is copied. It can be "
-        "run again: what is in its place stays there."
+        "node the other tables that a delivery reads. Deliveries wait while a table with rows is copied. "
+        "The command can be run again: tables that are in their place stay there."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,10 +28,10 @@ class Command(BaseCommand):
             default=distribution.SHARDS,
             help=f"parts of each table, of which a node holds many ({distribution.SHARDS})",
         )
-        parser.add_argument("--dry-run", action="store_true", help="say what would be done and do nothing")
+        parser.add_argument("--dry-run", action="store_true", help="print what would be done and do nothing")
 
     def handle(self, *, shards: int, dry_run: bool, **options: Any) -> None:
-        """Say each step, and do it."""
+        """Print each step, and do it."""
         connection = distribution.ledger_connection()
         if fault := distribution.fault(connection):
             raise CommandError(fault)

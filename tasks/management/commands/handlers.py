@@ -14,12 +14,12 @@ from ...handlers.standing import Standing, standings
 
 
 class Command(BaseCommand):
-    """Show how the handlers stand; pause and resume them."""
+    """Show how the handlers stand, and pause and resume them."""
 
     help = "Show each handler with what is pending and dead, or pause and resume one."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what to do."""
+        """Declare the action and the handler."""
         parser.add_argument("action", nargs="?", choices=("list", "pause", "resume"), default="list")
         parser.add_argument("name", nargs="?", help="the handler to pause or resume")
         parser.add_argument(
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, action: str, name: str | None, check: bool, **options: Any) -> None:
-        """Do it, and show how they stand."""
+        """Pause or resume the handler, if asked to, and show how all stand."""
         found = standings()
         if action != "list":
             if name not in {one.name for one in found}:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -21,32 +20,23 @@ from ...ledger.pruning import (
     prune_rejections,
     prune_tasks,
 )
+from ..arguments import age
 from ..progress import progress
-
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-
-
-def age(text: str) -> timedelta:
-    """Return what ``90d`` says: a whole number of hours (h), days (d) or weeks (w), more than none."""
-    match = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text)
-    if match is None:
-        raise ValueError(text)
-    return int(match[1]) * _UNITS[match[2]]
 
 
 class Command(BaseCommand):
     """Delete old events from the ledger."""
 
     help = (
-        "Delete the events that were received longer ago than an age. Every task keeps its current state. "
-        "Rejected deliveries older than the setting REJECTED_RETENTION go too, and reactions that were done "
-        "longer than HANDLER_RETENTION ago. "
-        "It works in small transactions, so that events may be posted meanwhile; stopped half-way, the "
-        "next run goes on where this one was."
+        "Delete the events that were received longer ago than the given age. Every task keeps its current "
+        "state. Rejected deliveries older than REJECTED_RETENTION are deleted too, and reactions that were "
+        "done longer than HANDLER_RETENTION ago. "
+        "The command works in small transactions, so that events may be posted meanwhile. If it is "
+        "interrupted, the next run goes on."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what is old and what to do with it."""
+        """Declare the age, and what to delete."""
         parser.add_argument(
             "--older-than", type=age, required=True, metavar="AGE", help="such as 90d, 12w or 36h"
         )
@@ -56,7 +46,9 @@ class Command(BaseCommand):
             help="also delete the tasks that ended, were last heard of before that, and have no event left",
         )
         parser.add_argument("--batch", type=int, default=1000, help="rows per transaction (1000)")
-        parser.add_argument("--dry-run", action="store_true", help="say how much would go and delete nothing")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="print how much would go and delete nothing"
+        )
 
     def handle(
         self, *, older_than: timedelta, remove_tasks: bool, batch: int, dry_run: bool, **options: Any

@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     help = (
         "Recompute every task's current state from the ledger of events and report each that differed. "
-        "Needed after a change of the setting STATUSES or CLOCK_TOLERANCE; else none should differ. "
+        "Run it after a change of the setting STATUSES or CLOCK_TOLERANCE; otherwise none should differ. "
         "Events may be posted meanwhile."
     )
 

@@ -13,15 +13,15 @@ from ...handlers.registry import by_name
 from ...handlers.sql import database
 from ...ledger.catching_up import react_to_ledger
 from ...models import Reaction
-from .prune_task_events import age
+from ..arguments import age
 
 
 class Command(BaseCommand):
-    """Call a handler again, or for what happened before it was there."""
+    """Have a handler called again, or for events from before it was there."""
 
     help = (
-        "Have a handler called once more for its reactions that have ended, or with --new for what is in the "
-        "ledger and it has had no reaction to. The handler is told: change.is_replay."
+        "Have a handler called once more for its reactions that have ended; change.is_replay is then True. "
+        "With --new, have it called for what is in the ledger without a reaction of its own."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,9 +32,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--task", action="append", help="only this task (can be given more than once)")
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("--dead", action="store_true", help="only what is dead")
-        which.add_argument("--new", action="store_true", help="only what it has had no reaction to")
-        parser.add_argument("--dry-run", action="store_true", help="say how many, and change nothing")
+        which.add_argument("--dead", action="store_true", help="only dead reactions")
+        which.add_argument("--new", action="store_true", help="only what it has no reaction to")
+        parser.add_argument("--dry-run", action="store_true", help="print how many, and change nothing")
 
     def handle(
         self, *, name: str, since: timedelta, task: list[str] | None, dead: bool, new: bool, **options: Any

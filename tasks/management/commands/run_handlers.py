@@ -23,12 +23,12 @@ from ...watchdog.watching import Watch
 
 
 class Command(BaseCommand):
-    """Run the host's handlers for what happened to tasks."""
+    """Run the worker, which calls handlers, and the watchdog, which asks about silent tasks."""
 
     help = (
-        "Call the handlers of every app's task_handlers.py for what happened to tasks, until told to stop. "
-        "It also asks the cluster about silent tasks, and marks lost ones. "
-        "Any number may run, on any number of machines. On SIGTERM it finishes what it has begun."
+        "Call the handlers in every app's task_handlers.py for changes of tasks, until told to stop. "
+        "Also ask the cluster about silent tasks, and mark lost ones. "
+        "Any number may run, on any number of machines. SIGTERM lets it finish what it has begun."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -42,7 +42,7 @@ class Command(BaseCommand):
             "--metrics",
             type=_address,
             metavar="HOST:PORT",
-            help="count the attempts, and answer Prometheus there; without a token, so for a private address",
+            help="count the attempts, and answer Prometheus there, without a token: choose a private address",
         )
 
     def handle(

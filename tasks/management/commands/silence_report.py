@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from ...conf import app_settings
 from ...watchdog.gaps import Gaps, gaps
-from .prune_task_events import age
+from ..arguments import age
 
-#: What a limit may be, beside the one that is set.
+#: The limits that are shown beside those that are set.
 LIMITS = tuple(timedelta(minutes=minutes) for minutes in (5, 15, 30, 60, 360, 1440))
 
 
@@ -20,9 +20,9 @@ class Command(BaseCommand):
     """Show how long running tasks are silent, by task type."""
 
     help = (
-        "Show for each task type how long its running tasks sent no event: the gap that half, 99 and 99.9 "
-        "percent of all gaps do not exceed, and the longest. And how many tasks each limit would have "
-        "called silent. It is how to choose SILENT_AFTER."
+        "Show for each task type how long its running tasks sent no event: the gaps that half, 99 and 99.9 "
+        "percent of all gaps do not exceed, and the longest gap. Also show how many tasks each limit would "
+        "have called silent, so that you can choose SILENT_AFTER."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
