@@ -22,8 +22,8 @@ from ..models import Reaction, RejectedDelivery
 from . import holding
 from .blocked import BATCH
 from .change import Change
+from .crash_points import reach
 from .exceptions import GiveUp, RetryLater
-from .points import reach
 from .registry import Declared
 from .sql import TABLE, is_postgresql
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from ..conf import app_settings
-from ..handlers import claiming, holding, points
-from ..handlers.points import CRASH_POINTS as CRASH_POINTS
+from ..handlers import claiming, crash_points, holding
+from ..handlers.crash_points import CRASH_POINTS as CRASH_POINTS
 from ..handlers.registry import by_name
 from ..handlers.running import Report, attempt
 from ..handlers.sql import database
@@ -33,7 +33,7 @@ class Handlers:
         reports: list[Report] = []
         as_of = timezone.now() + after if after else None
         tried: set[int] = set()
-        points.hook = self._killing(kill_at) if kill_at else None
+        crash_points.hook = self._killing(kill_at) if kill_at else None
         try:
             while claimed := self._claim(as_of):
                 if claimed.pk in tried:  # put off by its attempt, and due again as of ``after``
@@ -48,7 +48,7 @@ class Handlers:
         except WorkerKilled:
             pass
         finally:
-            points.hook = None
+            crash_points.hook = None
         return reports
 
     def assert_done(self, handler: str, *, task_id: str, times: int = 1) -> None:
