@@ -187,7 +187,7 @@ def test_the_power_is_cut() -> None:
 
 def test_the_server_is_told_to_stop(database: tuple[str, PostgreSQL | None]) -> None:
     url, _ = database
-    # A worker may hang as it stops. Granian kills it after so many seconds, after 40 without the option.
+    # A worker may hang while it stops. Granian kills it after these seconds, or after 40 without the option.
     with serving(url, "--workers-kill-timeout", "5") as server:
         with sending(server) as senders:
             wait_for_more(senders, 40)

@@ -113,7 +113,7 @@ def test_nothing_is_kept_of_what_was_accepted(post: Any) -> None:
     assert not RejectedDelivery.objects.exists()
 
 
-def test_a_good_delivery_costs_no_query_more(post: Any) -> None:
+def test_a_valid_delivery_costs_no_more_queries(post: Any) -> None:
     with CaptureQueriesContext(connection) as queries:
         post(GOOD)
 

@@ -112,7 +112,7 @@ def test_a_bad_progress_gives_two_items(value: Any, number: Any, integer: Any) -
 
 
 @pytest.mark.parametrize("value", [0, 100, 0.0, 100.0, 1e-9, 33.3])
-def test_a_good_progress_is_a_float(value: float) -> None:
+def test_a_valid_progress_is_a_float(value: float) -> None:
     progress = task_status_event.run_validation(body(progress=value))["progress"]
 
     assert progress == value

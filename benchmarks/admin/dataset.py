@@ -33,7 +33,7 @@ from tasks.wire.canonical import payload_digest
 EVENT_TABLE, TASK_TABLE = TaskStatusEvent._meta.db_table, Task._meta.db_table
 EVENTS_A_TASK = 10.6
 DAYS = 90
-#: Python tells so many events at most; of more, each task gets twins.
+#: Python makes up this many events at most. For more, each task gets twins.
 MOST_TOLD = 250_000
 #: The id of a task with a thousand events.
 LONG_TASK = "training-with-1000-events"
@@ -41,7 +41,7 @@ LONG_TASK = "training-with-1000-events"
 OLD_TYPE = "old_status_update"
 #: Each has a reaction to each ending, of which one in a hundred still waits, and one in a thousand is dead.
 HANDLERS = ("billing", "notify")
-#: One rejected delivery for so many events: what a sender that works seldom makes.
+#: One delivery is rejected for this many events, as from a sender that is seldom at fault.
 EVENTS_A_REJECTION = 500
 _TIMES = ("timestamp", "started_at", "completed_at")
 _JSON = ("metadata", "additional_properties", "unknown_fields")

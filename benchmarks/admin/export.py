@@ -41,7 +41,7 @@ def _line(rows: int, seconds: float, size: int, before: int, after: int) -> str:
 
 
 def _export(user: str, rows: int) -> dict[str, Any]:
-    """Read the head and so many rows of the file; the memory before is that after the head."""
+    """Read the head and that many rows of the file; the memory before is measured after the head."""
     from django.contrib.auth import get_user_model
     from django.test import Client
 

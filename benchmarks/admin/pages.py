@@ -40,7 +40,7 @@ class Page:
 
 
 def pages(task_id: str, long_task: str, day: date, events: int, tasks: int) -> list[Page]:
-    """Return the pages; ``task_id`` is any task's, ``day`` one with events of so many."""
+    """Return the pages. ``task_id`` is any task's, ``day`` has events; the numbers are how many there are."""
     from tasks.admin.addresses import task_url
     from tasks.admin.base import RecordAdmin
     from tasks.admin.paginator import MAX_COUNT

@@ -25,7 +25,7 @@ from .profile import body
 from .size import fill
 
 EVENT, KEY = "sartiq_tasks_taskstatusevent", "sartiq_tasks_key"
-#: Deliveries a second meanwhile, by so many connections.
+#: Deliveries a second meanwhile, and the connections that make them.
 RATE, WRITERS = 100, 2
 #: Bytes, as docs/scaling.md says.
 WAL_OF_A_DELIVERY = 3000

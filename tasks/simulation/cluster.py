@@ -1,4 +1,4 @@
-"""The cluster's status API, as ``PROBE_URL`` asks it: what has become of the tasks of a simulation."""
+"""The status API of a simulated cluster, which ``PROBE_URL`` can ask about its tasks."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Delivery:
     expected: frozenset[int] = field(default=frozenset({200}))
 
 
-#: A shuffled event is overtaken by so many deliveries, a duplicate follows as far behind.
+#: A shuffled event is overtaken by this many deliveries, and a duplicate follows as far behind.
 MAX_DISTANCE = 40
 
 

@@ -125,7 +125,7 @@ class Sender:
     def post_all(
         self, deliveries: Sequence[Delivery], *, rate: float, connections: int = 4
     ) -> Iterator[Outcome]:
-        """Post ``deliveries``, at most ``rate`` a second, and yield what becomes of each as it is known.
+        """Post ``deliveries``, at most ``rate`` a second, and yield the outcome of each when it is known.
 
         A task's deliveries share a connection and so keep their order.
         """

@@ -66,7 +66,7 @@ BAD = [expired, revoked, of_an_inactive_user, for_another_audience, of_a_deleted
 
 
 @pytest.mark.parametrize("make", BAD)
-def test_a_token_that_is_no_good(make: Any) -> None:
+def test_an_invalid_token(make: Any) -> None:
     response = post(f"Bearer {make()}")
 
     assert answer(response) == NO_GOOD

@@ -89,7 +89,7 @@ def test_a_superuser(active: bool) -> None:
     assert may(factories.user(is_superuser=True, is_active=active)) is active
 
 
-def test_a_user_who_was_switched_off() -> None:
+def test_a_deactivated_user() -> None:
     assert not may(factories.user("add_taskstatusevent", is_active=False))
 
 

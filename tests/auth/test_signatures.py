@@ -95,7 +95,7 @@ def test_five_minutes_of_tolerance(age: float, status: int) -> None:
     ],
 )
 @pytest.mark.usefixtures("signing")
-def test_a_signature_that_is_no_good(changes: dict[str, str]) -> None:
+def test_an_invalid_signature(changes: dict[str, str]) -> None:
     assert answer(post(signed() | changes)) == NO_GOOD
     assert not TaskStatusEvent.objects.exists()
 

@@ -96,7 +96,7 @@ def test_bad_credentials_are_limited_for_each_address(settings: Any) -> None:
     assert post("bad-4", address="192.0.2.2").status_code == 401
 
 
-def test_a_good_token_is_never_rejected_for_the_bad_ones_of_its_address(settings: Any) -> None:
+def test_a_valid_token_is_never_rejected_because_of_invalid_ones_from_its_address(settings: Any) -> None:
     settings.SARTIQ_TASKS = {"THROTTLE_FAILURES": "1/min"}
     for _ in range(3):
         post("bad")
@@ -104,7 +104,7 @@ def test_a_good_token_is_never_rejected_for_the_bad_ones_of_its_address(settings
     assert post(factories.client_token()).status_code == 200
 
 
-def test_good_credentials_ask_no_cache(settings: Any) -> None:
+def test_valid_credentials_do_not_use_the_cache(settings: Any) -> None:
     use_cache(settings, NoCache)
     settings.SARTIQ_TASKS = {"THROTTLE_FAILURES": "1/min"}
 
@@ -230,7 +230,7 @@ def test_a_limit_of_four_keeps_four_rejected_deliveries(settings: Any) -> None:
     assert RejectedDelivery.objects.count() == 4
 
 
-def test_a_revoked_token_is_told_so_beyond_its_limit(settings: Any) -> None:
+def test_a_revoked_token_gets_a_401_even_beyond_its_limit(settings: Any) -> None:
     settings.SARTIQ_TASKS = {"THROTTLE_DELIVERIES": "2/min", "THROTTLE_FAILURES": "2/min"}
     token = factories.client_token()
     before = [send(token, body()) for _ in range(3)]

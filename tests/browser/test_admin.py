@@ -177,7 +177,7 @@ def test_the_page_of_a_running_task_shows_a_new_event_until_it_ends(open_page: O
 
 
 def long_task(count: int) -> None:
-    """A running task of so many events, of which every tenth changes more than the progress."""
+    """A running task with that many events, every tenth of which changes more than the progress."""
     begin = timezone.now() - timedelta(minutes=count + 1)
     for number in range(count):
         factories.record(

@@ -140,7 +140,7 @@ def test_bad(settings: Any, key: str, value: Any, code: str) -> None:
         ("METRICS_TOKEN", "a-token-for-prometheus"),
     ],
 )
-def test_good(settings: Any, key: str, value: Any) -> None:
+def test_valid_values(settings: Any, key: str, value: Any) -> None:
     assert codes(settings, {key: value}) == []
 
 

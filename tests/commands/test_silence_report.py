@@ -25,7 +25,7 @@ def report(*arguments: str) -> list[str]:
 
 
 def story(task_id: str, *ago: float, status: str = "running", **changes: Any) -> None:
-    """Record events that were received so many minutes ago."""
+    """Record events that were received that many minutes ago."""
     for number, one in enumerate(ago):
         record(NOW - minutes(one), task_id=task_id, status=status, progress=number / 100, **changes)
 

@@ -300,7 +300,7 @@ def test_it_watches_while_an_atomic_run_holds_sqlites_lock(may_return: threading
 
 @not_on_citus("its claims look past a crowd")
 def test_crowds_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A claim looks at so many of a handler; what waits for others must not fill that."""
+    """A claim looks at a limited number of a handler's reactions, which those that wait must not fill."""
     monkeypatch.setattr(claiming, "LOOKAHEAD", 4)
     monkeypatch.setattr(blocked, "LOOKAHEAD", 4)
     monkeypatch.setattr(blocked, "CHAIN", 2)

@@ -12,7 +12,7 @@ from typing import Any
 WEBHOOK = b"/api/v1/tasks/webhook"
 TOKEN_ENDPOINT = b"/api/v1/login/access-token"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
-#: Stands for a good token, which the site puts there.
+#: Stands for a valid token, which the site puts in its place.
 GOOD = b"@@GOOD-TOKEN@@"
 
 

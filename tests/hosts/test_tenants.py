@@ -219,7 +219,7 @@ with schema_context("alpha"):
 def test_shared_tokens_and_users_of_each_tenant_are_an_error(
     tmp_path: Path, host_database: dict[str, Any]
 ) -> None:
-    """The token of beta's user is good for alpha's user of that number: hence the error."""
+    """The token of beta's user counts for alpha's user with the same id: hence the error."""
     own = "['django.contrib.contenttypes', 'django.contrib.auth', 'sartiq.tasks']"
     host = new_host(tmp_path, host_database, limit=True, tenant_apps=own)
     said = run(host.python, "manage.py", "check", cwd=host.directory, fails=True)

@@ -37,7 +37,7 @@ FIND_TOKEN = """
 bearer = OAuth2PasswordBearer(tokenUrl="login/access-token")
 meanings = AppSettings()
 pool: asyncpg.Pool
-#: For so many seconds a process keeps what it read of a token; with 0 it asks at each delivery.
+#: A process caches a token for this many seconds; with 0 it asks the database at each delivery.
 KEEP_TOKENS = float(os.environ.get("KEEP_TOKENS", "0"))
 kept: dict[str, tuple[float, asyncpg.Record | None]] = {}
 
