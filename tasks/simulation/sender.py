@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
@@ -155,20 +154,3 @@ def _retry_after(answer: requests.Response) -> float:
     """Return the seconds that the answer asks to wait (RFC 9110, section 10.2.3), 0 where it names none."""
     seconds = answer.headers.get("Retry-After", "")
     return float(seconds) if seconds.isdecimal() else 0.0
-
-
-def table_of(outcomes: Counter[tuple[str, str]]) -> str:
-    """Return a table of what was sent against what was answered."""
-    answers = sorted({answer for _, answer in outcomes})
-    kinds = sorted({kind for kind, _ in outcomes})
-    rows = [["sent as", *answers, "all"]]
-    for kind in kinds:
-        counts = [outcomes[kind, answer] for answer in answers]
-        rows.append([kind, *map(str, counts), str(sum(counts))])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_line(row, widths) for row in rows)
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-    return "  ".join([row[0].ljust(widths[0]), *cells])

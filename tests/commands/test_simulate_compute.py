@@ -3,6 +3,7 @@ from __future__ import annotations
 import shlex
 import threading
 import time
+from collections import Counter
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -13,7 +14,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from tasks.auth.clients import create_compute_client
-from tasks.management.commands.simulate_compute import Command
+from tasks.management.commands.simulate_compute import Command, table_of
 from tasks.models import Task, TaskStatusEvent
 from tasks.simulation.stories import ENDINGS
 from tasks.watchdog.looking import look
@@ -167,3 +168,13 @@ def test_endings_that_were_lost_are_found_when_the_cluster_is_asked_a_day_later(
 
     assert f"PROBE_URL={url}" in told.getvalue()
     assert found.answers["report"] == sum(task.is_ended for task in Task.objects.all()) == ended > 5
+
+
+def test_the_table_counts_what_was_sent_by_what_was_answered() -> None:
+    outcomes = Counter({("event", "200 stored"): 12, ("malformed", "422"): 3, ("event", "no answer"): 1})
+
+    assert table_of(outcomes).splitlines() == [
+        "sent as    200 stored  422  no answer  all",
+        "event              12    0          1   13",
+        "malformed           0    3          0    3",
+    ]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +11,7 @@ import pytest
 import requests
 
 from tasks.simulation.faults import Delivery
-from tasks.simulation.sender import Sender, TokenRejectedError, table_of
+from tasks.simulation.sender import Sender, TokenRejectedError
 
 Answer = tuple[int, dict[str, str], dict[str, Any]]
 STORED: Answer = (200, {}, {"id": 1, "task_id": "task-1", "duplicate": False})
@@ -188,13 +187,3 @@ def test_what_is_not_sent_when_the_reader_stops_is_not_sent_later() -> None:
         stopped_at = len(seen)
 
     assert stopped_at == len(seen) < 50
-
-
-def test_the_table_counts_what_was_sent_by_what_was_answered() -> None:
-    outcomes = Counter({("event", "200 stored"): 12, ("malformed", "422"): 3, ("event", "no answer"): 1})
-
-    assert table_of(outcomes).splitlines() == [
-        "sent as    200 stored  422  no answer  all",
-        "event              12    0          1   13",
-        "malformed           0    3          0    3",
-    ]

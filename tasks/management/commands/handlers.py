@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from ...handlers.control import pause, resume
 from ...handlers.standing import Standing, standings
+from ..tables import aligned
 
 
 class Command(BaseCommand):
@@ -53,10 +54,7 @@ class Command(BaseCommand):
             )
             for one in found
         ]
-        widths = [max(len(row[place]) for row in rows) for place in range(6)]
-        for row in rows:
-            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            self.stdout.write(line.rstrip())
+        self.stdout.write(aligned(rows))
 
 
 def _age(now: datetime, since: datetime | None) -> str:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from ...conf import app_settings
 from ...watchdog.gaps import Gaps, gaps
 from ..arguments import age
+from ..tables import aligned
 
 #: The limits that are shown beside those that are set.
 LIMITS = tuple(timedelta(minutes=minutes) for minutes in (5, 15, 30, 60, 360, 1440))
@@ -42,11 +43,7 @@ class Command(BaseCommand):
         header = ("task type", "tasks", "gaps", "p50", "p99", "p99.9", "longest", "limit")
         rows = [header + tuple(f"> {in_words(limit)}" for limit in limits)]
         rows += [_row(one, settings.silence_limit("running", one.task_type)) for one in found]
-        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-        for row in rows:
-            first, *others = (cell for cell in zip(row, widths, strict=True))
-            cells = [first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]
-            self.stdout.write("  ".join(cells).rstrip())
+        self.stdout.write(aligned(rows, str.rjust))
 
 
 def _row(one: Gaps, limit: timedelta | None) -> tuple[str, ...]:

@@ -23,11 +23,12 @@ from ...simulation.cluster import last_updates, serving
 from ...simulation.faults import Delivery, Fault, deliveries
 from ...simulation.stories import Event, cluster_events
 from ..progress import progress
+from ..tables import aligned
 
 try:
     import requests
 
-    from ...simulation.sender import Sender, TokenRejectedError, table_of
+    from ...simulation.sender import Sender, TokenRejectedError
 except ModuleNotFoundError:
     requests = None  # type: ignore[assignment]
 
@@ -201,3 +202,13 @@ def _datetime(text: str) -> Any:
     if value is None or value.tzinfo is None:
         raise ArgumentTypeError(f"{text} is not a date and time with an offset, such as 2026-05-01T12:00:00Z")
     return value
+
+
+def table_of(outcomes: Counter[tuple[str, str]]) -> str:
+    """Return a table of what was sent against what was answered."""
+    answers = sorted({answer for _, answer in outcomes})
+    rows = [["sent as", *answers, "all"]]
+    for kind in sorted({kind for kind, _ in outcomes}):
+        counts = [outcomes[kind, answer] for answer in answers]
+        rows.append([kind, *map(str, counts), str(sum(counts))])
+    return aligned(rows, str.rjust)
