@@ -1,6 +1,6 @@
 """The statements that record an event, in SQL: two for SQLite and Citus, the same two as one for PostgreSQL.
 
-The ORM has no upsert that merges by a condition, and no way to feed one insert from another in a
+The ORM has no upsert that merges by a condition, and cannot feed one insert from another in a
 single round trip. The columns come from the models and the merge from ``lifecycle.REGISTERS``, so
 that nothing is defined twice.
 """
@@ -38,15 +38,15 @@ EVENT_COLUMNS = columns_of(TaskStatusEvent, without=("id", "deliveries"))
 TASK_COLUMNS = columns_of(
     Task, without=("previous_status", "previous_meaning", "pruned_at", "lost_events", "lost_at")
 )
-#: Those of them that PostgreSQL takes from the event just inserted: they are the event's own.
+#: Those of ``TASK_COLUMNS`` that PostgreSQL takes from the event just inserted, which has the same columns.
 _TASK_COLUMNS_OF_EVENT = tuple(column for column in TASK_COLUMNS if column in EVENT_COLUMNS)
-#: The rest of them, but for the ids of events, which are those of the event just inserted too.
+#: The others that are sent, without the ids of events, which come from the event just inserted too.
 TASK_COLUMNS_GIVEN = tuple(
     column for column in TASK_COLUMNS if column not in (*_TASK_COLUMNS_OF_EVENT, *_EVENT_ID_COLUMNS)
 )
 #: The columns of a reaction that are inserted.
 REACTION_COLUMNS = columns_of(Reaction, without=("id", "started_at", "ended_at", "error"))
-#: What of a task's row a reaction is made of.
+#: The columns of a task's row that a reaction is made of.
 REACTING = ("status", "previous_status", "task_id", "meaning", "previous_meaning", "event_count")
 #: The same if a handler asks for events that void the mark of a lost task.
 FINDING = (*REACTING, "lost_events")
@@ -56,9 +56,9 @@ FINDING = (*REACTING, "lost_events")
 def insert_event(returning: str = "id, deliveries", condition: str | None = "true") -> str:
     """Return the statement that stores an event or counts one more delivery of it.
 
-    Parameters: ``EVENT_COLUMNS``, and those of ``condition``. It returns id and deliveries (1: the
-    event is new), and no row if the key is taken by an event with another payload, or if
-    ``condition`` does not hold. With None it has no SELECT, which Citus would run on every node.
+    Parameters: ``EVENT_COLUMNS``, then those of ``condition``. It returns id and deliveries (1: the event is
+    new), and no row if an event with another payload has the key, or if ``condition`` does not hold. With
+    None as ``condition`` it has no SELECT, which Citus would run on every node.
     """
     placeholders = f"{_placeholders(EVENT_COLUMNS)},1"
     row = f"VALUES ({placeholders})" if condition is None else f"SELECT {placeholders} WHERE {condition}"
@@ -84,7 +84,7 @@ def merge_task(returning: str, vendor: str, *, reacting: bool = False) -> str:
 
 @cache
 def insert_reactions(number: int) -> str:
-    """Return the statement that follows these two; parameters: ``REACTION_COLUMNS``, ``number`` times."""
+    """Return the statement that stores reactions; parameters: ``REACTION_COLUMNS``, ``number`` times."""
     row = f"({_placeholders(REACTION_COLUMNS)})"
     return f"""
         INSERT INTO {_REACTION} ({_list(REACTION_COLUMNS)}) VALUES {_list([row] * number)}
@@ -96,17 +96,17 @@ def insert_reactions(number: int) -> str:
 def record_in_one(
     returning: str, condition: str = "true", *, reacting: bool = False, finding: bool = False
 ) -> str:
-    """Return PostgreSQL's statement that does both.
+    """Return PostgreSQL's statement that does as ``insert_event()`` and ``merge_task()`` in one.
 
     Parameters: ``EVENT_COLUMNS``, those of ``condition``, ``TASK_COLUMNS_GIVEN``. Its row is that of
     ``insert_event()`` and then that of ``merge_task()``, null for a duplicate.
 
-    With ``reacting`` a third part inserts the reactions of handlers. Two more parameters: arrays of
-    their names and kinds. ``returning`` must then be ``REACTING`` or all. With ``finding`` too it knows
-    handlers of kind ``found``; ``returning`` must then be ``FINDING`` or all.
+    With ``reacting`` a third part inserts the reactions of handlers. It has two more parameters, arrays of
+    their names and kinds, and needs ``returning`` to be ``REACTING`` or all. With ``finding`` it also serves
+    handlers of the kind ``found``, and needs ``FINDING`` or all.
     """
     fed = (*TASK_COLUMNS_GIVEN, *_TASK_COLUMNS_OF_EVENT, *_EVENT_ID_COLUMNS)
-    # Neither the event's JSON nor what else the task does not take: PostgreSQL copies what is returned.
+    # Only the columns that the task takes, and none of the event's JSON: PostgreSQL copies what is returned.
     event = insert_event(_list(("id", "deliveries", *_TASK_COLUMNS_OF_EVENT)), condition)
     row = f"""SELECT {_placeholders(TASK_COLUMNS_GIVEN)},{_list(_TASK_COLUMNS_OF_EVENT)},id,id
             FROM event WHERE deliveries = 1"""
@@ -119,9 +119,9 @@ def record_in_one(
 
 @cache
 def _reacted(*, finding: bool) -> str:
-    # The meaning differs only if this event's status won: a late one changes nothing. The mark of a lost task
-    # that stood until this event is of the count before it. A row that is there already must not fail a
-    # delivery.
+    # The meaning differs only if this event's status won: a late event changes nothing. A mark of a lost task
+    # that this event voids has the count of events before it. A reaction that is there already must not
+    # fail the delivery.
     found = "h.k='found' AND m.lost_events=m.event_count-1 OR h.k<>'found' AND"
     changed = "m.meaning IS DISTINCT FROM m.previous_meaning"
     asked = f"{found} {changed}" if finding else changed
@@ -149,7 +149,7 @@ def _merge(columns: Sequence[str], row: str, returning: str, vendor: str, *, rea
 
 
 def _merged(least: str, greatest: str) -> dict[str, str]:
-    """Return ``lifecycle.merge()`` in SQL: of each column the expression for its value.
+    """Return ``lifecycle.merge()`` in SQL: each column with the expression for its value.
 
     ``t`` is the task's row, ``excluded`` the event's; ``least`` and ``greatest`` are templates.
     """
