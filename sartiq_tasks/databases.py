@@ -52,15 +52,15 @@ def _postgresql(settings: dict[str, Any], options: dict[str, Any]) -> dict[str, 
     options.setdefault("connect_timeout", 5)
     options.setdefault("server_side_binding", True)
     if env.bool("PGBOUNCER", default=False):
-        # In transaction mode nothing may outlive a transaction: no prepared statements, no cursors on the
-        # server. It takes no options either: there the timeouts are set on the role.
+        # In transaction mode nothing may outlive a transaction: no prepared statement and no cursor on the
+        # server. pgbouncer takes no options either, so the timeouts are set on the role.
         settings["DISABLE_SERVER_SIDE_CURSORS"] = True
         options.setdefault("prepare_threshold", None)
         return settings
-    # Django switches psycopg's preparing off; with binding on the server it prepares from the second use.
+    # Django turns prepared statements off; with server-side binding psycopg prepares from the second use.
     options.setdefault("prepare_threshold", env.int("PREPARE_THRESHOLD", default=2) or None)
-    # Milliseconds. What the server cannot answer at all SARTIQ_TASKS["DATABASE_TIMEOUT"] bounds. manage.py
-    # bounds no statement: a migration may take long.
+    # Milliseconds. SARTIQ_TASKS["DATABASE_TIMEOUT"] bounds a server that does not answer at all. manage.py
+    # sets no limit, because a migration may take long.
     timeouts = {
         "statement_timeout": env.int("DB_STATEMENT_TIMEOUT_MS", default=15_000),
         "lock_timeout": env.int("DB_LOCK_TIMEOUT_MS", default=5_000),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-#: Nothing inline, nothing from elsewhere; Swagger UI's style sheet holds its icons as data.
+#: Nothing inline, and nothing from elsewhere but data: Swagger UI's style sheet has its icons as data.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"

@@ -94,10 +94,10 @@ STORAGES = {
     },
 }
 
-# Pages name files by their content's hash alone.
+# Pages refer to each file by a name with the hash of its content.
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 
-# Behind TLS, which is what a deployment is; HTTPS=off serves plain HTTP on a developer's machine.
+# A deployment is behind TLS; HTTPS=off serves plain HTTP on a developer's machine.
 HTTPS = env.bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
@@ -118,8 +118,8 @@ CSRF_COOKIE_HTTPONLY = True
 OAUTH2_PROVIDER = {
     "SCOPES": {"tasks:webhook": "Post the status of tasks"},
     "ACCESS_TOKEN_EXPIRE_SECONDS": env.int("ACCESS_TOKEN_EXPIRE_SECONDS", default=36_000),
-    # What RFC 9700 asks for and django-oauth-toolkit leaves to be asked: tokens stored as checksums
-    # alone among it.
+    # RFC 9700 demands these, and django-oauth-toolkit leaves them off. Among them is that only the checksums
+    # of tokens are stored.
     "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],
     "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
     "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
@@ -130,9 +130,9 @@ OAUTH2_PROVIDER = {
     "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
     "REFRESH_TOKEN_REUSE_PROTECTION": True,
 }
-# The password form is part of the wire contract: senders have it.
+# The password form is part of the wire contract, because senders use it.
 SILENCED_SYSTEM_CHECKS = ["oauth2_provider.W002"]
-# How a sender says who it is: by a bearer token, by a signature, by either, or by both at once.
+# How a sender authenticates: by a bearer token, a signature, either, or both at once.
 AUTHENTICATION = {
     "token": ["tasks.auth.authentication.BearerTokenAuthentication"],
     "signature": ["tasks.auth.signatures.SignatureAuthentication"],
@@ -170,11 +170,11 @@ SARTIQ_TASKS = {
 }
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    # How many proxies add to X-Forwarded-For: what a client writes there itself is not believed.
+    # How many proxies add to X-Forwarded-For: what a client itself writes there is not trusted.
     "NUM_PROXIES": env.int("NUM_PROXIES", default=1 if HTTPS else 0),
 }
 
-# Where the throttles count. Local memory is each worker's own, so that a limit there is per worker.
+# The throttles count here. Each worker has its own local memory, so a limit there is per worker.
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 
 LOGGING = {

@@ -11,10 +11,10 @@ from django.views.decorators.http import require_safe
 from tasks.ops.health import healthz, readyz
 from tasks.ops.metrics import MetricsView
 
-# With the count of the deliveries that were rejected in the last day.
+# This template shows how many deliveries were rejected in the last day.
 admin.site.index_template = "admin/sartiq_tasks/index.html"
 admin.site.site_header = admin.site.site_title = "Sartiq compute tasks"
-# The admin is the site.
+# There is no other site that the admin could link to.
 admin.site.site_url = None
 
 
