@@ -6,10 +6,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PYENV_BINS = $(shell command -v pyenv >/dev/null && ls -d "$$(pyenv root)"/versions/3.1[1-5]*/bin | paste -sd:)
 # The certificates that the machine trusts, as pip and the browser use them.
 export UV_SYSTEM_CERTS := 1
+PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
+# Tests also wait, for servers and for clocks: that leaves room for half as many again.
+WORKERS ?= $(shell echo $$(($(PROCESSORS) * 3 / 2)))
 # The project's own settings demand a SECRET_KEY, so the tools use those of the tests.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help run demo test test-all test-versions bench bench-admin bench-handlers fuzz screenshots docs check messages format lock wheel release-check audit clean
+.PHONY: help run demo test test-all test-versions bench bench-admin bench-handlers fuzz screenshots docs check check-types check-style check-django messages format lock wheel release-check audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -37,10 +40,10 @@ demo: .venv/run ## Play a cluster against the server of `make run` (PORT; ARGS g
 
 test: .venv/dev ## Run the whole suite on SQLite and PostgreSQL, and fail below the coverage it must have (ARGS runs a part, uncovered)
 ifdef ARGS
-	scripts/test -n 2 --dist worksteal $(ARGS)
+	scripts/test -n $(WORKERS) --dist worksteal $(ARGS)
 else
 	$(BIN)/coverage erase
-	COVERED=yes scripts/test -n 2 --dist worksteal
+	COVERED=yes scripts/test -n $(WORKERS) --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 endif
@@ -48,11 +51,8 @@ endif
 test-all: .venv/dev ## Run the suite on every supported Python and Django that is found
 	PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox run $(ARGS)
 
-# Two at a time, for two processors. On PostgreSQL the oldest pair, and the newest for which there is a wheel of it.
-FAST_ON = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner
-test-versions: .venv/dev ## Run the fast tests on every supported Python and Django that is found
-	TEST_DB=sqlite $(FAST_ON) $(ARGS) -- -q -m "not slow"
-	TEST_DB=postgresql $(FAST_ON) -e py311-django52,py314-django61 -- -q -m "not slow"
+test-versions: .venv/dev ## Run the fast tests on every supported Python and Django that is found (ARGS names pairs)
+	PATH="$$PATH:$(PYENV_BINS)" scripts/test-versions $(ARGS)
 
 # Prefer the system's Python: distributions build it with profile-guided optimisation, version managers mostly do not.
 BENCH_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' \
@@ -90,9 +90,17 @@ screenshots: .venv/dev ## Make the pictures in docs/images again, from a simulat
 docs: .venv/dev ## Build the documentation as a site in build/site; a warning is an error
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder dirhtml --conf-dir docs . build/site
 
-check: .venv/dev docs ## Lint, format, imports, types, Django's checks, missing migrations, the documentation
-	$(BIN)/pre-commit run --all-files --show-diff-on-failure
+# The longest first. What one of them prints comes when it has ended.
+check: .venv/dev ## Lint, format, imports, types, Django's checks, missing migrations, the documentation
+	$(MAKE) --no-print-directory --jobs $(PROCESSORS) --output-sync=target check-types docs check-style check-django
+
+check-types: .venv/dev
 	$(BIN)/mypy
+
+check-style: .venv/dev
+	$(BIN)/pre-commit run --all-files --show-diff-on-failure
+
+check-django: .venv/dev
 	$(TOOLS_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(TOOLS_ENV) $(BIN)/python manage.py check --fail-level WARNING
 	env -u DEBUG SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from django.test import SimpleTestCase
 
-#: What starts servers, browsers or other programs, or waits: left out by ``-m "not slow"``.
+#: What starts servers, browsers or other programs, waits, or asks for thousands of pages: left out by
+#: ``-m "not slow"``.
 SLOW = (
+    "tests/admin/test_any_text.py",
     "tests/browser/",
     "tests/handlers/test_kills.py",
     "tests/handlers/test_worker.py",
@@ -15,6 +17,9 @@ SLOW = (
     "tests/auth/test_known_tokens.py::test_a_token_that_is_revoked_is_rejected_by_every_worker_at_once",
     "tests/commands/test_simulate_compute.py",
     "tests/database/test_live_connection.py",
+    "tests/database/test_sqlite_file.py::test_away_and_back_again",
+    "tests/database/test_sqlite_file.py::test_read_only_for_a_while",
+    "tests/database/test_sqlite_file.py::test_replaced_by",
     "tests/ledger/test_pruning.py::test_while_8_writers_post",
     "tests/ops/test_metrics.py::test_any_process_answers_for_all",
     "tests/project/test_manage.py",
@@ -31,6 +36,7 @@ SLOW = (
     "tests/test_server.py",
     "tests/test_settings.py",
     "tests/test_views.py::test_32_identical_posts_at_once",
+    "tests/watchdog/test_process.py",
 )
 
 #: Cases that are slow or touch the database but are about something else: pages in a browser, and what a
