@@ -103,7 +103,8 @@ class PostgreSQL:
         """Kill all of its processes at once, so that none of them flushes or writes anything more."""
         processes = self._processes()
         for process in processes:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # they end by themselves without their postmaster
+                process.kill()
         psutil.wait_procs(processes, timeout=30)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -15,6 +16,7 @@ from typing import Any
 
 import psutil
 import psycopg
+import pytest
 import requests
 
 from tests.disks import disk
@@ -34,13 +36,15 @@ class Sender:
     def __init__(self, server: Server, name: str, url: str) -> None:
         self.server, self.name, self.url = server, name, url
         self.acknowledged = 0
+        self.gives_up = threading.Event()
 
     def run(self, until: threading.Event) -> None:
         while not until.is_set():
             step = self.acknowledged
             one = body(task_id=f"task-{self.name}-{step % 3}", progress=step % 100, metadata={"step": step})
             while not self._is_stored(one):
-                time.sleep(0.2)
+                if self.gives_up.wait(0.2):
+                    return
             self.acknowledged += 1
             time.sleep(0.3)
             # No further ahead of the workers than that: they would have to catch up at the end.
@@ -60,6 +64,10 @@ def sending(server: Server, url: str) -> Iterator[list[Sender]]:
         runs = [pool.submit(one.run, until) for one in senders]
         try:
             yield senders
+        except BaseException:  # the servers may be away for good
+            for one in senders:
+                one.gives_up.set()
+            raise
         finally:
             until.set()
         for run in runs:
@@ -133,6 +141,22 @@ def databases() -> Iterator[tuple[str, PostgreSQL | None]]:
             return
         with private_postgresql(place) as server:
             yield server.url, server
+
+
+def test_postgresql_is_killed_though_some_of_its_processes_end_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each does without its postmaster, which is killed first."""
+    ended, runs = psutil.Popen([sys.executable, "-c", ""]), psutil.Popen(["sleep", "60"])
+    of_ended = psutil.Process(ended.pid)
+    ended.wait(30)
+    with temporary_directory() as place:
+        postgresql = PostgreSQL(place)
+        monkeypatch.setattr(postgresql, "_processes", lambda: [of_ended, runs])
+
+        postgresql.kill()
+
+    assert runs.wait(30) == -signal.SIGKILL
 
 
 def test_killed_in_turn() -> None:
