@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.conf import AppSettings
-from tasks.lifecycle import REGISTERS, Meaning, State, event_time, fold, meaning_of, merge, state_of
+from tasks.lifecycle import REGISTERS, Meaning, Phase, State, event_time, fold, meaning_of, merge, state_of
 from tasks.serializers import task_status_event
 from tests.factories import NOON, body, minutes
 
@@ -276,6 +276,17 @@ def test_each_phase_has_its_earliest_and_its_latest_event() -> None:
     )
 
     assert phase_times(merged) == {"queued": [0, 0], "running": [1, 4], "ended": [2, 2]}
+
+
+@pytest.mark.parametrize("status", [None, "pending", "running", "failed", "done", "odd"])
+@pytest.mark.parametrize("timestamp", [None, "2026-05-01T11:00:00Z", "2036-05-01T11:00:00Z"])
+def test_of_a_single_event_each_earliest_and_latest_time_is_one(status: Any, timestamp: Any) -> None:
+    """``ledger.upsert`` sends it once."""
+    single = state(status=status, timestamp=timestamp)
+
+    for time in ("event", *Phase):
+        assert single[f"first_{time}_at"] is single[f"last_{time}_at"]
+    assert single["last_received_at"] == NOON
 
 
 def test_a_phase_that_no_event_says_has_no_times() -> None:

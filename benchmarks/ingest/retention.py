@@ -202,15 +202,15 @@ def _record_partitioned(session: Any, number: int) -> None:
     of_event, of_task = _values(number)
     given = dict(zip(upsert.EVENT_COLUMNS, of_event, strict=True))
     keys = ("task_id", "idempotency_key", "payload_digest", "received_at")
-    whole = upsert.record_in_one("status,previous_status")
-    start = whole.index("ON CONFLICT(task_id,idempotency_key)")
+    whole = " ".join(upsert.record_in_one("status,previous_status").split())
+    start = whole.index("ON CONFLICT (task_id, idempotency_key)")
     end = whole.index("RETURNING", start)
     plain = whole[:start] + whole[end:]
     statement = plain.replace(
-        "WITH event AS(",
+        "WITH event AS (",
         f"WITH key AS(INSERT INTO {KEY} AS t({','.join(keys)},deliveries)VALUES(%s,%s,%s,%s,1)"
         "ON CONFLICT(task_id,idempotency_key)DO UPDATE SET deliveries=t.deliveries+1 "
-        "WHERE t.payload_digest=excluded.payload_digest RETURNING deliveries AS n),event AS(",
+        "WHERE t.payload_digest=excluded.payload_digest RETURNING deliveries AS n),event AS (",
         1,
     ).replace("WHERE true ", "FROM key WHERE n=1 ", 1)
     session.execute(statement, [*(given[key] for key in keys), *of_event, *of_task])

@@ -12,13 +12,12 @@ from functools import cache
 
 from django.db.models import Model
 
-from ..lifecycle import EARLIEST, LATEST, REGISTERS
+from ..lifecycle import EARLIEST, LATEST, REGISTERS, Phase
 from ..models import Reaction, Task, TaskStatusEvent
 
 _EVENT = TaskStatusEvent._meta.db_table
 _TASK = Task._meta.db_table
 _REACTION = Reaction._meta.db_table
-_EVENT_ID_COLUMNS = ("first_event_id", "last_event_id")
 #: By vendor. Unlike PostgreSQL's, SQLite's functions are null if one of their values is.
 _FUNCTIONS = {
     "postgresql": ("least({new},{old})", "greatest({new},{old})"),
@@ -38,12 +37,17 @@ EVENT_COLUMNS = columns_of(TaskStatusEvent, without=("id", "deliveries"))
 TASK_COLUMNS = columns_of(
     Task, without=("previous_status", "previous_meaning", "pruned_at", "lost_events", "lost_at")
 )
-#: Those of ``TASK_COLUMNS`` that PostgreSQL takes from the event just inserted, which has the same columns.
-_TASK_COLUMNS_OF_EVENT = tuple(column for column in TASK_COLUMNS if column in EVENT_COLUMNS)
-#: The others that are sent, without the ids of events, which come from the event just inserted too.
-TASK_COLUMNS_GIVEN = tuple(
-    column for column in TASK_COLUMNS if column not in (*_TASK_COLUMNS_OF_EVENT, *_EVENT_ID_COLUMNS)
-)
+#: Those of ``TASK_COLUMNS`` that PostgreSQL takes from the event just inserted, by their names there.
+_OF_EVENT = {column: column for column in TASK_COLUMNS if column in EVENT_COLUMNS} | {
+    "first_event_id": "id",
+    "last_event_id": "id",
+    "last_received_at": "received_at",
+}
+#: Of a single event the earliest and the latest time are equal, so that the first alone is sent.
+_TWICE = {f"first_{time}_at": f"last_{time}_at" for time in ("event", *Phase)}
+_ONCE = tuple(column for column in TASK_COLUMNS if column not in (*_OF_EVENT, *_TWICE, *_TWICE.values()))
+#: The columns of a task that PostgreSQL is given.
+TASK_COLUMNS_GIVEN = (*_ONCE, *_TWICE)
 #: The columns of a reaction that are inserted.
 REACTION_COLUMNS = columns_of(Reaction, without=("id", "started_at", "ended_at", "error"))
 #: The columns of a task's row that a reaction is made of.
@@ -105,11 +109,12 @@ def record_in_one(
     their names and kinds, and needs ``returning`` to be ``REACTING`` or all. With ``finding`` it also serves
     handlers of the kind ``found``, and needs ``FINDING`` or all.
     """
-    fed = (*TASK_COLUMNS_GIVEN, *_TASK_COLUMNS_OF_EVENT, *_EVENT_ID_COLUMNS)
     # Only the columns that the task takes, and none of the event's JSON: PostgreSQL copies what is returned.
-    event = insert_event(_list(("id", "deliveries", *_TASK_COLUMNS_OF_EVENT)), condition)
-    row = f"""SELECT {_placeholders(TASK_COLUMNS_GIVEN)},{_list(_TASK_COLUMNS_OF_EVENT)},id,id
-            FROM event WHERE deliveries = 1"""
+    event = insert_event(_list(dict.fromkeys(("id", "deliveries", *_OF_EVENT.values()))), condition)
+    twice = _list(f"%s::timestamptz AS {column}" for column in _TWICE)
+    row = f"""SELECT {_placeholders(_ONCE)},{_list((*_TWICE, *_TWICE, *_OF_EVENT.values()))}
+            FROM event, (SELECT {twice}) twice WHERE deliveries = 1"""
+    fed = (*_ONCE, *_TWICE, *_TWICE.values(), *_OF_EVENT)
     return f"""WITH event AS ({event}),
         merged AS ({_merge(fed, row, returning, "postgresql", reacting=reacting)})
         {_reacted(finding=finding) if reacting else ""}
