@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from django.test import Client
 from tests import cluster, factories
 from tests.databases import is_citus
 from tests.selection import is_slow, needs_each_database
-from tests.servers import private_postgresql, temporary_directory
+from tests.servers import private_postgresql, templates, temporary_directory
 
 pytest_plugins = ["tasks.testing.fixtures"]
 
@@ -33,6 +35,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out the cases that one database suffices for: a run on another one has had them",
     )
+
+
+def pytest_configure() -> None:
+    """Name the run for all of its processes, and remove what one of that name has left."""
+    if "TEST_RUN" not in os.environ:
+        os.environ["TEST_RUN"] = str(os.getpid())
+        shutil.rmtree(templates(), ignore_errors=True)
+
+
+def pytest_unconfigure() -> None:
+    """Remove what they shared, in the process that named the run."""
+    if os.environ["TEST_RUN"] == str(os.getpid()):
+        shutil.rmtree(templates(), ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import json
 import os
@@ -17,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
 import harness.servers
 from harness.environment import ROOT, free_port, project_environment  # noqa: F401 (tests take them from here)
@@ -183,24 +183,40 @@ def _without_options(database_url: str) -> str:
 
 @functools.cache
 def _migrated_sqlite() -> tuple[Path, str]:
-    path = place("templates") / f"{os.getpid()}.sqlite3"
-    path.unlink(missing_ok=True)
-    atexit.register(path.unlink, missing_ok=True)
-    return path, _migrated(f"sqlite:///{path}")
+    with _once_in_a_run("sqlite") as directory:
+        path, token = directory / "db.sqlite3", directory / "token"
+        if not token.exists():
+            path.unlink(missing_ok=True)
+            token.write_text(_migrated(f"sqlite:///{path}"))
+        return path, token.read_text()
 
 
 @functools.cache
 def _migrated_postgresql() -> tuple[PostgreSQL, str]:
-    directory = place("templates") / f"postgresql-{os.getpid()}"
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir()
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    server = PostgreSQL(directory)
-    server.make()
-    server.start()
-    token = _migrated(server.url)
-    server.stop()
-    return server, token
+    with _once_in_a_run("postgresql") as directory:
+        server, token = PostgreSQL(directory), directory / "token"
+        if not token.exists():
+            shutil.rmtree(directory / "data", ignore_errors=True)
+            server.make()
+            server.start()
+            made = _migrated(server.url)
+            server.stop()
+            token.write_text(made)
+        return server, token.read_text()
+
+
+@contextmanager
+def _once_in_a_run(name: str) -> Iterator[Path]:
+    """Yield a directory that the processes of a run share, to one at a time."""
+    directory = templates() / name
+    directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{directory}.lock"):
+        yield directory
+
+
+def templates() -> Path:
+    """Return the directory of this run's migrated databases; the process that named the run removes it."""
+    return place("templates") / os.environ["TEST_RUN"]
 
 
 def _migrated(database_url: str) -> str:

@@ -31,7 +31,15 @@ from tasks.database import live_connection
 from tasks.database.live_connection import cut, in_time, on_live_connection
 from tasks.models import Handler, Task
 from tests.factories import body
-from tests.servers import PostgreSQL, Server, manage, private_postgresql, serving, temporary_directory
+from tests.servers import (
+    PostgreSQL,
+    Server,
+    copy_migrated_sqlite,
+    manage,
+    private_postgresql,
+    serving,
+    temporary_directory,
+)
 
 POSTGRESQL = connection.vendor == "postgresql"
 on_postgresql = pytest.mark.skipif(not POSTGRESQL, reason="about PostgreSQL alone")
@@ -214,7 +222,7 @@ def test_sqlite_is_busy(tmp_path: Path) -> None:
 
 
 def test_not_ready_before_the_migrations(tmp_path: Path, postgresql_or_sqlite: str) -> None:
-    manage("migrate", "--verbosity", "0", database_url=postgresql_or_sqlite)
+    copy_migrated_sqlite(postgresql_or_sqlite)
     with serving(postgresql_or_sqlite, migrate=False, WORKERS="1") as server:
         manage("migrate", "sartiq_tasks", "0001", "--verbosity", "0", database_url=postgresql_or_sqlite)
         answer = server.get("/readyz")

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.handlers.registry import declaring
 from tests.handlers.processes import POSTGRESQL
-from tests.servers import manage, private_postgresql, temporary_directory
+from tests.servers import copy_migrated_sqlite, private_postgresql, temporary_directory
 
 
 @pytest.fixture(autouse=True)
@@ -27,5 +27,5 @@ def database(tmp_path: Path) -> Iterator[str]:
             yield server.url
         return
     url = f"sqlite:///{tmp_path}/db.sqlite3"
-    manage("migrate", "--verbosity", "0", database_url=url)
+    copy_migrated_sqlite(url)
     yield url

@@ -22,7 +22,14 @@ import requests
 from tests.disks import disk
 from tests.factories import body
 from tests.handlers.processes import POSTGRESQL, SETTINGS, left, record, story, wait_until, working
-from tests.servers import PostgreSQL, Server, manage, private_postgresql, serving, temporary_directory
+from tests.servers import (
+    PostgreSQL,
+    Server,
+    copy_migrated_sqlite,
+    private_postgresql,
+    serving,
+    temporary_directory,
+)
 from tests.test_kills import database_on, kill_one
 
 #: So many kills; 100 with the environment variable, which takes some minutes.
@@ -194,7 +201,7 @@ def test_the_power_is_cut() -> None:
     """Effect and mark reach the disk together, or neither does."""
     with temporary_directory() as place, disk(place) as one, database_on(one) as (url, postgresql):
         if postgresql is None:
-            manage("migrate", "--verbosity", "0", database_url=url)
+            copy_migrated_sqlite(url)
         record(url, *[event for number in range(20) for event in story(f"task-{number}", 12)])
         one.flush()
         with working(url, SLOW="0.02", LEASE="1"):
