@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tasks.models import Task
-from tasks.querysets.scans import in_batches, known_values
+from tasks.querysets.scans import capped_counts, in_batches, known_values
 from tests.databases import more_on_citus
 from tests.factories import record
 
@@ -48,3 +48,12 @@ def test_batches_hold_every_row_once_from_the_last_on(size: int) -> None:
 
 def test_no_batch_of_nothing() -> None:
     assert list(in_batches(Task.objects.all())) == []
+
+
+def test_counts_end_at_their_cap_and_a_contradiction_counts_nothing() -> None:
+    for place in range(4):
+        record(task_id=str(place))
+    tasks = Task.objects.all()
+    counted = {"all": tasks, "none": tasks.none(), "one": tasks.filter(pk="1"), "in": tasks.filter(pk__in=[])}
+
+    assert capped_counts(counted, cap=2, using="default") == {"all": 3, "none": 0, "one": 1, "in": 0}
