@@ -44,11 +44,11 @@ def test_the_queries_of_the_list(admin_client: Client, django_assert_num_queries
         record(task_id=f"t{number}", metadata={"a": 1})
     page(admin_client)
 
-    # Session, user, the choices of five filters, the number of rows, the rows.
-    with django_assert_num_queries(9 + more_on_citus(4)):
+    # Session, user, the choices of five filters in one, the number of rows, the rows.
+    with django_assert_num_queries(5 + more_on_citus(8)):
         page(admin_client)
     # The tasks about the entity.
-    with django_assert_num_queries(10 + more_on_citus(4)):
+    with django_assert_num_queries(6 + more_on_citus(8)):
         page(admin_client, f"{LIST}?q=t1")
 
 
