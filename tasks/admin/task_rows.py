@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.models import Case, DurationField, ExpressionWrapper, F, Q, Value, When
 from django.db.models.functions import Coalesce, Now
 
+from ..conf import app_settings
 from ..lifecycle import TERMINAL, Meaning
 from ..models import Task
 from ..querysets.text import ERROR_END, ERROR_START, begins_with
@@ -80,14 +81,20 @@ def _by_a_part(using: str, term: str) -> set[str]:
             ORDER BY last_received_at DESC LIMIT {MAX_FOUND}
         ) AS found
     """  # noqa: S608 (constants: without the numbers PostgreSQL would plan to sort the whole table)
-    parameters = [anywhere]
+    queries = [(sql, [anywhere])]
     if is_postgresql:
         # A row of NULL says that there is the index.
-        sql += " UNION ALL SELECT NULL FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid"
-        parameters.append(INDEX)
+        queries.append(
+            ("SELECT NULL FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid", [INDEX])
+        )
+    if not app_settings().distributed:  # Citus mixes no catalogue with its tables
+        parts, parameters = zip(*queries, strict=True)
+        queries = [(" UNION ALL ".join(parts), [one for some in parameters for one in some])]
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        found = {task_id for (task_id,) in cursor.fetchall()}
+        found = set()
+        for query, given in queries:
+            cursor.execute(query, given)
+            found |= {task_id for (task_id,) in cursor.fetchall()}
         if None in found and len(term) >= SHORTEST_TERM:
             cursor.execute(
                 f"SELECT task_id FROM {table} WHERE {SEARCHED} ILIKE %s LIMIT %s",  # noqa: S608 (constants)

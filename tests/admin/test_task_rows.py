@@ -124,8 +124,15 @@ def test_a_search_is_made_once_a_page(admin_client: Client, django_assert_num_qu
 
     # Session, user, the choices of three filters, what the search finds, the number of rows, the rows, which
     # suffice for the counts, as they fit on a page.
-    with django_assert_num_queries(6 + more_on_citus(3)):
+    with django_assert_num_queries(6 + more_on_citus(4)):
         assert listed(admin_client, q="RAIN") == ["train-1"]
+
+
+def test_a_search_where_no_catalogue_is_mixed_with_tables(admin_client: Client, settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"DISTRIBUTED": True}
+    record(task_id="train-1")
+
+    assert listed(admin_client, q="RAIN") == ["train-1"]
 
 
 def test_what_a_search_finds_beyond_a_page_is_counted(admin_client: Client, monkeypatch: Any) -> None:
