@@ -21,6 +21,7 @@ class Disk:
     def __init__(self, directory: Path) -> None:
         self.place = directory / "disk"
         self._image, self._survived = directory / "image", directory / "survived"
+        self._unflushed = self.place / "unflushed"
         self.place.mkdir()
         with self._image.open("wb") as image:
             image.truncate(512 * 1024 * 1024)
@@ -36,12 +37,16 @@ class Disk:
 
     def cut_power(self) -> None:
         """Keep what has reached the disk by now; whatever runs on it is to be stopped next."""
+        self._unflushed.write_text("gone")
         _run("cp", "--sparse=always", str(self._image), str(self._survived))
 
     def restore_power(self) -> None:
         """Mount what was kept, at the same place; nothing may use that any more."""
         _run("umount", str(self.place))
         _run("mount", "-o", OPTIONS, str(self._survived), str(self.place))
+        # Another file's fsync() may have brought its name to the disk, never what is in it.
+        kept = self._unflushed.read_text() if self._unflushed.exists() else ""
+        assert not kept, "what nobody flushed is on the disk: the power was not really cut"
 
 
 @contextmanager
