@@ -14,6 +14,7 @@ import pytest
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
+from tasks.conf import app_settings
 from tasks.handlers import Change, claiming, holding, on_change, worker
 from tasks.handlers.leases import Every, Lapsed
 from tasks.handlers.registry import by_name
@@ -201,8 +202,9 @@ def test_a_run_that_begins_while_its_lease_is_extended_waits_for_that() -> None:
         stack.enter_context(
             thread(lambda: outcomes.append(attempt(one, by_name()["quick"], database()).outcome))
         )
+        waits = "citus_lock_waits" if app_settings().distributed else "pg_locks WHERE NOT granted"
         while not outcomes:
-            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+            cursor.execute(f"SELECT 1 FROM {waits}")
             if cursor.fetchone():
                 break
 
