@@ -369,9 +369,8 @@ def test_the_events_of_a_source(admin_client: Client) -> None:
     assert [event.task_id for event in answer.context["cl"].result_list] == ["1"]
 
 
-@pytest.mark.parametrize("distributed", [False, True])
-def test_the_last_event_of_each_source(settings: Any, distributed: bool) -> None:
-    settings.SARTIQ_TASKS = {"DISTRIBUTED": distributed}
+@pytest.mark.usefixtures("each_layout")
+def test_the_last_event_of_each_source() -> None:
     assert TaskStatusEvent.objects.last_of_each_source() == {}
     record(NOON, task_id="1")
     record(NOON + minutes(1), task_id="1", progress=50)
