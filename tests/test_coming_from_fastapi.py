@@ -18,7 +18,7 @@ import requests
 from django.db import connection
 
 from tests.factories import body
-from tests.hostile.conftest import NGINX
+from tests.programs import needed
 from tests.servers import free_port, serving, stop, temporary_directory, wait_for_port
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "coming-from-fastapi.md").read_text()
@@ -74,10 +74,10 @@ def _events(database_url: str) -> list[tuple[str, int]]:
     return []
 
 
-@pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx-light")
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="nginx does not know the database")
 @pytest.mark.django_db
 def test_the_old_one_answers_and_the_new_one_gets_a_copy(old: int, own_database: str) -> None:
+    program = needed("nginx", package="nginx-light")
     port = free_port()
     with serving(own_database, WORKERS="1") as server, temporary_directory() as here:
         configuration = CONFIGURATION.format(
@@ -88,7 +88,7 @@ def test_the_old_one_answers_and_the_new_one_gets_a_copy(old: int, own_database:
             locations=LOCATIONS.replace("TOKEN", server.token).replace("tasks.example.org", "localhost"),
         )
         (here / "nginx.conf").write_text(configuration)
-        process = psutil.Popen([NGINX, "-e", str(here / "error.log"), "-c", str(here / "nginx.conf")])
+        process = psutil.Popen([program, "-e", str(here / "error.log"), "-c", str(here / "nginx.conf")])
         try:
             wait_for_port(port, process)
             headers = {"Authorization": "Bearer of-the-old-one"}

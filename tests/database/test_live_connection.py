@@ -425,7 +425,7 @@ def test_another_database_that_answers_nothing_is_given_up(settings: Any) -> Non
 
 
 def test_without_a_limit_nothing_is_watched(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_connection, "_watchdog", None)
+    monkeypatch.setattr(live_connection, "_deadlines", None)
     settings.SARTIQ_TASKS = settings.SARTIQ_TASKS | {"DATABASE_TIMEOUT": None}
 
     assert in_time(lambda: 7) == 7

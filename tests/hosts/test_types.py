@@ -61,8 +61,13 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.admin import AdminSite
 from django.dispatch import receiver
 from django.urls import include, path
+from sartiq.tasks.admin import (
+    HandlerAdmin, OverviewAdmin, ReactionAdmin, RejectedDeliveryAdmin, TaskAdmin, TaskStatusEventAdmin,
+    register,
+)
 from sartiq.tasks.auth.authentication import BearerTokenAuthentication
 from sartiq.tasks.auth.clients import ComputeClient, compute_client, issue_token
 from sartiq.tasks.auth.permissions import MayPostEvents
@@ -93,6 +98,15 @@ from sartiq.tasks.views import DocsView, DocumentView, TaskWebhookView
 from sartiq.tasks.watchdog import Alive, Gone, Report, Reported, record_report
 
 MIDDLEWARE = [f"{deliveries_first.__module__}.{deliveries_first.__name__}"]
+
+
+class OurTasks(TaskAdmin):
+    list_per_page = 50
+
+
+site = AdminSite(name="ours")
+register(site)
+PAGES = [HandlerAdmin, OverviewAdmin, ReactionAdmin, RejectedDeliveryAdmin, OurTasks, TaskStatusEventAdmin]
 
 
 class Posters(MayPostEvents):
