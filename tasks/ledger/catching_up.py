@@ -22,15 +22,18 @@ DEPLOYED_WITHIN = timedelta(hours=24)
 
 
 def catch_up(names: Sequence[str], *, now: datetime | None = None) -> int:
-    """Store the reactions that older processes missed for handlers deployed lately; return how many."""
+    """Store the reactions that older processes missed for handlers deployed lately; return how many.
+
+    ``names`` are those of handlers that this process knows.
+    """
     now = now or timezone.now()
     using = router.db_for_write(Reaction)
     fresh = Handler.objects.using(using).filter(name__in=names, registered_at__gt=now - DEPLOYED_WITHIN)
-    made = 0
-    for name, since in fresh.values_list("name", "registered_at"):
-        if handler := by_name().get(name):
-            made += sum(made for _, made in react_to_ledger(handler, since=since))
-    return made
+    return sum(
+        made
+        for name, since in fresh.values_list("name", "registered_at")
+        for _, made in react_to_ledger(by_name()[name], since=since)
+    )
 
 
 def react_to_ledger(

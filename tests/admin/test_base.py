@@ -15,7 +15,9 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.urls import clear_script_prefix, set_script_prefix
 
+from tasks.admin import register
 from tasks.admin.addresses import event_url, task_url
+from tasks.admin.base import RecordAdmin
 from tasks.admin.task import TaskAdmin
 from tasks.models import Task
 from tests import factories
@@ -44,10 +46,35 @@ def test_no_other_format(admin_client: Client, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_a_page_that_the_list_does_not_have(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.setattr(RecordAdmin, "list_per_page", 1)
+    record(task_id="a-1")
+    record(task_id="a-2")
+
+    assert admin_client.get(f"/admin/sartiq_tasks/{model}/export.csv?p=2").status_code == 200
+    assert admin_client.get(f"/admin/sartiq_tasks/{model}/export.csv?p=3").status_code == 400
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_an_export_is_for_those_who_may_see_the_list(client: Client, model: str) -> None:
     client.force_login(factories.user("view_rejecteddelivery", is_staff=True))
 
     assert client.get(f"/admin/sartiq_tasks/{model}/export.csv").status_code == 403
+
+
+def test_a_host_registers_the_pages_with_a_site_of_its_own() -> None:
+    site = admin.AdminSite(name="staff")
+
+    register(site)
+
+    of_the_app = {
+        model: type(page)
+        for model, page in admin.site._registry.items()
+        if model.__module__.startswith("tasks.")
+    }
+    assert {model: type(page) for model, page in site._registry.items()} == of_the_app
 
 
 class ClusterFilter(admin.SimpleListFilter):
