@@ -439,8 +439,11 @@ def test_more_kinds_of_failure_than_are_shown_lead_to_all(admin_client: Client) 
 
 
 def test_more_places_than_are_named_are_counted(admin_client: Client) -> None:
-    for number in range(5):
-        failed(minutes(number), f"f-{number}", origin_zone=f"zone-{number}")
+    of_one_hour = hours.hour_of(timezone.now())
+    for number in (4, 3, 2, 1, 0):
+        of_one_hour += timedelta(microseconds=1)
+        task_id, zone = f"f-{number}", f"zone-{number}"
+        record(of_one_hour, task_id=task_id, status="failed", error_message="boom", origin_zone=zone)
     context = admin_client.get(OVERVIEW).context
 
     assert context["failures"][0]["places"] == "zone-0, zone-1, zone-2 and 2 more"
