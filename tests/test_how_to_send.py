@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,11 +59,12 @@ def server() -> Iterator[Any]:
 
 
 @pytest.fixture
-def sender(server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def sender(server: Any) -> Iterator[Any]:
     namespace: dict[str, Any] = {}
     exec(CODE, namespace)
     slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
+    # Its own alone: other threads of this process sleep too.
+    namespace["time"] = SimpleNamespace(**{**vars(time), "sleep": slept.append})
     one = namespace["Sender"](f"http://127.0.0.1:{server.server_port}", "ID", "SECRET")
     one.slept, one.namespace = slept, namespace
     yield one
