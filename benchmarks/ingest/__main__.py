@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -24,11 +25,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3, help="seconds of each round (default 3)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32], help="default: 1 8 32")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="only these contenders")
+    parser.add_argument("--former", type=Path, metavar="CHECKOUT", help="measure the app in there, too")
     given = parser.parse_args()
+    if given.former and not (given.former / "benchmarks" / "ingest" / "contenders.py").exists():
+        parser.error(
+            f"argument --former: {given.former} is not a checkout of this repository with this benchmark"
+        )
     require_tools()
     measured: dict[tuple[str, int], list[Measurement]] = {}
     with postgresql() as database:
-        chosen = sorted(contenders(database, given.only), key=lambda contender: NAMES.index(contender.name))
+        chosen = sorted(
+            contenders(database, given.only, given.former),
+            key=lambda contender: ["former", *NAMES].index(contender.name),
+        )
         with running(chosen):
             for contender in chosen:
                 contender.measure(database, 8, 1)  # to warm up: connections, plans, caches

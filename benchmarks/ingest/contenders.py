@@ -56,6 +56,8 @@ class Server:
     #: The command that makes the tables and prints a token in its last line.
     set_up: list[str] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: Where its code is.
+    directory: Path = ROOT
     #: Where its events are; none where nothing is stored.
     table: str = ""
     database: str = ""
@@ -123,15 +125,19 @@ class PgBench:
         return Measurement(done, done / rate, times[done // 2], times[int(done * 0.99)], 0.0, used)
 
 
-def contenders(postgresql: PostgreSQL, names: list[str]) -> Iterator[Server | PgBench]:
-    """Set up the contenders in ``names``, each with a database of its own, and yield them."""
+def contenders(
+    postgresql: PostgreSQL, names: list[str], checkout: Path | None = None
+) -> Iterator[Server | PgBench]:
+    """Set up the contenders in ``names`` and the app in ``checkout``, each with a database of its own."""
     statement = _statement()
-    for server in _servers(postgresql, statement):
-        if server.name in names:
-            if server.set_up:
-                postgresql.query(f"CREATE DATABASE {server.database}")
-                set_up(server)
-            yield server
+    servers = [server for server in _servers(postgresql, statement) if server.name in names]
+    if checkout is not None:
+        servers.append(former(checkout, postgresql.url("former")))
+    for server in servers:
+        if server.set_up:
+            postgresql.query(f"CREATE DATABASE {server.database}")
+            set_up(server)
+        yield server
     if "ceiling" in names:
         postgresql.query("CREATE DATABASE ceiling")
         environment = environment_of_ours(postgresql.url("ceiling"))
@@ -141,7 +147,7 @@ def contenders(postgresql: PostgreSQL, names: list[str]) -> Iterator[Server | Pg
 
 def set_up(server: Server) -> None:
     """Make the server's tables and a client, and keep a token of it."""
-    server.token = _token_of(_run(server.set_up, server.environment))
+    server.token = _token_of(_run(server.set_up, server.environment, server.directory))
 
 
 def environment_of_ours(database_url: str) -> dict[str, str]:
@@ -159,6 +165,17 @@ def ours(url: str, name: str = "ours", **environment: str) -> Server:
         table=EVENTS,
         database=name,
     )
+
+
+def former(checkout: Path, url: str) -> Server:
+    """Return the app of another commit, whose benchmark knows how to deploy it."""
+    code = (
+        "import json, sys; from benchmarks.ingest.contenders import ours; it = ours(sys.argv[1], 'former');"
+        "print(json.dumps([it.command, it.set_up, dict(it.environment)]))"
+    )
+    said = _run([str(OURS / "python"), "-c", code, url], {}, checkout)
+    command, set_up_command, environment = json.loads(said.splitlines()[-1])
+    return Server("former", command, set_up_command, environment, checkout, table=EVENTS, database="former")
 
 
 CLIENT = "create_compute_client cluster --token --json"
@@ -237,7 +254,10 @@ def start(server: Server) -> None:
     server.url = f"http://127.0.0.1:{port}{WEBHOOK}"
     last = f"127.0.0.1:{port}" if server.command[-1] == "--bind" else str(port)
     server.process = subprocess.Popen(
-        [*server.command, last], cwd=ROOT, env={**os.environ, **server.environment}, start_new_session=True
+        [*server.command, last],
+        cwd=server.directory,
+        env={**os.environ, **server.environment},
+        start_new_session=True,
     )
     wait_for(server)
 
@@ -338,9 +358,9 @@ def _shell(words: str) -> str:
     return f"{OURS / 'python'} {ROOT / 'manage.py'} {words}"
 
 
-def _run(command: list[str], environment: Mapping[str, str]) -> str:
+def _run(command: list[str], environment: Mapping[str, str], directory: Path = ROOT) -> str:
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        command, cwd=directory, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
