@@ -68,28 +68,20 @@ def _picked(
     few = min(2 * int(limit) + 8, LOOKAHEAD)
     picked, parameters, left = [], [], str(int(limit))
     for number, name in enumerate(names):
-        # The first few mostly belong to as many tasks, and suffice. Looking at all that a claim may look at
-        # takes as long as the rest of the claim.
-        first, first_values = _longest_due(connection, [name], which, few)
-        heads, heads_values = _heads(connection, (f"d{number}", []), which)
-        others, others_values = _longest_due(connection, [name], which, LOOKAHEAD)
-        others = f"(SELECT * FROM {others} AS longest WHERE task_id NOT IN (SELECT task_id FROM d{number}))"
-        others, others_values = _heads(connection, (others, others_values), which)
-        claimable = f"""
-            SELECT id FROM h{number} UNION ALL SELECT id FROM ({others} LIMIT {few}) AS others
-            WHERE (SELECT count(*) FROM h{number}) < {int(limit)} AND (SELECT count(*) FROM d{number}) = {few}
-        """
-        # The conditions are written so that no index serves them: PostgreSQL would read everything that is
-        # due, if it believed that to be little.
+        due, due_values = _longest_due(connection, [name], which)
+        heads, heads_values = _heads(connection, f"d{number}", which)
+        # PostgreSQL reads a WITH query only as far as ``heads`` asks: the first few reactions mostly suffice.
+        # The conditions are written so that no index serves them: it would read everything that is due, if it
+        # believed that to be little.
         picked.append(f"""
-            d{number} AS MATERIALIZED {first}, h{number} AS MATERIALIZED ({heads}),
+            d{number} AS MATERIALIZED ({due}),
             p{number} AS MATERIALIZED (
-                SELECT id FROM {TABLE} WHERE id {any_of(connection, claimable)}
+                SELECT id FROM {TABLE} WHERE id {any_of(connection, f"{heads} LIMIT {few}")}
                 AND (state = 'pending' AND {_started(which)} AND due_at <= {now}) IS TRUE
                 ORDER BY due_at LIMIT {left} {lock}
             )
         """)
-        parameters += [*first_values, *heads_values, *others_values, *now_parameters]
+        parameters += [*due_values, *heads_values, *now_parameters]
         left += f" - (SELECT count(*) FROM p{number})"
     return picked, parameters
 
@@ -104,36 +96,34 @@ def _among(which: Which) -> tuple[str, list[Any]]:
 
 
 def _longest_due(
-    connection: BaseDatabaseWrapper, names: Sequence[str], which: Which, most: int
+    connection: BaseDatabaseWrapper, names: Sequence[str], which: Which
 ) -> tuple[str, list[Any]]:
-    """Return the query of the ``most`` reactions that have been due for longest, and its parameters."""
+    """Return the query of the reactions that have been due for longest, and its parameters."""
     now, parameters = moment(connection, which.as_of)
     among, ids = _among(which)
     longest = f"""
-        SELECT task_id, handler, due_at FROM {TABLE}
+        SELECT id, task_id, handler FROM {TABLE}
         WHERE state = 'pending' AND due_at <= {now} AND handler IN ({marks(names)})
         AND {_started(which)} {among}
         AND handler NOT IN (
             SELECT name FROM {Handler._meta.db_table} WHERE paused_at IS NOT NULL AND name IN ({marks(names)})
         )
-        ORDER BY due_at LIMIT {int(most)}
+        ORDER BY due_at LIMIT {LOOKAHEAD}
     """
-    return f"({longest})", [*parameters, *names, *ids, *names]
+    return longest, [*parameters, *names, *ids, *names]
 
 
-def _heads(
-    connection: BaseDatabaseWrapper, longest: tuple[str, list[Any]], which: Which
-) -> tuple[str, list[Any]]:
-    """Return the query of what can be claimed of the tasks of ``longest``, and its parameters.
+def _heads(connection: BaseDatabaseWrapper, due: str, which: Which) -> tuple[str, list[Any]]:
+    """Return the query of what can be claimed of the tasks in the WITH query ``due``, and its parameters.
 
     It looks once at each task, for the earliest reaction, however many wait for that. The subqueries are
     scalar, so that PostgreSQL cannot turn them into joins: whatever its statistics, each is one look into
-    an index.
+    an index, or at the first rows of ``due``.
     """
-    due, values = longest
     now, parameters = moment(connection, which.as_of)
     among, ids = _among(which)
     chain = f"FROM {TABLE} o WHERE o.task_id = r.task_id AND o.handler = r.handler AND o.state = 'pending'"
+    first = f"SELECT d.id FROM {due} d WHERE d.task_id = r.task_id AND d.handler = r.handler LIMIT 1"
     # Written so that no index serves it: the one on due_at would read all that is leased or put off.
     leased = f"(o.due_at > {now}) IS TRUE"
     heads = f"""
@@ -142,15 +132,13 @@ def _heads(
                 SELECT CASE WHEN {_started(which)} AND due_at <= {now} {among} THEN id END
                 {chain} ORDER BY o.seq LIMIT 1
             ) AS id
-            FROM (
-                SELECT task_id, handler FROM {due} AS due
-                GROUP BY task_id, handler ORDER BY MIN(due_at)
-            ) AS r
-            WHERE 0 = (SELECT count(*) {chain} AND o.attempts > 0 AND o.started_at IS NOT NULL AND {leased})
+            FROM {due} AS r
+            WHERE r.id = ({first})
+            AND 0 = (SELECT count(*) {chain} AND o.attempts > 0 AND o.started_at IS NOT NULL AND {leased})
             LIMIT {LOOKAHEAD}
         ) AS head WHERE id IS NOT NULL
     """
-    return heads, [*parameters, *ids, *values, *parameters]
+    return heads, [*parameters, *ids, *parameters]
 
 
 def lapsed(names: Sequence[str]) -> list[tuple[int, int]]:
@@ -159,8 +147,11 @@ def lapsed(names: Sequence[str]) -> list[tuple[int, int]]:
         return []
     connection = connections[database()]
     which = Which(suspects=True)
-    heads, parameters = _heads(connection, _longest_due(connection, names, which, LOOKAHEAD), which)
-    query = f"SELECT id, attempts FROM {TABLE} WHERE id {any_of(connection, heads)}"
+    longest, values = _longest_due(connection, names, which)
+    heads, heads_values = _heads(connection, "due", which)
+    found = any_of(connection, heads)
+    query = f"WITH due AS MATERIALIZED ({longest}) SELECT id, attempts FROM {TABLE} WHERE id {found}"
+    parameters = [*values, *heads_values]
     if app_settings().distributed:
         due, parameters = due_anywhere(connection, names, which)
         query = f"SELECT r.id, r.attempts {due} LIMIT {LOOKAHEAD}"
