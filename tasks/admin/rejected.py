@@ -260,7 +260,7 @@ class RejectedDeliveryAdmin(RecordAdmin):
         """Return the task that it names, as a link to what is known of it; the list reads no long body."""
         body = rejected.body_start if hasattr(rejected, "body_start") else rejected.body
         with suppress(ValueError, RecursionError):
-            sent = json.loads(bytes(body))
+            sent = json.loads(bytes(body or b""))  # SQLite's part of an empty body is null
             task_id = sent.get("task_id") if isinstance(sent, dict) else None
             if isinstance(task_id, str) and task_id.isprintable():
                 url = reverse("admin:sartiq_tasks_task_changelist", current_app=self.admin_site.name)

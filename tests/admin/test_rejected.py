@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from random import Random
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ from django.urls import reverse
 
 from tasks.admin.rejected import ERROR_TYPES, LONGEST_READ
 from tasks.models import RejectedDelivery, TaskStatusEvent
+from tasks.simulation.faults import malformed
 from tests.factories import body, rejected, user
 from tests.test_contract import CASES
 
@@ -193,12 +195,27 @@ def test_the_list_looks_for_the_task_in_no_long_body(staff: Client) -> None:
     assert re.findall(r'<td class="field-task">(?:<a [^>]*>)?([^<]*)', page) == ["—", "short"]
 
 
-@pytest.mark.parametrize("content", [b"{", b"[" * 50_000, b"\xff", b""])
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[" * 50_000, b"\xff", b"\xff\xfe", b"", b"null", b'{"task_id": "\\ud800"}', b"9" * 5_000],
+)
 def test_a_body_that_names_none(staff: Client, content: bytes) -> None:
-    kept = rejected()
-    RejectedDelivery.objects.filter(pk=kept.pk).update(body=content, errors=[])
+    kept = rejected(content)
 
-    assert "/task/?q=" not in staff.get(change_page(kept)).content.decode()
+    for page in (change_page(kept), LIST):
+        answer = staff.get(page)
+        assert answer.status_code == 200
+        assert "/task/?q=" not in answer.content.decode()
+    assert listed(staff) == [kept.pk]
+
+
+def test_all_that_the_demo_gets_rejected_is_shown(staff: Client) -> None:
+    sent = {malformed(Random(seed), body()).body for seed in range(60)}
+    assert b"" in sent
+    kept = [rejected(content) for content in sent]
+
+    assert sorted(listed(staff)) == [one.pk for one in kept]
+    assert all(staff.get(change_page(one)).status_code == 200 for one in kept)
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
