@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..conf import app_settings
 from ..handlers.registry import declared
 from ..handlers.standing import Standing, standings
 from ..lifecycle import Meaning
 from ..models import Overview, RejectedDelivery, Task, TaskStatusEvent
-from ..ops.hours import counted_hours
+from ..ops.hours import HOUR, counted_hours, hour_of
+from ..querysets.scans import capped_counts
 from . import display
 from .handler import states
 from .overview_figures import Figures, figures
 from .overview_html import Lists, charts, number, tiles
-from .overview_needs import needs
+from .overview_needs import Need, handler_needs, needs, usual_failures
 from .paginator import MAX_COUNT
 from .permissions import ReadOnly
 from .zones import InViewersZone
 
 #: How long a look may count hours of the past.
 BUDGET = timedelta(milliseconds=200)
+#: Of so many queued tasks, those heard of longest ago, the page tells since when the first one is queued.
+MOST_QUEUED = 100
 #: The kinds of failure, task types and senders that are shown, at most.
 MOST_SHOWN = 6
 #: Seconds after which the page refreshes itself; it does so sooner while hours are still to be counted.
@@ -69,23 +75,10 @@ class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[
 
     def page(self, request: Any) -> dict[str, Any]:
         """Return the context of the page."""
-        now = timezone.now()
-        may_see = {
-            name: request.user.has_perm(f"sartiq_tasks.view_{name}")
-            for name in ("rejecteddelivery", "taskstatusevent", "handler", "reaction")
-        }
-        standing = _standing(now)
-        told = figures(
-            counted_hours(now, budget=BUDGET),
-            now,
-            standing=standing,
-            last_events=TaskStatusEvent.objects.last_of_each_source(),
-            still_rejected=standing["still_rejected"] if may_see["rejecteddelivery"] else None,
-            handlers=standings() if may_see["handler"] and declared() else [],
-        )
-        lists = Lists(self.admin_site.name, may_see)
+        told, lists = look(request, self.admin_site.name)
         return {
             "needs": needs(told, lists),
+            "usual": usual_failures(told),
             "tiles": tiles(told, lists),
             "charts": charts(told, lists),
             "failures": [lists.failure(kind, told) for kind in told.failures[:MOST_SHOWN]],
@@ -95,25 +88,80 @@ class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[
             "types": [lists.task_type(one, told) for one in told.types[:MOST_SHOWN]],
             "senders": [lists.sender(one, told) for one in told.senders[:MOST_SHOWN]],
             "handlers": [_handler(one, told, lists) for one in told.handlers],
-            "may_see_rejected": may_see["rejecteddelivery"],
+            "may_see_rejected": lists.may_see["rejecteddelivery"],
             "missing": told.missing,
             "live_seconds": COUNTING_SECONDS if told.missing else REFRESH_SECONDS,
         }
 
 
-def _standing(now: Any) -> dict[str, Any]:
-    """Return how many tasks are in which state, since when the first one waits, and under ``still_rejected``
-    how many deliveries of the last day were kept and not accepted since.
+def what_needs_you(request: Any, site: str) -> list[Need]:
+    """Return what the page says needs somebody, for one query if nothing does.
+
+    Failures are judged from the hours, which takes more: only if a task failed in the last day.
     """
-    rejected = RejectedDelivery.objects.filter(received_at__gte=now - timedelta(days=1), accepted_at=None)
+    now, may_see = timezone.now(), _may_see(request)
+    signs: dict[str, QuerySet[Any]] = {
+        "silent": Task.objects.silent(now=now),
+        "lost": Task.objects.lost(),
+        "failed": Task.objects.failed().heard_within(hour_of(now) - 23 * HOUR, now),
+        "any": Task.objects.all(),
+    }
+    if may_see["rejecteddelivery"]:
+        signs["rejected"] = _still_rejected(now)
+    # Whether there is one is enough.
+    seen = capped_counts(signs, cap=0, using=Task.objects.db)
+    if seen.pop("any") and not any(seen.values()):
+        return list(handler_needs(_standings(may_see), now, Lists(site, may_see)))
+    return needs(*look(request, site))
+
+
+def look(request: Any, site: str) -> tuple[Figures, Lists]:
+    """Return the figures, and the lists that they lead to, for what the user may see."""
+    now = timezone.now()
+    may_see, standing = _may_see(request), _standing(now)
+    told = figures(
+        counted_hours(now, budget=BUDGET),
+        now,
+        standing=standing,
+        last_events=TaskStatusEvent.objects.last_of_each_source(),
+        still_rejected=standing["still_rejected"] if may_see["rejecteddelivery"] else None,
+        handlers=_standings(may_see),
+        silence_limit=_shortest_limit(),
+    )
+    return told, Lists(site, may_see)
+
+
+def _may_see(request: Any) -> dict[str, bool]:
+    names = ("rejecteddelivery", "taskstatusevent", "handler", "reaction")
+    return {name: request.user.has_perm(f"sartiq_tasks.view_{name}") for name in names}
+
+
+def _standings(may_see: Mapping[str, bool]) -> list[Standing]:
+    return standings() if may_see["handler"] and declared() else []
+
+
+def _still_rejected(now: datetime) -> QuerySet[RejectedDelivery]:
+    return RejectedDelivery.objects.filter(received_at__gte=now - timedelta(days=1), accepted_at=None)
+
+
+def _shortest_limit() -> timedelta | None:
+    """Return for how long a task of any type may be silent."""
+    limits = app_settings().silence_limits.values()
+    return min((limit for limit in limits if limit is not None), default=app_settings().queued_after)
+
+
+def _standing(now: Any) -> dict[str, Any]:
+    """Return how many tasks are in which state, since when the first one is queued, and under
+    ``still_rejected`` how many deliveries of the last day were kept and not accepted since.
+    """
+    rejected = _still_rejected(now)
     counts = Task.objects.counts(
         cap=MAX_COUNT,
         now=now,
         meanings=(Meaning.QUEUED, Meaning.RUNNING, Meaning.OTHER),
         also={"held_back": Task.objects.held_back(now), "still_rejected": rejected},
     )
-    waiting = Task.objects.meaning(Meaning.QUEUED).order_by("last_received_at")
-    oldest = waiting.values_list("last_received_at", flat=True).first() if counts["queued"] else None
+    oldest = Task.objects.queued_since(of=MOST_QUEUED) if counts["queued"] else None
     held_back = counts["held_back"] if counts["silent"] else 0
     return {**counts, "held_back": held_back, "oldest": oldest}
 

@@ -42,12 +42,14 @@ class Span:
 
 @dataclass(slots=True)
 class Kind:
-    """A kind of failure: its tasks of the last day, and its first one in two weeks."""
+    """A kind of failure: its tasks of the last day, and its first time in two weeks and its last."""
 
     category: str | None
     line: str
     since: datetime
     last: datetime
+    #: No task of the kind was heard of before the last day.
+    is_new: bool = True
     tasks: int = 0
     zones: list[str] = field(default_factory=list)
     instances: list[str] = field(default_factory=list)
@@ -90,6 +92,8 @@ class Figures:
     standing: Mapping[str, Any]
     still_rejected: int | None
     handlers: Sequence[Standing]
+    #: A task may be silent for so long, of the types with different limits the shortest; None if for ever.
+    silence_limit: timedelta | None
     #: Hours of the past that are not counted yet.
     missing: int
 
@@ -107,7 +111,31 @@ class Figures:
         """The kinds of failure that did not occur before the last day, if anything did."""
         if self.missing or self.week_before.rate is None:
             return []
-        return [kind for kind in self.failures if kind.since >= self.day.start]
+        return [kind for kind in self.failures if kind.is_new]
+
+    @property
+    def failures_need_you(self) -> bool:
+        """Whether a kind of failure is new, or clearly more tasks fail."""
+        return self.fails_more or bool(self.new_failures)
+
+    @property
+    def silent_senders(self) -> list[Sender]:
+        """The senders that may be why tasks are silent: of them, too, nothing was heard for as long."""
+        if not self.standing["silent"] or self.silence_limit is None:
+            return []
+        heard_before = self.now - self.silence_limit
+        return [one for one in self.senders if one.last is not None and one.last < heard_before]
+
+    @property
+    def last_heard(self) -> datetime | None:
+        """When an event of any sender was received last."""
+        return max((one.last for one in self.senders if one.last is not None), default=None)
+
+    @property
+    def is_all_silent(self) -> bool:
+        """Whether tasks are silent and so is every sender: then it is hardly the tasks."""
+        heard = [one for one in self.senders if one.last is not None]
+        return bool(heard) and len(self.silent_senders) == len(heard)
 
 
 def figures(counted: Counted, now: datetime, **live: Any) -> Figures:
@@ -168,6 +196,7 @@ def _kinds(counted: Counted, of_day: Iterable[Details], start: datetime) -> list
         if hour < start:
             for key in keys.keys() & counts["kinds"].keys():
                 keys[key].since = min(keys[key].since, datetime.fromisoformat(counts["kinds"][key]))
+                keys[key].is_new = False
     return sorted(kinds.values(), key=lambda kind: (-kind.tasks, -kind.last.timestamp()))
 
 

@@ -16,6 +16,7 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
+from ..conf import app_settings
 from ..lifecycle import Meaning
 from . import display
 from .filters import failure_value
@@ -104,6 +105,7 @@ class Lists:
             "rejected": one.rejected,
             "others": one.others,
             "rejected_url": self.rejected_in(told.day, source=one.name),
+            "is_silent": one in told.silent_senders,
         }
 
     def _list(self, model: str, filters: Mapping[str, str]) -> str:
@@ -148,24 +150,30 @@ def _count(count: int, language: str | None) -> str:
 def tiles(told: Figures, lists: Lists) -> list[dict[str, Any]]:
     """Return the numbers at the top."""
     standing, day = told.standing, told.day
-    waiting = standing["oldest"]
+    queued_since = standing["oldest"]
     rates = {"rate": percentage(day.rate), "usual": percentage(told.week_before.rate)}
+    silent_of = _("of the running") if app_settings().queued_after is None else _("of the running and queued")
     found: list[dict[str, Any]] = [
         _tile("running", _("Running"), standing["running"], lists.tasks(meaning="running")),
         _tile(
-            "queued", _("Waiting"), standing["queued"], lists.tasks(meaning="queued"),
-            _("the longest for %(length)s") % {"length": about(told.now - waiting)} if waiting else "",
+            "queued", Meaning.QUEUED.label, standing["queued"], lists.tasks(meaning="queued"),
+            _("up to %(length)s") % {"length": about(told.now - queued_since)} if queued_since else "",
         ),
         _tile(
             "silent", display.SILENT_NAME, standing["silent"], lists.tasks(silent="1"),
-            _("and %(count)s lost") % {"count": standing["lost"]} if standing["lost"] else "",
+            _("%(of)s, and %(count)s lost") % {"of": silent_of, "count": standing["lost"]}
+            if standing["lost"]
+            else silent_of,
         ),
         _tile(
-            "succeeded", _("Succeeded"), day.succeeded, lists.ended(Meaning.SUCCEEDED, day), _("in 24 hours"),
+            "succeeded", _("Succeeded"), day.succeeded, lists.ended(Meaning.SUCCEEDED, day), _("in 24 h"),
         ),
         _tile(
             "failed", _("Failed"), day.failed, lists.ended(Meaning.FAILED, day),
-            _("%(rate)s, was %(usual)s") % rates if told.week_before.rate is not None else _("in 24 hours"),
+            _("%(rate)s, was %(usual)s") % rates
+            if told.week_before.rate is not None
+            else _("%(rate)s in 24 h") % rates,
+            is_calm=not told.failures_need_you,
         ),
     ]  # fmt: skip
     if standing["other"]:
@@ -173,16 +181,26 @@ def tiles(told: Figures, lists: Lists) -> list[dict[str, Any]]:
         found.insert(
             3, _tile("other", Meaning.OTHER.label, standing["other"], lists.tasks(meaning="other"), note)
         )
+    if day.cancelled:
+        cancelled = lists.ended(Meaning.CANCELLED, day)
+        found.append(
+            _tile("cancelled", Meaning.CANCELLED.label, day.cancelled, cancelled, _("in 24 h"), is_calm=True)
+        )
     if url := lists.rejected_in(day):
-        others = _("and %(count)s only counted") % {"count": day.others} if day.others else _("in 24 hours")
-        found.append(_tile("rejected", _("Rejected"), day.rejected, url, others))
+        others = _("and %(count)s only counted") % {"count": day.others} if day.others else _("in 24 h")
+        is_calm = not told.still_rejected
+        found.append(_tile("rejected", _("Rejected"), day.rejected, url, others, is_calm=is_calm))
     return found
 
 
-def _tile(name: str, label: Any, count: int, url: str, note: str = "") -> dict[str, Any]:
+def _tile(
+    name: str, label: Any, count: int, url: str, note: str = "", *, is_calm: bool = False
+) -> dict[str, Any]:
+    """Return a tile; a calm one has no colour of alarm, as what it counts needs nobody."""
     return {
         "name": name, "label": label, "number": number(count, MAX_COUNT if name in _CAPPED else None),
         "url": url, "note": note, "symbol": _SYMBOLS[name], "is_zero": not count,
+        "is_calm": is_calm,
     }  # fmt: skip
 
 
@@ -197,7 +215,11 @@ _SYMBOLS = {
 def charts(told: Figures, lists: Lists) -> list[dict[str, Any]]:
     """Return the bars of the day by the hour, and of two weeks by the day."""
     zone, language = timezone.get_current_timezone(), get_language()
-    hours = [(span, _when(span.start, zone, "D j M, H:i", language), _hour_tick(span)) for span in told.hours]
+    current = told.hours[-1]
+    hours = [
+        (span, _when(span.start, zone, "D j M, H:i", language), _hour_tick(span, current))
+        for span in told.hours
+    ]
     days = [
         (span, _when(day, zone, "D j M", language), str(timezone.localtime(day).day))
         for span in told.days
@@ -205,14 +227,17 @@ def charts(told: Figures, lists: Lists) -> list[dict[str, Any]]:
         for day in [span.end - timedelta(hours=1)]
     ]
     return [
-        {"name": "hours", "title": _("The last 24 hours, by the hour"), **_chart(hours, lists)},
-        {"name": "days", "title": _("The last 14 days"), **_chart(days, lists)},
+        {"name": "hours", "title": _("Received in the last 24 hours, by the hour"), **_chart(hours, lists)},
+        {"name": "days", "title": _("Received in the last 14 days"), **_chart(days, lists)},
     ]
 
 
-def _hour_tick(span: Span) -> str:
-    local = timezone.localtime(span.start)
-    return f"{local:%H}" if local.hour % 3 == 0 else ""
+def _hour_tick(span: Span, current: Span) -> str:
+    """Return the name of each third hour, and of the current one, which has no neighbour."""
+    hour = f"{timezone.localtime(span.start):%H}"
+    if span is current:
+        return f"<b>{hour}</b>"
+    return hour if int(hour) % 3 == 0 and span.end != current.start else ""
 
 
 def _chart(spans: Sequence[tuple[Span, str, str]], lists: Lists) -> dict[str, Any]:
@@ -244,6 +269,7 @@ def _row(name: str, label: Any, spans: Sequence[tuple[Span, str, str]], lists: L
             bars.append(_bar(x, height, escape(f"{base}{_range(column, span)}"), escape(told)))
     return {
         "name": name, "label": label, "total": formats.number_format(sum(counts), 0),
+        "most": formats.number_format(most, 0) if most else "",
         "bars": mark_safe("\n".join(bars)),  # noqa: S308 (escaped above)
     }  # fmt: skip
 

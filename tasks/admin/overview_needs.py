@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from ..handlers.standing import Standing
 from ..lifecycle import Meaning
 from .overview_figures import Figures
-from .overview_html import Lists, kind_name, number, percentage
+from .overview_html import Lists, about, kind_name, number, percentage
 from .paginator import MAX_COUNT
 
 #: Up to this many new kinds of failure have a line each.
@@ -29,17 +31,40 @@ class Need:
 def needs(told: Figures, lists: Lists) -> list[Need]:
     """Return what needs somebody, the most urgent first."""
     if not told.senders:
-        return [Need(_("No client has sent anything yet."), None)]
+        return [Need(_("No sender has sent anything yet."), None)]
     return [
         *_silence(told, lists),
         *_failures(told, lists),
         *_rejections(told, lists),
-        *_handlers(told, lists),
+        *handler_needs(told.handlers, told.now, lists),
     ]
 
 
+def usual_failures(told: Figures) -> str:
+    """Return why the failures of the last day need nobody; nothing if they do, or if nothing failed."""
+    if told.missing or told.failures_need_you or not told.day.failed:
+        return ""
+    rate, usual = told.day.rate, told.week_before.rate
+    if usual is None:
+        text = _("%(rate)s of the tasks failed. There is no week before to compare that with.")
+        return text % {"rate": percentage(rate)}
+    text = _("No more tasks fail than usual: %(rate)s, and %(usual)s in the week before.")
+    return text % {"rate": percentage(rate), "usual": percentage(usual)}
+
+
 def _silence(told: Figures, lists: Lists) -> Iterator[Need]:
-    if silent := told.standing["silent"]:
+    silent = told.standing["silent"]
+    if silent and told.is_all_silent and told.last_heard is not None:
+        text = ngettext(
+            "No sender has sent anything for %(length)s: the link or the senders may be down. %(count)s "
+            "task is silent.",
+            "No sender has sent anything for %(length)s: the link or the senders may be down. %(count)s "
+            "tasks are silent.",
+            silent,
+        )
+        values = {"length": about(told.now - told.last_heard), "count": number(silent, MAX_COUNT)}
+        yield Need(text % values, lists.tasks(silent="1"))
+    elif silent:
         text = ngettext(
             "%(count)s task is silent: it has sent nothing for longer than it should.",
             "%(count)s tasks are silent: they have sent nothing for longer than they should.",
@@ -85,8 +110,9 @@ def _rejections(told: Figures, lists: Lists) -> Iterator[Need]:
         yield Need(text % {"count": number(told.still_rejected, MAX_COUNT)}, url)
 
 
-def _handlers(told: Figures, lists: Lists) -> Iterator[Need]:
-    for one in told.handlers:
+def handler_needs(handlers: Iterable[Standing], now: datetime, lists: Lists) -> Iterator[Need]:
+    """Yield what is wrong with handlers."""
+    for one in handlers:
         if one.dead:
             text = ngettext(
                 "The handler %(name)s gave up on %(count)s reaction.",
@@ -96,8 +122,8 @@ def _handlers(told: Figures, lists: Lists) -> Iterator[Need]:
             url = lists.reactions(handler=one.name, state="dead")
             yield Need(text % {"name": one.name, "count": number(one.dead, MAX_COUNT)}, url)
         troubles = (
-            (one.is_unserved(told.now), _("No worker serves the handler %s.")),
-            (one.is_late(told.now) and one.is_declared and not one.paused_at, _("The handler %s is late.")),
+            (one.is_unserved(now), _("No worker serves the handler %s.")),
+            (one.is_late(now) and one.is_declared and not one.paused_at, _("The handler %s is late.")),
             (one.is_gone, _("Reactions wait for the handler %s, which no app declares.")),
             (one.paused_at, _("The handler %s is paused.")),
         )

@@ -5,7 +5,8 @@ an hour holds. Counting two weeks of a large ledger for each reader would be slo
 hours that are missing or outdated, within a budget of time, and keeps them for the next reader.
 
 A task belongs to the hour in which it was last heard of, by the receiver's clock. So a sender with a wrong
-clock cannot hide a failure, and the list of tasks has the same filter and an index for it.
+clock cannot hide a failure, and the list of tasks has the same filter and an index for it. The times of the
+events tell when the tasks of a kind of failure failed.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def counted_hours(now: datetime, *, budget: timedelta) -> Counted:
 
 
 def summary(details: Details) -> Counts:
-    """Return what is kept about an hour for two weeks: sums, and when each kind of failure was first seen."""
+    """Return what is kept about an hour for two weeks: sums, and when each kind of failure occurred first."""
     ended = {meaning.value: 0 for meaning in sorted(TERMINAL)}
     for _task_type, meaning, tasks in details["ended"]:
         ended[meaning] += tasks
@@ -243,23 +244,31 @@ def _power(length: timedelta) -> int:
 
 
 def _failures(failed: Any) -> dict[datetime, list[Any]]:
-    """Return the kinds of failure of each hour, the most frequent first."""
+    """Return the kinds of failure of each hour with their first and last time, the most frequent first."""
     hours: dict[datetime, dict[tuple[str | None, str], dict[str, Any]]] = {}
     columns = (
-        "last_received_at", "error_category", "error_start", "error_end", "origin_zone", "origin_instance",
+        "last_received_at", "status_at", "error_category", "error_start", "error_end", "origin_zone",
+        "origin_instance",
     )  # fmt: skip
-    # The newest comes first, so that each further task moves the beginning.
-    for at, category, first, last, zone, instance in failed.with_ends_of_error().values_list(*columns):
-        line, told_at = alike(headline(first, last)), at.isoformat()
-        new = {"category": category, "line": line, "tasks": 0, "last": told_at, "zones": [], "instances": []}
-        kind = hours.setdefault(hour_of(at), {}).setdefault((category, line), new)
+    for received, at, category, first, last, zone, instance in failed.with_ends_of_error().values_list(
+        *columns
+    ):
+        line = alike(headline(first, last))
+        new = {
+            "category": category, "line": line, "tasks": 0, "first": at, "last": at,
+            "zones": [], "instances": [],
+        }  # fmt: skip
+        kind = hours.setdefault(hour_of(received), {}).setdefault((category, line), new)
         kind["tasks"] += 1
-        kind["first"] = told_at
+        kind["first"], kind["last"] = min(kind["first"], at), max(kind["last"], at)
         for place, places in ((zone, kind["zones"]), (instance, kind["instances"])):
             if place is not None and place not in places and len(places) < MOST_PLACES:
                 places.append(place)
     return {
-        hour: sorted(kinds.values(), key=lambda kind: -kind["tasks"])[:MOST_KINDS]
+        hour: [
+            {**kind, "first": kind["first"].isoformat(), "last": kind["last"].isoformat()}
+            for kind in sorted(kinds.values(), key=lambda kind: -kind["tasks"])[:MOST_KINDS]
+        ]
         for hour, kinds in hours.items()
     }
 

@@ -8,7 +8,7 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Case, F, Min, Q, QuerySet, When
 from django.utils import timezone
 
 from ..conf import app_settings
@@ -100,6 +100,17 @@ class TaskQuerySet(QuerySet["Task"]):
     def newest(self, most: int) -> TaskQuerySet:
         """Return the ``most`` tasks that were heard of last."""
         return self.order_by("-last_received_at", "task_id")[:most]
+
+    def queued_since(self, *, of: int) -> datetime | None:
+        """Return since when the first task is queued, by its events: ``of`` those heard of longest ago.
+
+        Of one that has run before it is the time of the last event that says so.
+        """
+        has_returned = Q(last_running_at__isnull=False) | Q(last_ended_at__isnull=False)
+        since = Case(When(has_returned, then="last_queued_at"), default="first_queued_at")
+        queued = self.meaning(Meaning.QUEUED).order_by("last_received_at").annotate(since=since)[:of]
+        at: datetime | None = queued.aggregate(at=Min("since"))["at"]
+        return at
 
     def with_value(self, column: str, value: str) -> TaskQuerySet:
         """Return the tasks whose ``column`` is ``value``."""

@@ -9,6 +9,8 @@ from django import template
 from django.contrib.admin.templatetags.admin_list import result_headers, results
 from django.utils import timezone
 
+from ..admin.overview import what_needs_you
+from ..admin.overview_needs import Need
 from ..admin.zones import chosen_zone
 from ..rejections import count_rejected
 
@@ -21,6 +23,13 @@ def rejected_of_last_day(context: dict[str, Any]) -> int | None:
     if not context["request"].user.has_perm("sartiq_tasks.view_rejecteddelivery"):
         return None
     return count_rejected(timedelta(days=1))
+
+
+@register.simple_tag(takes_context=True)
+def needs_somebody(context: dict[str, Any]) -> list[Need]:
+    """Return what the compute overview says needs somebody, to be asked for who may see tasks."""
+    request = context["request"]
+    return what_needs_you(request, request.current_app)
 
 
 @register.inclusion_tag("admin/sartiq_tasks/results.html")

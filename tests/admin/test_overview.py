@@ -16,12 +16,12 @@ from django.utils import timezone
 
 from tasks.admin import overview
 from tasks.admin.overview_figures import figures
-from tasks.admin.overview_html import about
+from tasks.admin.overview_html import Lists, about, charts
 from tasks.handlers import on_change
 from tasks.handlers.registry import declaring
 from tasks.handlers.standing import Standing
 from tasks.ledger.silence import notice
-from tasks.models import Silence, Task, TaskStatusEvent
+from tasks.models import Overview, RejectedDelivery, Silence, Task, TaskStatusEvent
 from tasks.ops import hours
 from tests.databases import more_on_citus
 from tests.factories import NOON, minutes, record, rejected, user
@@ -92,7 +92,8 @@ def test_every_number_leads_to_exactly_its_rows(admin_client: Client, settings: 
     counted_only = sum("rejected" in words for words, *_ in found)
 
     assert {name for name, *_ in found} == {
-        "running", "queued", "silent", "other", "succeeded", "failed", "rejected", "failure", "table",
+        "running", "queued", "silent", "other", "succeeded", "failed", "cancelled", "rejected", "failure",
+        "table",
     }  # fmt: skip
     assert counted_only
     wrong = [
@@ -112,7 +113,7 @@ def test_the_sums(admin_client: Client) -> None:
     tiles = {tile["name"]: tile["number"] for tile in context["tiles"]}
     assert tiles == {
         "running": "2", "queued": "1", "silent": "1", "other": "1", "succeeded": "4", "failed": "8",
-        "rejected": "4",
+        "cancelled": "1", "rejected": "4",
     }  # fmt: skip
     assert {(row["category"], row["line"], row["tasks"]) for row in context["failures"]} == {
         ("memory", "Error: # GiB", 4),
@@ -177,14 +178,206 @@ def test_all_is_well(admin_client: Client) -> None:
 
 
 def test_a_new_ledger(admin_client: Client) -> None:
-    assert conclusion(admin_client) == ["No client has sent anything yet."]
+    assert conclusion(admin_client) == ["No sender has sent anything yet."]
 
 
 def test_silent_tasks_need_somebody(admin_client: Client) -> None:
-    task(minutes(14), "speaks", "running")
     task(minutes(16), "silent", "running")
+    task(minutes(14), "speaks", "running")
 
     assert conclusion(admin_client) == ["1 task is silent: it has sent nothing for longer than it should."]
+    assert [one["is_silent"] for one in admin_client.get(OVERVIEW).context["senders"]] == [False]
+
+
+def test_if_every_sender_is_silent_it_is_hardly_the_tasks(admin_client: Client, settings: Any) -> None:
+    task(minutes(20), "first", "running")
+    task(minutes(16.2), "second", "running")
+    told = "No sender has sent anything for 16 min: the link or the senders may be down. 2 tasks are silent."
+
+    assert conclusion(admin_client) == [told]
+    assert [one["is_silent"] for one in admin_client.get(OVERVIEW).context["senders"]] == [True]
+    settings.SARTIQ_TASKS = {"SILENT_AFTER": {"*": None, "training": timedelta(minutes=19)}}
+    assert conclusion(admin_client) == ["1 task is silent: it has sent nothing for longer than it should."]
+    settings.SARTIQ_TASKS = {"SILENT_AFTER": None, "QUEUED_AFTER": timedelta(minutes=10)}
+    assert conclusion(admin_client) == [], "nothing queued"
+    TaskStatusEvent.objects.update(source="first of two")
+    task(minutes(1), "third", "running")
+    settings.SARTIQ_TASKS = {}
+    context = admin_client.get(OVERVIEW).context
+    assert [need.text[:18] for need in context["needs"]] == ["2 tasks are silent"]
+    silent = [(one["name"], one["is_silent"]) for one in context["senders"]]
+    assert silent == [("tests", False), ("first of two", True)]
+
+
+def test_without_a_limit_no_sender_is_silent(admin_client: Client, settings: Any) -> None:
+    task(HOUR, "runs", "running")
+    settings.SARTIQ_TASKS = {"SILENT_AFTER": None}
+
+    assert conclusion(admin_client) == []
+
+
+def notes(client: Client) -> dict[str, str]:
+    return {tile["name"]: tile["note"] for tile in client.get(OVERVIEW).context["tiles"]}
+
+
+def test_silent_tasks_are_told_as_a_part(admin_client: Client, settings: Any) -> None:
+    task(minutes(16), "silent", "running")
+    assert notes(admin_client)["silent"] == "of the running"
+    settings.SARTIQ_TASKS = {"QUEUED_AFTER": timedelta(hours=1)}
+    assert notes(admin_client)["silent"] == "of the running and queued"
+
+
+def test_the_longest_queued_is_told_by_its_events(admin_client: Client) -> None:
+    now = timezone.now()
+    for task_id, statuses in (
+        ("fresh", {4: "queued"}),
+        ("again", {40: "queued", 30: "running", 10.2: "queued"}),
+    ):
+        for ago, status in statuses.items():
+            at = now - minutes(ago)
+            record(now, task_id=task_id, status=status, timestamp=at.isoformat())
+    assert notes(admin_client)["queued"] == "up to 10 min", "not since it was first queued"
+
+    record(now, task_id="first", status="queued", timestamp=(now - minutes(20.2)).isoformat())
+    assert notes(admin_client)["queued"] == "up to 20 min"
+
+
+def test_failures_are_told_by_the_time_at_which_they_happened(admin_client: Client) -> None:
+    for number, hours_ago in enumerate((5, 3)):
+        at = timezone.now() - hours_ago * HOUR - minutes(1)
+        failed(timedelta(), f"failed-{number}", timestamp=at.isoformat())
+    (row,) = admin_client.get(OVERVIEW).context["failures"]
+
+    assert [re.sub("<[^>]*>", "", row[name]) for name in ("since", "last")] == ["5 h ago", "3 h ago"]
+
+
+def test_a_failure_of_long_ago_that_is_received_today_is_new(admin_client: Client) -> None:
+    for number in range(30):
+        task(timedelta(days=2), f"done-{number}", "done")
+    failed(HOUR, "late", "unheard of", timestamp=(timezone.now() - timedelta(days=5)).isoformat())
+
+    assert conclusion(admin_client) == ["A new failure: “unheard of”, 1 task."]
+
+
+def usual(client: Client) -> tuple[str, bool]:
+    """Return what is said of failures that need nobody, and whether their tile is calm."""
+    context = client.get(OVERVIEW).context
+    return context["usual"], next(tile["is_calm"] for tile in context["tiles"] if tile["name"] == "failed")
+
+
+def test_failures_that_need_nobody_are_said_to(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    task(HOUR, "done", "done")
+    assert usual(admin_client) == ("", True)
+    failed(timedelta(), "failed")
+    assert usual(admin_client) == (
+        "50 % of the tasks failed. There is no week before to compare that with.", True
+    )  # fmt: skip
+    failed(timedelta(days=3), "before")
+    task(timedelta(days=3), "done-before", "done")
+    Overview.objects.all().delete()
+    assert usual(admin_client) == (
+        "No more tasks fail than usual: 50 %, and 50 % in the week before.", True
+    )  # fmt: skip
+    failed(timedelta(), "new", "unheard of")
+    assert usual(admin_client) == ("", False)
+    Overview.objects.all().delete()
+    monkeypatch.setattr(overview, "BUDGET", timedelta())
+    assert usual(admin_client) == ("", True), "not all is counted"
+
+
+def test_a_rejection_that_was_accepted_since_is_calm(admin_client: Client) -> None:
+    record()
+    kept = rejected()
+
+    def is_calm() -> bool:
+        tiles = admin_client.get(OVERVIEW).context["tiles"]
+        return bool(next(tile["is_calm"] for tile in tiles if tile["name"] == "rejected"))
+
+    assert not is_calm()
+    RejectedDelivery.objects.filter(pk=kept.pk).update(accepted_at=timezone.now())
+    assert is_calm()
+
+
+def test_each_row_of_a_chart_names_its_highest_bar(admin_client: Client) -> None:
+    for ago in (0, 0, 3, 26):
+        failed(ago * HOUR, f"failed-{ago}-{timezone.now()}")
+    charts = admin_client.get(OVERVIEW).context["charts"]
+
+    assert [(row["total"], row["most"]) for row in charts[0]["rows"]] == [("0", ""), ("3", "2"), ("0", "")]
+    assert charts[1]["rows"][1]["total"] == "4"
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_the_current_hour_is_named(hour: int) -> None:
+    now = datetime(2026, 5, 1, hour, 30, tzinfo=UTC)
+    live: Any = {
+        "last_events": {}, "standing": {}, "still_rejected": None, "handlers": [], "silence_limit": None
+    }  # fmt: skip
+    told = figures(hours.Counted({}, {}, 0), now, **live)
+    lists = Lists("admin", {"rejecteddelivery": False})
+    ticks = re.findall("<span>(.*?)</span>", charts(told, lists)[0]["ticks"])
+
+    assert ticks[-1] == f"<b>{hour:02}</b>"
+    assert ticks[-2] == "", "there is no room for two"
+    assert len([tick for tick in ticks if tick]) in (8, 9)
+
+
+START = "/admin/"
+
+
+def started(client: Client) -> list[str] | None:
+    """Return what the start page says needs somebody."""
+    needs = client.get(START).context.get("needs")
+    return None if needs is None else [need.text for need in needs]
+
+
+def test_the_start_page_says_the_same(admin_client: Client) -> None:
+    assert started(admin_client) == conclusion(admin_client) == ["No sender has sent anything yet."]
+    task(HOUR, "done", "done")
+    assert started(admin_client) == conclusion(admin_client) == []
+    assert "All is well" in admin_client.get(START).content.decode()
+    rejected()
+    assert started(admin_client) == conclusion(admin_client) == [
+        "1 delivery was rejected in the last 24 hours."
+    ]  # fmt: skip
+    cluster()
+    assert len(started(admin_client) or []) == 5
+    assert started(admin_client) == conclusion(admin_client)
+    assert "5 things need you" in admin_client.get(START).content.decode()
+
+
+def test_the_start_page_tells_who_may_see_tasks_alone(client: Client) -> None:
+    task(HOUR, "silent", "running")
+    rejected()
+    client.force_login(user("view_task", is_staff=True))
+    assert len(started(client) or []) == 1, "not what was rejected"
+    client.force_login(user("view_taskstatusevent", is_staff=True))
+    assert started(client) is None
+
+
+def test_the_start_page_asks_once_if_all_is_well(admin_client: Client) -> None:
+    def asked() -> list[str]:
+        with CaptureQueriesContext(connection) as queries:
+            admin_client.get(START)
+        return [one["sql"] for one in queries if "sartiq_tasks_" in one["sql"]]
+
+    task(HOUR, "done", "done")
+    assert len(asked()) == 1 + more_on_citus(0)
+    failed(HOUR, "failed")
+    assert len(asked()) > 1
+
+
+def test_the_start_page_tells_what_is_wrong_with_a_handler(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(timezone.now(), status="done")
+    given = Standing(
+        "h", pending=0, dead=1, oldest=None, is_declared=True, paused_at=None, seen_at=timezone.now()
+    )
+    monkeypatch.setattr(overview, "declared", lambda: [1])
+    monkeypatch.setattr(overview, "standings", lambda: [given])
+
+    assert started(admin_client) == ["The handler h gave up on 1 reaction."]
 
 
 def test_tasks_that_are_held_back_need_somebody(admin_client: Client) -> None:
@@ -412,7 +605,9 @@ def test_a_task_that_ends_while_it_is_counted() -> None:
     told = {"ended": [], "failures": [], "rejected": [], "lengths": [["new", "ran", [[10, 1]]]]}
     hour = hours.hour_of(now)
     counted = hours.Counted({hour: hours.summary(told)}, {hour: told}, 0)
-    live: Any = {"last_events": {}, "standing": {}, "still_rejected": None, "handlers": []}
+    live: Any = {
+        "last_events": {}, "standing": {}, "still_rejected": None, "handlers": [], "silence_limit": None
+    }  # fmt: skip
 
     assert [one.name for one in figures(counted, now, **live).types] == ["new"]
 

@@ -23,6 +23,8 @@ SIZES = {
     "phone": PHONE,
 }  # fmt: skip
 TRACE = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
+WIDER = """[...document.querySelectorAll('.st-overview .st-scroll')]
+    .filter((region) => region.scrollWidth > region.clientWidth).map((region) => region.textContent)"""
 OpenPage = Callable[..., Page]
 
 
@@ -56,6 +58,7 @@ def test_it_fits_and_axe_finds_nothing_serious(open_page: OpenPage, size: str, s
     page.goto(OVERVIEW)
 
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]["width"]
+    assert page.evaluate(WIDER) == [], "nothing scrolls sideways"
     assert [
         (violation["id"], node["target"], node["failureSummary"])
         for violation in Axe().run(page).response["violations"]
@@ -77,7 +80,8 @@ def test_on_a_desk_it_is_one_screen(open_page: OpenPage) -> None:
 def test_it_answers_and_leads_on(open_page: OpenPage) -> None:
     page = open_page()
     page.goto("/admin/")
-    page.click("#content a:has-text('is all well?')")
+    expect(page.locator("#st-conclusion")).to_contain_text("3 things need you")
+    page.click(".st-conclusion a:has-text('Compute overview')")
     expect(page.locator("#st-conclusion")).to_contain_text("3 things need you")
 
     page.click("text=A new failure: “Unheard of”, 1 task.")
@@ -103,6 +107,16 @@ def test_it_answers_and_leads_on(open_page: OpenPage) -> None:
     page.click("#st-senders ~ * a:has-text('tests')")
     expect(page.locator("#result_list tbody tr").first).to_be_visible()
     assert "taskstatusevent" in page.url
+
+
+def test_a_tile_is_one_line_under_its_name(open_page: OpenPage) -> None:
+    factories.record(timezone.now() - timedelta(minutes=13), task_id="queued-1", status="queued")
+    page = open_page()
+    page.goto(OVERVIEW)
+
+    expect(page.locator(".st-tile")).to_have_count(6)
+    heights = page.evaluate("[...document.querySelectorAll('.st-tile')].map((tile) => tile.scrollHeight)")
+    assert max(heights) < 65
 
 
 def test_it_refreshes_itself(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
