@@ -1,4 +1,4 @@
-"""The addresses of the pages of tasks and events, whatever their ids are, and ids that addresses hold."""
+"""Turn the ids of tasks and events into the addresses of their pages, and back, whatever the ids are."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from urllib.parse import quote as percent_quoted
 from django.contrib.admin.utils import quote
 from django.urls import URLResolver, get_resolver, get_script_prefix, get_urlconf, reverse
 
-# Ids that cannot stand in a path: nothing at all, and what browsers resolve away. Django's quote()
-# never makes these words of an id, because it writes an underscore as _5F.
-_WORDS = {"": "_empty", ".": "_dot", "..": "_dots"}
-_IDS = {word: task_id for task_id, word in _WORDS.items()}
+# Placeholders for ids that cannot stand in a path: an empty one, and those that browsers resolve away.
+# Django's quote() never returns these words, because it writes an underscore as _5F.
+_PLACEHOLDERS = {"": "_empty", ".": "_dot", "..": "_dots"}
+_IDS = {word: task_id for task_id, word in _PLACEHOLDERS.items()}
 
 
 def quoted(task_id: str) -> str:
-    """Return ``task_id`` as the part of an address that stands for it."""
-    return _WORDS.get(task_id) or str(quote(task_id))
+    """Return ``task_id`` as a part of an address."""
+    return _PLACEHOLDERS.get(task_id) or str(quote(task_id))
 
 
-def unworded(object_id: str) -> str:
-    """Return the id of the address's part, still quoted as Django's admin wants it."""
+def without_placeholder(object_id: str) -> str:
+    """Return a part of an address as Django quotes it: its placeholder, if it is one, as the id."""
     return _IDS.get(object_id, object_id)
 
 
 def row_id(text: str | None) -> int | None:
-    """Return the number that ``text`` is, if a row may have it as its id; otherwise None."""
+    """Return ``text`` as a number if a row may have it as its id; otherwise None."""
     is_id = text is not None and text.isascii() and text.isdecimal() and len(text) < 19
     return int(text) if text is not None and is_id else None
 
@@ -43,7 +43,7 @@ def event_url(event_id: int, site: str = "admin") -> str:
 
 
 def event_urls(site: str) -> Callable[[int], str]:
-    """Return what tells the address of each event's page, for a page that has a thousand of them."""
+    """Return a function from an event's id to its page's address, for pages with a thousand of them."""
     before, after = _around_id("taskstatusevent", site)
     return lambda event_id: f"{before}{event_id}{after}"
 

@@ -1,4 +1,4 @@
-"""What the lists and pages of tasks, events, rejected deliveries and reactions have in common."""
+"""The base of the lists and pages of tasks, events, rejected deliveries, handlers and reactions."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from .zones import InViewersZone
 
 
 class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """A list that is fast at any size, exported as it is filtered; nothing in it can be changed."""
+    """A read-only list that is fast at any size and can be exported as it is filtered."""
 
     change_list_template = "admin/sartiq_tasks/record_list.html"
     paginator = CappedPaginator
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    # No page is saved here, to go back to the list as it was; keeping its filters resolves each row's link.
+    # Django keeps the filters for the way back after saving. Nothing is saved here, and keeping them is slow.
     preserve_filters = False
     empty_value_display = EMPTY
     #: The columns without an index, by which the list sorts only the rows at its head.
     sorted_in_newest: ClassVar[Sequence[str]] = ()
-    #: The columns of the files.
+    #: The columns of the exported files.
     export_columns: ClassVar[Sequence[str]] = ()
 
     class Media:
@@ -47,7 +47,7 @@ class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[ty
         return RecordList
 
     def for_list(self, rows: Any) -> Any:
-        """Return the rows with what the list shows, and no more."""
+        """Return the rows with only the columns that the list shows."""
         return rows.for_list()
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
@@ -55,7 +55,7 @@ class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[ty
         return any(_reads(one, lookup) for one in self.get_list_filter(request))  # type: ignore[arg-type]
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        """Search as the QuerySet does; the term is taken as it is."""
+        """Search for the term as a whole: Django would split it at blanks."""
         if not may_be_stored(search_term):
             return queryset.none(), False
         is_searched = search_term and self.get_search_fields(request)
@@ -66,7 +66,7 @@ class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[ty
         return rows.search(term)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Return the row with the id, or None. Django cannot be asked for a field without a name."""
+        """Return the row with the id, or None. Django fails for an empty ``from_field`` or a NUL."""
         return (
             super().get_object(request, object_id, from_field or None) if may_be_stored(object_id) else None
         )
@@ -76,7 +76,7 @@ class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[ty
         return row_id(text) is not None
 
     def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run an action on what was selected, if these are ids."""
+        """Run an action on the selected rows, if the selection is a list of ids."""
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if not all(map(self.may_be_id, selected)):
             raise BadRequest("What was selected is not a list of ids.")
@@ -101,7 +101,7 @@ class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[ty
         return export(rows, self.export_columns, ending, self.exported)
 
     def exported(self, row: Any, column: str) -> Any:
-        """Return the row's value of a column of the files."""
+        """Return the row's value of a column of the exported files."""
         return getattr(row, column)
 
 

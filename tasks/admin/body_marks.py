@@ -1,4 +1,4 @@
-"""Where in a rejected body the faults are, shown as marks in its text."""
+"""Mark the faults in the text of a rejected body."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..rejections import field_of
 
 #: Characters that are shown at either end of a longer run of text with no fault in it.
 SHOWN = 2000
-#: A longer body on one line is left on it.
+#: A longer body on one line is not broken into lines.
 MAX_BROKEN = 200_000
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -26,7 +26,7 @@ _DECODER = json.JSONDecoder()
 
 
 def marked(body: bytes, errors: Iterable[Mapping[str, Any]]) -> SafeString:
-    """Return the text of ``body`` as HTML, with what the ``errors`` of a 422 are about in ``<mark>``."""
+    """Return the text of ``body`` as HTML, with the places of the ``errors`` of a 422 in ``<mark>``."""
     text = _text_of(body)
     breaks = {} if "\n" in text.strip() or len(text) > MAX_BROKEN else _breaks(text)
 

@@ -1,4 +1,4 @@
-"""The lists' ways: what they read of each row, and how ids become addresses."""
+"""The lists: the columns that they read, their order, and the links of their rows."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .paginator import MAX_COUNT
 class RecordList(ChangeList):
     """A list that reads only what it shows."""
 
-    #: It is sorted by a column without an index, and so shows the rows at the head of the list alone.
+    #: Whether it is sorted by a column without an index: then it shows only the rows at its head.
     is_sorted_in_newest = False
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
-        """Return the filtered rows without the columns that no list shows."""
+        """Return the filtered rows with only the columns that the list shows."""
         model_admin: Any = self.model_admin
         rows: Any = super().get_queryset(request, exclude_parameters)
         columns = dict(enumerate(map(str, self.list_display)))
@@ -35,7 +35,7 @@ class RecordList(ChangeList):
         return model_admin.for_list(rows.among_newest(MAX_COUNT) if self.is_sorted_in_newest else rows)
 
     def rows_but_for(self, request: HttpRequest, filters: Collection[type[Filter]]) -> Any:
-        """Return the rows as filtered and searched, but for what ``filters`` leave out."""
+        """Return the rows as filtered and searched, as if none of ``filters`` were set."""
         rows: Any = self.root_queryset
         for one in self.filter_specs:
             if type(one) not in filters:
@@ -43,7 +43,7 @@ class RecordList(ChangeList):
         return self.model_admin.get_search_results(request, rows, self.query)[0]
 
     def shows_all_but_for(self, filters: Collection[type[Filter]]) -> bool:
-        """Return whether the page shows all ``rows_but_for()`` the filters."""
+        """Return whether the page shows all that ``rows_but_for()`` returns for these filters."""
         specs: Any = self.filter_specs
         filtered = any(type(one) in filters and one.value() is not None for one in specs)
         return not (self.multi_page or filtered or self.is_sorted_in_newest)
@@ -73,8 +73,8 @@ class RecordList(ChangeList):
     def rows(self) -> Iterator[SafeString]:
         """Yield the cells of each row as Django's list has them, the first one a link to the row's page.
 
-        It leaves out what Django asks of each cell and none here has: forms, relations, icons. That
-        was a third of a list's time.
+        It leaves out the forms, relations and icons that Django looks for in each cell: no cell here has
+        any.
         """
         names = map(str, self.list_display)
         columns = [(name, getattr(self.model_admin, name, attrgetter(name))) for name in names]

@@ -1,4 +1,4 @@
-"""The page that asks before something is done."""
+"""The page that asks for confirmation before an action."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMED = 20
 
 
 def is_confirmed(request: HttpRequest) -> bool:
-    """Return whether the page's form was sent."""
+    """Return whether the user has confirmed on that page."""
     return CONFIRMED in request.POST
 
 
@@ -30,9 +30,9 @@ def confirmation(
     fields: Iterable[tuple[str, str]],
     back: str,
 ) -> TemplateResponse:
-    """Return a page that tells what would be done to ``objects``, and whose form sends ``fields`` again.
+    """Return a page that says what would be done to ``objects``, and whose form sends ``fields`` again.
 
-    ``back`` is the address of its way out.
+    ``back`` is the address of the link that cancels.
     """
     context = {
         **model_admin.admin_site.each_context(request),

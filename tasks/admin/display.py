@@ -1,4 +1,4 @@
-"""How values look in the admin. What a sender wrote only ever becomes text."""
+"""Display values in the admin. Whatever a sender wrote becomes text, never markup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..conf import app_settings
 from ..lifecycle import Meaning, meaning_of
 from ..models import Task
 
-#: What stands for nothing.
+#: Shown in place of a missing value.
 EMPTY = "—"
 
 #: A symbol for each meaning, so that a badge is read without its colour.
@@ -32,8 +32,7 @@ SYMBOLS = {
     Meaning.OTHER: "?",
 }
 
-#: How a task looks of which nothing was heard for long, one of these that has probably ended, and one that is
-#: marked as lost: symbol, name, word.
+#: The looks of a silent task, of a silent one that has probably ended, and of a lost one: symbol, name, word.
 SILENT, SAID_ENDED, LOST = "silent", "said-ended", "lost"
 _LOOKS = {
     SILENT: ("‖", gettext_lazy("Silent"), gettext_lazy("silent")),
@@ -45,17 +44,17 @@ LOST_SYMBOL, LOST_NAME, _word = _LOOKS[LOST]
 
 
 def badge(status: str | None, meaning: Meaning | None = None) -> SafeString:
-    """Return the badge of a status: the sender's word, with the symbol and colour of what it means.
+    """Return the badge of a status: the sender's word, with the symbol and colour of its meaning.
 
-    ``meaning`` is what the settings say unless given. The class comes from the meaning alone.
+    The settings decide the meaning unless it is given. The CSS class comes from the meaning alone.
     """
     return _badge(status, (meaning or meaning_of(status, app_settings())).value, get_language())
 
 
 def task_badge(task: Task, now: datetime, *, says_ended: bool = False) -> SafeString:
-    """Return the badge of a task's status, which looks silent if nothing was heard for long, or lost.
+    """Return the badge of a task's status, or of its silence if it is silent or lost.
 
-    ``says_ended`` is of a silent task whose event received last says that it has ended.
+    ``says_ended`` tells that the event received last says that the silent task has ended.
     """
     if task.is_lost:
         return _badge(task.status, LOST, get_language())
@@ -100,7 +99,7 @@ def _progress_bar(progress: float, meaning: Meaning, language: str | None) -> Sa
 
 
 def percent(progress: float) -> str:
-    """Return ``progress`` with at most one digit, and 100 only where it is that."""
+    """Return ``progress`` with at most one decimal, and as 100 only if it is exactly that."""
     tenths = Decimal(repr(progress)).quantize(Decimal("0.1"), ROUND_FLOOR)
     return f"{tenths.normalize():f} %"
 
@@ -112,14 +111,14 @@ def percent_change(was: float, now: float) -> tuple[str, str]:
 
 
 def shown(text: str | None) -> str:
-    """Return a sender's text to be read: nothing and blanks are named."""
+    """Return a sender's text for people: a missing or blank one is named."""
     if text is None:
         return EMPTY
     return text if text.strip() else _("(blank)")
 
 
 def cut(text: str) -> SafeString | str:
-    """Return a text for a cell of one line, which shows on hover what it cuts off."""
+    """Return a text for a cell of one line, with the whole text on hover."""
     return format_html('<span title="{}">{}</span>', text, text) if len(text) > 10 else text
 
 
@@ -151,7 +150,7 @@ def clock(at: datetime | None) -> str:
 
 
 def time_tag(at: datetime | None, text: str | None = None) -> SafeString | str:
-    """Return a time, with its time zone on hover; ``text`` is shown in its stead."""
+    """Return a time, with its time zone on hover; ``text`` is shown instead of it."""
     if at is None:
         return EMPTY
     kind = "st-time" if text is None else "st-ago"
@@ -181,7 +180,7 @@ def in_one_unit(length: timedelta) -> str:
     return duration(timedelta(seconds=seconds // unit * unit))
 
 
-#: No task takes longer. A time at an end of the calendar, such as Go's zero time, stands for none.
+#: No task takes longer. A time at an end of the calendar, such as Go's zero time, means that none is known.
 LONGEST = timedelta(days=36_525)
 
 
@@ -206,7 +205,7 @@ def duration(length: timedelta | None) -> str:
 
 
 def pretty_json(value: Any, element_id: str | None = None) -> SafeString | str:
-    """Return JSON indented and collapsible; what is short stands open."""
+    """Return JSON indented and collapsible; it is open if it is short."""
     if value in (None, {}):
         return EMPTY
     text = json.dumps(value, indent=2, ensure_ascii=False)

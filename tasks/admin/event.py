@@ -1,4 +1,4 @@
-"""The ledger in the admin: what was received, to be seen, searched and exported."""
+"""The ledger in the admin: the stored events, to be read, searched and exported."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ class TaskStatusEventAdmin(RecordAdmin):
     )
     search_fields = ("task_id",)
     search_help_text = _(
-        "Searches for the events of a task id or of its beginning, and of the tasks about a whole entity id. "
-        "Letter case counts."
+        "Finds events by the beginning of a task id, or by the whole id of the entity. Letter case matters."
     )
     ordering = ("-id",)
     sortable_by = ("received",)
@@ -176,12 +175,12 @@ class TaskStatusEventAdmin(RecordAdmin):
 
     @admin.display(description=_("unknown fields"))
     def unknown_json(self, event: TaskStatusEvent) -> str:
-        """Return what was sent beyond the schema, indented."""
+        """Return the fields that were sent beyond the schema, indented."""
         return display.pretty_json(event.unknown_fields)
 
     @admin.display(description=_("idempotency key"))
     def key_hex(self, event: TaskStatusEvent) -> str:
-        """Return the key: as text where it is that, else in hexadecimal digits."""
+        """Return the key as text if it is printable ASCII, otherwise in hexadecimal digits."""
         key = bytes(event.idempotency_key)
         return key.decode() if key.isascii() and key.decode().isprintable() else key.hex()
 
@@ -202,7 +201,7 @@ class TaskStatusEventAdmin(RecordAdmin):
             '<button type="button" class="button" data-copy="curl">{}</button></details>',
             _("Canonical JSON"),
             payload.text,
-            _("This is what was sent: its SHA-256 is the payload digest.")
+            _("Exactly what was sent: its SHA-256 is the payload digest.")
             if payload.is_as_sent
             else _(
                 "Rebuilt from the stored columns. It is not byte-for-byte what was sent: the digests differ."

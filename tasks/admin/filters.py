@@ -1,4 +1,4 @@
-"""The lists' filters. None reads a whole table to find its choices."""
+"""The filters of the lists. None of them reads a whole table to find its choices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..querysets.text import may_be_stored
 from .display import duration, shown
 from .paginator import MAX_COUNT
 
-#: More values than these of an index's first column are not looked under.
+#: If the first column of an index has this many values, a search under each of them would be slow.
 MAX_FIRST = 500
 
 
@@ -57,15 +57,13 @@ class MeaningFilter(Filter):
         return [(meaning.value, meaning.label) for meaning in Meaning]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the tasks of the meaning; of a word that is none, no task."""
+        """Return the tasks of the meaning; an unknown word finds none."""
         value = self.value()
         return queryset if value is None else queryset.filter(meaning=value.replace("\0", ""))
 
 
 class SilentFilter(Filter):
-    """Tasks of which nothing was heard for longer than ``SILENT_AFTER``, those that are lost or held
-    back, and those of both that have probably ended.
-    """
+    """By silence: tasks that are silent, marked as lost or held back, or that have probably ended."""
 
     title = _("silence")
     parameter_name = "silent"
@@ -191,7 +189,7 @@ class EventTypeFilter(KnownValuesFilter):
 
 
 class LinkedFilter(ValueFilter):
-    """By a value that a link on a page leads to; the bar shows it only then."""
+    """By a value that a link on a page sets. The bar shows the filter only then."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the value that is asked for."""
@@ -214,7 +212,7 @@ class EntityFilter(LinkedFilter):
 
 
 class RecentFilter(LinkedFilter):
-    """By a column without an index: only among the rows at the head of the list, which the title says."""
+    """By a column without an index, among the rows at the head of the list alone, as the title says."""
 
     def found(self, queryset: Any, value: str) -> Any:
         """Return those of the last ``MAX_COUNT`` rows that have ``value``."""
@@ -249,7 +247,7 @@ class InstanceFilter(UnderFilter):
 
 
 class VersionFilter(UnderFilter):
-    """By the version of what runs."""
+    """By the version of the software that runs it."""
 
     title = _("version")
     parameter_name, first = "origin_version", "task_type"
@@ -263,7 +261,7 @@ def failure_value(category: str | None, line: str) -> str:
 class FailureFilter(LinkedFilter):
     """The tasks whose error is of one kind, by category and headline: only the newest are read for it."""
 
-    title = _("failure, among the 1,000 heard of last")
+    title = _("failure, among the 1,000 last heard from")
     parameter_name = "failure"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -287,7 +285,7 @@ class FailureFilter(LinkedFilter):
 
 
 class StateFilter(Filter):
-    """By how far a reaction got."""
+    """By the state of a reaction."""
 
     title = _("state")
     parameter_name = "state"
@@ -297,7 +295,7 @@ class StateFilter(Filter):
         return list(Reaction.State.choices)
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the reactions in the state; of a word that is none, no reaction."""
+        """Return the reactions in the state; an unknown word finds none."""
         value = self.value()
         return queryset if value is None else queryset.filter(state=value.replace("\0", ""))
 
@@ -310,7 +308,7 @@ class HandlerFilter(KnownValuesFilter):
 
 
 class KindFilter(RecentFilter):
-    """By why there is a reaction. Almost all may be of one kind, and no index is worth its price."""
+    """By the kind of a reaction. Almost all may be of one kind, so an index would not pay."""
 
     title = _("kind, among the last 10,000")
     parameter_name = "kind"

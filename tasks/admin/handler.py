@@ -31,11 +31,11 @@ from .confirmation import confirmation, is_confirmed
 REFRESH_SECONDS = 5
 _ACTIONS = {"pause": pause, "resume": resume}
 _MEANINGS = dict(Meaning.choices)
-#: What a handler is called for that asks for no meaning.
+#: The labels of the handlers that ask for no meaning, by their kind.
 _OTHERS = {
     Reaction.Kind.EVENT: gettext_lazy("each event"),
     Reaction.Kind.LOST: gettext_lazy("a task that is marked as lost"),
-    Reaction.Kind.FOUND: gettext_lazy("a lost task that is heard of again"),
+    Reaction.Kind.FOUND: gettext_lazy("a lost task that is heard from again"),
 }
 
 
@@ -47,7 +47,7 @@ class HandlerAdmin(RecordAdmin):
     export_columns = fields
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Return whether the start page names them: where no handler is declared it has no use for them."""
+        """Return whether the start page lists handlers: not if no app declares one."""
         return bool(declared()) and super().has_module_permission(request)
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
@@ -95,7 +95,7 @@ class HandlerAdmin(RecordAdmin):
         }
 
     def decide(self, request: HttpRequest) -> HttpResponse:
-        """Ask, and then pause or resume."""
+        """Ask for confirmation, then pause or resume the handler."""
         if not self.has_pause_permission(request):
             raise PermissionDenied
         action = next((one for one in _ACTIONS if one in request.POST), None)
@@ -108,8 +108,8 @@ class HandlerAdmin(RecordAdmin):
         if not is_confirmed(request):
             return confirmation(
                 request, self, title=(_("Pause %s?") if action == "pause" else _("Resume %s?")) % name,
-                text=_("No worker begins a reaction of it until it is resumed. They are stored all the same:")
-                if action == "pause" else _("Workers go on with what has been stored meanwhile:"),
+                text=_("Workers start none of its reactions until it is resumed. New ones are still stored:")
+                if action == "pause" else _("Workers continue with the reactions stored in the meantime:"),
                 objects=[name], fields=[(action, name)], back=back,
             )  # fmt: skip
         _ACTIONS[action](name)
@@ -118,13 +118,13 @@ class HandlerAdmin(RecordAdmin):
             Handler.objects.using(database()).get(pk=name),
             "Paused." if action == "pause" else "Resumed.",
         )
-        told = _("The handler %s is paused.") if action == "pause" else _("The handler %s goes on.")
+        told = _("The handler %s is paused.") if action == "pause" else _("The handler %s is resumed.")
         self.message_user(request, told % name, messages.SUCCESS)
         return redirect(back)
 
 
 def states(one: Standing, now: datetime) -> list[SafeString]:
-    """Return the badges that tell whether anything of a handler needs a person."""
+    """Return the badges of a handler's state, which show whether it needs a person."""
     found: list[tuple[str, str, Any]] = []
     if one.paused_at:
         found.append(("cancelled", "‖", _("Paused for %s") % display.in_one_unit(now - one.paused_at)))

@@ -1,4 +1,4 @@
-"""Reads of a task's events for its page: bounded, however many events there are."""
+"""Read a task's events for its page, within bounds however many there are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..models import Task, TaskStatusEvent
 from . import timeline, timeline_html
 from .timeline import Entry
 
-#: The events on a page of the timeline, and on a live page that has slept: the last ones.
+#: The events on a page of the timeline: the last ones. A live page that was paused also gets no more.
 PAGE = 100
 #: The events in a block of the timeline. A live page asks for its newest block again.
 BLOCK = 50
@@ -49,8 +49,9 @@ def page_before(
 def page_since(
     task: Task, since: int, after: int, settings: AppSettings, event_url: Callable[[int], str] | None
 ) -> Timeline | None:
-    """Return the block that begins with the id ``since``, and what is newer; None if nothing is newer than
-    ``after``. Of more than ``PAGE`` events it returns the last ones.
+    """Return the events from the id ``since`` on, or None if none is newer than ``after``.
+
+    Of more than ``PAGE`` events it returns the last ones.
     """
     new = list(_of(task).filter(pk__gte=since).for_timeline()[: PAGE + 1])
     if not new or new[0].pk <= after:
@@ -68,7 +69,7 @@ def _told(
     settings: AppSettings,
     event_url: Callable[[int], str] | None,
 ) -> Timeline:
-    """Return the blocks of ``page``, each told in the light of the events ``found`` before it."""
+    """Return the blocks of ``page``; the events ``found`` before it tell what each one changed."""
     events = list(reversed(found))
     first = len(found) - len(page)
     blocks = []
@@ -88,13 +89,13 @@ def _told(
 class History:
     """The events that a task's page draws, and its phases and metadata."""
 
-    #: Those that are drawn, in order.
+    #: The events that are drawn, in order.
     drawn: Sequence[Entry]
-    #: By the event's id, as far as it is small.
+    #: The metadata by the event's id, without those that are too large.
     metadata: Mapping[int, Any]
-    #: The last one that has metadata.
+    #: The last event that has metadata.
     latest: Entry | None
-    #: All of them; None if there are more than ``MAX_WHOLE``.
+    #: All events; None if there are more than ``MAX_WHOLE``.
     whole: Sequence[Entry] | None
 
 

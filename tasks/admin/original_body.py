@@ -1,4 +1,4 @@
-"""An event as the body that it came in, as far as the stored columns allow."""
+"""Rebuild the body that an event came in, as far as the stored columns allow."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Payload:
     """The canonical JSON of a body that would be stored as the event is."""
 
     text: str
-    #: Its SHA-256 is the one of what was sent.
+    #: Whether its SHA-256 is that of the body that was sent.
     is_as_sent: bool
 
 
 def payload_of(event: TaskStatusEvent) -> Payload:
-    """Return what was sent where its digest proves it, else a body with every field of the schema."""
+    """Return the body that was sent if the digest proves it, otherwise one with every field of the schema."""
     texts = [canonical_json(body) for body in _bodies(event)]
     for text in texts:
         if hashlib.sha256(text.encode()).digest() == bytes(event.payload_digest):

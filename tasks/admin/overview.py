@@ -1,4 +1,4 @@
-"""The compute overview: whether all is well, and what needs somebody."""
+"""The compute overview: one page that says whether all is well, or needs somebody."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from .paginator import MAX_COUNT
 from .permissions import ReadOnly
 from .zones import InViewersZone
 
-#: How long a look may count hours of the past.
+#: How long one request may count hours of the past.
 BUDGET = timedelta(milliseconds=200)
-#: Of so many queued tasks, those heard of longest ago, the page tells since when the first one is queued.
+#: Of so many queued tasks, those heard from longest ago, the page tells since when the first one is queued.
 MOST_QUEUED = 100
 #: The kinds of failure, task types and senders that are shown, at most.
 MOST_SHOWN = 6
@@ -54,7 +54,7 @@ class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[
         return bool(request.user.has_perm("sartiq_tasks.view_task"))
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the page alone: an hour has none of its own."""
+        """Return the page's address alone: an hour has no page of its own."""
         view = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name="sartiq_tasks_overview_changelist")]
 

@@ -22,7 +22,7 @@ _DEVIATIONS, _LEAST_FAILURES = 3, 5
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What happened from one hour until another."""
+    """The counts from one hour until another."""
 
     start: datetime
     end: datetime
@@ -48,7 +48,7 @@ class Kind:
     line: str
     since: datetime
     last: datetime
-    #: No task of the kind was heard of before the last day.
+    #: No task of the kind was heard from before the last day.
     is_new: bool = True
     tasks: int = 0
     zones: list[str] = field(default_factory=list)
@@ -139,7 +139,7 @@ class Figures:
 
 
 def figures(counted: Counted, now: datetime, **live: Any) -> Figures:
-    """Add up the hours; ``live`` holds the figures that are queried at each look."""
+    """Add up the hours; ``live`` holds the figures that each request queries."""
     end = hour_of(now) + HOUR
     start = end - 24 * HOUR
     of_day = counted.details_within(start, end)

@@ -1,4 +1,4 @@
-"""The overview's numbers as markup, and the lists that they lead to."""
+"""Render the overview's numbers, each with the address of the list behind it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Lists:
 
     site: str
     may_see: Mapping[str, bool]
-    #: Those of whole lists, once they were asked for: a page has a hundred links.
+    #: The addresses of whole lists, kept once resolved: a page has a hundred links.
     known: dict[str, str] = field(default_factory=dict)
 
     def tasks(self, **filters: str) -> str:
@@ -59,7 +59,7 @@ class Lists:
         return self._list("reaction", filters) if self.may_see["reaction"] else None
 
     def ended(self, meaning: Meaning, span: Span, **filters: str) -> str:
-        """Return the address of the tasks that ended so in the span."""
+        """Return the address of the tasks that ended with ``meaning`` in the span."""
         return f"{self.tasks(meaning=meaning.value, **filters)}&{_range('last_received_at', span)}"
 
     def rejected_in(self, span: Span, **filters: str) -> str | None:
@@ -137,7 +137,7 @@ def _minute(at: datetime, zone: tzinfo) -> str:
 
 @lru_cache(maxsize=4096)
 def _when(at: datetime, zone: tzinfo, form: str, language: str | None) -> str:
-    """Return a time in words, which takes a look-up for each of them."""
+    """Return a time in words. Each word of it takes a look-up, so it is cached."""
     return formats.date_format(at.astimezone(zone), form)
 
 
@@ -275,7 +275,7 @@ def _row(name: str, label: Any, spans: Sequence[tuple[Span, str, str]], lists: L
 
 
 def _bar(x: int, height: int, url: str, told: str) -> str:
-    """Return a bar that leads on: all of its column can be hit. A template would be slow for so many."""
+    """Return a bar that links to its list from anywhere in its column. A template is slow for so many."""
     return (
         f'<a href="{url}" aria-label="{told}"><title>{told}</title>'
         f'<rect class="st-hit" x="{x}" y="0" width="1" height="100"/>'

@@ -1,4 +1,4 @@
-"""The conclusion of the overview, in words: what needs somebody, each with the address that leads to it."""
+"""The conclusion of the overview: a sentence for each thing that needs somebody, with its address."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def _silence(told: Figures, lists: Lists) -> Iterator[Need]:
         yield Need(text % {"count": number(lost, MAX_COUNT)}, lists.tasks(silent="lost"))
     if held_back := told.standing["held_back"]:
         text = ngettext(
-            "%(count)s task is held back from being marked as lost: nobody is heard, or too many would be.",
-            "%(count)s tasks are held back from being marked as lost: nobody is heard, or too many would be.",
+            "%(count)s task is not marked as lost yet: no task is heard from, or too many would be marked.",
+            "%(count)s tasks are not marked as lost yet: no task is heard from, or too many would be marked.",
             held_back,
         )
         yield Need(text % {"count": number(held_back, MAX_COUNT)}, lists.tasks(silent="held"))

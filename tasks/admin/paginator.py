@@ -1,4 +1,4 @@
-"""Pages without counting the whole table."""
+"""Paginate without counting the whole table."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.utils.functional import cached_property
 
-#: Rows beyond these are not counted, and reached by filter and search instead of by page.
+#: Rows beyond this number are not counted; filters and the search reach them instead of pages.
 MAX_COUNT = 10_000
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """A paginator that counts to ``MAX_COUNT`` and says ``is_capped`` where there is more."""
+    """A paginator that counts up to ``MAX_COUNT``; ``is_capped`` says that there are more rows."""
 
     @cached_property
     def _counted(self) -> int:

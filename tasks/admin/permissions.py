@@ -1,4 +1,4 @@
-"""Who may do what in the admin: see, with Django's view permission, and nothing else."""
+"""The permissions in the admin: Django's view permission to see, and none to add, change or delete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The progress, and the numbers in the metadata, over time: pure functions of a task's entries."""
+"""Plot the progress and the numbers in the metadata over time: pure functions of a task's entries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .timeline import Entry
 WIDTH, HEIGHT = 640, 120
 #: At most this many numbers are drawn: those that most events have.
 MAX_NUMBERS = 6
-#: An integer may be greater.
+#: No number beyond this is drawn: an integer may be too great for a float.
 _MAX = sys.float_info.max
 
 
@@ -107,7 +107,7 @@ def _y(value: float, low: float, high: float) -> str:
 
 
 def _drawn_names(numbers: Sequence[Mapping[str, float]]) -> list[str]:
-    """Return the names of what is worth a plot: of what changes, the most frequent."""
+    """Return the names of the numbers worth a plot: of those that change, the most frequent."""
     counts = Counter(name for found in numbers for name in found)
     changing = [name for name in counts if len({one[name] for one in numbers if name in one}) > 1]
     return sorted(changing, key=lambda name: (-counts[name], name))[:MAX_NUMBERS]

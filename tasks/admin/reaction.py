@@ -1,4 +1,4 @@
-"""The reactions in the admin: what handlers did about events, and what a person decides about it."""
+"""The reactions in the admin: their list, their pages, and the decisions of staff about them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ReactionAdmin(RecordAdmin):
     )  # fmt: skip
     list_filter = (StateFilter, HandlerFilter, KindFilter, CreatedFilter, TaskFilter)
     search_fields = ("task_id",)
-    search_help_text = _("Searches for a task id or its beginning. Letter case counts.")
+    search_help_text = _("Finds reactions by the beginning of a task id. Letter case matters.")
     ordering = ("-id",)
     sortable_by = ("created",)
     actions = ("try_again", "give_up")
@@ -56,7 +56,7 @@ class ReactionAdmin(RecordAdmin):
     fields = ("handler",)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Return whether the start page names them: where no handler is declared it has no use for them."""
+        """Return whether the start page lists reactions: not if no app declares a handler."""
         return bool(declared()) and super().has_module_permission(request)
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
@@ -146,7 +146,7 @@ class ReactionAdmin(RecordAdmin):
         if reaction.state != Reaction.State.PENDING:
             return found
         if reaction.handler not in by_name():
-            found.append(str(_("No app declares this handler any more: no worker takes it.")))
+            found.append(str(_("No app declares this handler any more, so no worker takes it.")))
         handlers = Handler.objects.using(reaction._state.db).filter(name=reaction.handler)
         if handlers.exclude(paused_at=None).exists():
             found.append(str(_("The handler is paused.")))
@@ -192,11 +192,11 @@ class ReactionAdmin(RecordAdmin):
 
     @admin.action(description=_("Try again"), permissions=["decide"])
     def try_again(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        """Have the selected reactions made once more; what is done is left alone."""
+        """Have the selected reactions run once more, except for those that are done."""
         return self.decide(
             request, queryset.exclude(state=Reaction.State.DONE), control.try_again, "try_again",
             title=str(_("Try again")),
-            text=str(_("A worker calls the handler again, with all of its attempts, for:")),
+            text=str(_("A worker will call the handler again, with the full number of attempts, for:")),
             log="Tried again.",
         )  # fmt: skip
 
@@ -206,7 +206,7 @@ class ReactionAdmin(RecordAdmin):
         return self.decide(
             request, queryset.filter(state__in=_UNDECIDED), control.give_up, "give_up",
             title=str(_("Give up")),
-            text=str(_("The handler is not called again, and later events of the same task go on, for:")),
+            text=str(_("The handler will not be called again, and later events no longer wait, for:")),
             log="Given up.",
         )  # fmt: skip
 
@@ -214,18 +214,18 @@ class ReactionAdmin(RecordAdmin):
         self, request: HttpRequest, queryset: Any, decide: Callable[[ReactionQuerySet], int], action: str,
         *, title: str, text: str, log: str,
     ) -> HttpResponse | None:  # fmt: skip
-        """Ask, and then do it to each of ``queryset``, up to ``MAX_DECIDED``."""
+        """Ask for confirmation, then apply ``decide`` to each of ``queryset``, up to ``MAX_DECIDED``."""
         found = list(queryset[: MAX_DECIDED + 1])
         is_cut, found = len(found) > MAX_DECIDED, found[:MAX_DECIDED]
         if not found:
-            told = _("Nothing was changed: none of what was selected can be decided so.")
+            told = _("Nothing was changed: the action applies to none of the selected reactions.")
             self.message_user(request, told, messages.WARNING)
             return None
         back = self.page_url(found[0].pk) if _PAGE in request.POST else request.get_full_path()
         if not is_confirmed(request):
             fields = [("action", action), *((ACTION_CHECKBOX_NAME, str(one.pk)) for one in found)]
             fields += [(_PAGE, "yes")] if _PAGE in request.POST else []
-            limit = _("Only the first %d of what was selected are changed at once.") % MAX_DECIDED
+            limit = _("Only the first %d of the selected reactions are changed at once.") % MAX_DECIDED
             return confirmation(
                 request, self, title=title, text=f"{limit} {text}" if is_cut else text, objects=found,
                 fields=fields, back=back,
@@ -243,8 +243,8 @@ class ReactionAdmin(RecordAdmin):
             self.message_user(request, told % changed, messages.SUCCESS)
         if left:
             told = ngettext(
-                "%d reaction was left alone: it is being made now, or has changed meanwhile.",
-                "%d reactions were left alone: they are being made now, or have changed meanwhile.",
+                "%d reaction was not changed: it is running, or has changed in the meantime.",
+                "%d reactions were not changed: they are running, or have changed in the meantime.",
                 left,
             )
             self.message_user(request, told % left, messages.WARNING)

@@ -1,4 +1,4 @@
-"""How a reaction looks: its state, what it is about, its attempts and the next one."""
+"""Display a reaction: its state, its change, its attempts and the next one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOOKS = {
 #: The words for a reaction that is not about a status.
 _SILENCE = {
     Reaction.Kind.LOST.value: gettext_lazy("marked as lost"),
-    Reaction.Kind.FOUND.value: gettext_lazy("heard of again"),
+    Reaction.Kind.FOUND.value: gettext_lazy("heard from again"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Rejected deliveries in the admin: what was sent, what was wrong with it, and another try."""
+"""Rejected deliveries in the admin: the bodies, their faults, and the button that tries them again."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ ERROR_TYPES = (
     "model_attributes_type", "string_too_long", "string_type", "unsupported_media_type",
 )  # fmt: skip
 
-#: The list looks for the task in bodies of up to so many bytes.
+#: The longest body, in bytes, in which the list looks for the task.
 LONGEST_READ = 10_000
-#: So many faults are counted above the list, the most frequent first.
+#: The number of faults that are counted above the list, the most frequent first.
 MAX_GROUPS = 12
 _NOT_LISTED = ("body", "errors", "headers")
 
@@ -66,12 +66,12 @@ class AnswerFilter(Filter):
         """Return what a delivery is rejected with."""
         return [
             ("413", _("413, too large")),
-            ("415", _("415, not JSON by its type")),
+            ("415", _("415, not declared as JSON")),
             ("422", _("422, invalid")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the deliveries that were answered so."""
+        """Return the deliveries with that answer."""
         answers = [answer for answer, _title in self.lookup_choices]
         value = self.value()
         return queryset if value is None else queryset.filter(status__in={value}.intersection(answers))
@@ -95,7 +95,7 @@ class OutcomeFilter(Filter):
 
 
 class FaultFilter(Filter):
-    """By a part of the faults; the choices are known, as to look for them would read the whole table."""
+    """By a part of the faults. The choices are fixed, because looking for them would read the whole table."""
 
     names: ClassVar[Iterable[str]]
     #: How a name stands in the column.
@@ -302,8 +302,8 @@ class RejectedDeliveryAdmin(RecordAdmin):
             self.message_user(request, text % accepted, messages.SUCCESS)
         if still_rejected:
             text = ngettext(
-                "%d delivery is still rejected: see what is wrong with it.",
-                "%d deliveries are still rejected: see what is wrong with them.",
+                "%d delivery is still rejected: its page says why.",
+                "%d deliveries are still rejected: their pages say why.",
                 still_rejected,
             )
             self.message_user(request, text % still_rejected, messages.WARNING)

@@ -1,4 +1,4 @@
-"""The tasks in the admin: the dashboard, and a page that tells all about one."""
+"""The tasks in the admin: their list with its counts, and the page of one task."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..models import Task
 from ..ops.headline import headline
 from ..querysets.text import may_be_stored
 from . import display, history, task_facts, task_reactions, task_rows, task_silence, timeline
-from .addresses import event_urls, row_id, task_url, unworded
+from .addresses import event_urls, row_id, task_url, without_placeholder
 from .base import RecordAdmin
 from .filters import (
     EntityFilter,
@@ -54,8 +54,8 @@ class TaskAdmin(RecordAdmin):
     )  # fmt: skip
     search_fields = ("task_id",)
     search_help_text = _(
-        "Finds the beginning of a task id and a whole entity id; among the 10,000 tasks heard of last also "
-        "any part of an id, entity, instance or error, in any letter case."
+        "Finds tasks by the beginning of their id, or by the whole id of the entity. Among the 10,000 tasks "
+        "last heard from, it also finds any part of an id, entity, instance or error, in any letter case."
     )
     ordering = ("-last_received_at", "task_id")
     sortable_by = ("last_heard", "progress_shown", "duration")
@@ -177,7 +177,7 @@ class TaskAdmin(RecordAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """Show everything about a task."""
-        response = super().change_view(request, unworded(object_id), form_url, extra_context)
+        response = super().change_view(request, without_placeholder(object_id), form_url, extra_context)
         if isinstance(response, TemplateResponse):
             response.context_data = {
                 **(response.context_data or {}),
@@ -226,7 +226,7 @@ class TaskAdmin(RecordAdmin):
         }
 
     def event_urls(self, request: HttpRequest) -> Callable[[int], str] | None:
-        """Return what tells the addresses of events, if the user may see them."""
+        """Return the function that gives the addresses of events, or None if the user may not see them."""
         may_see = request.user.has_perm("sartiq_tasks.view_taskstatusevent")
         return event_urls(self.admin_site.name) if may_see else None
 
@@ -241,7 +241,7 @@ class TaskAdmin(RecordAdmin):
 
     def silence_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Do what a button of a silent or lost task's page asks for."""
-        task = self.get_object(request, unquote(unworded(object_id)))
+        task = self.get_object(request, unquote(without_placeholder(object_id)))
         if task is None:
             raise Http404
         return task_silence.of_page(self, request, task)
@@ -291,7 +291,7 @@ class TaskAdmin(RecordAdmin):
         """Return a part of a task's page: the events ``before`` an id, or else its state, with what has
         been received ``after`` an id, told from ``since`` where the page's newest block begins.
         """
-        task = self.get_object(request, unquote(unworded(object_id)))
+        task = self.get_object(request, unquote(without_placeholder(object_id)))
         if task is None:
             raise Http404
         if not self.has_view_permission(request, task):

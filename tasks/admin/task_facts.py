@@ -22,7 +22,7 @@ _SINCE = {Phase.QUEUED: _("Queued since"), Phase.RUNNING: _("Running since"), Ph
 
 
 def context(task: Task, site: str) -> dict[str, Any]:
-    """Return the state as the page's template takes it."""
+    """Return the template's context for the task's state."""
     now = timezone.now()
     return {
         "badge": display.task_badge(task, now),
@@ -50,7 +50,7 @@ def _facts(task: Task, now: datetime, site: str) -> list[tuple[Any, Any]]:
         (_("Status last reported"), display.time_tag(task.status_at)),
         (_("First event"), display.time_tag(task.first_event_at)),
         (_("Last event"), display.time_tag(task.last_event_at)),
-        (_("Last heard of"), display.ago(task.last_received_at)),
+        (_("Last heard from"), display.ago(task.last_received_at)),
         (_("Events"), task.event_count),
     ]
 

@@ -1,6 +1,6 @@
-"""What the list of tasks finds and sorts by without an index: among the tasks heard of last.
+"""Search and sort the list of tasks without an index, among the tasks last heard from.
 
-Every index on a task's row is written with each event, so that the list has one for little else.
+Each event writes every index on its task's row, so the list gets few of its own.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ SEARCHED = (
 )
 #: An index of trigrams finds no shorter term.
 SHORTEST_TERM = 3
-#: The most that are found by a part of a text.
+#: The most tasks that a search finds by a part of a text.
 MAX_FOUND = 1000
 
 
 def found(tasks: Any, term: str) -> Q:
     """Return the condition of what a search for ``term`` finds.
 
-    These are the tasks whose id begins with it, those about that entity, and of the tasks heard of last
+    These are the tasks whose id begins with it, those about that entity, and of the tasks last heard from
     those that have it anywhere in the id, entity, instance or error, in any letter case.
     """
     return begins_with("task_id", term) | Q(entity_id=term) | Q(pk__in=_by_a_part(tasks.db, term))
 
 
 def counts(tasks: Iterable[Task], now: datetime) -> dict[str, int]:
-    """Return what ``TaskQuerySet.counts()`` does, of tasks that are read."""
+    """Count tasks in memory as ``TaskQuerySet.counts()`` does in the database."""
     counted = dict.fromkeys((*(meaning.value for meaning in Meaning), "silent", "lost"), 0)
     for task in tasks:
         counted[task.meaning] += 1
@@ -67,7 +67,7 @@ def _has(term: str, *, is_postgresql: bool) -> str:
 
 
 def _by_a_part(using: str, term: str) -> set[str]:
-    """Return the ids of tasks that have the term anywhere, of those heard of last and those in the index."""
+    """Return the ids of tasks that have the term anywhere: those last heard from, and those in the index."""
     connection = connections[using]
     is_postgresql = connection.vendor == "postgresql"
     table = connection.ops.quote_name(Task._meta.db_table)

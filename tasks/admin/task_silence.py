@@ -32,10 +32,10 @@ ASK, MARK = "sartiq_tasks.ask_task", "sartiq_tasks.mark_task_lost"
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Something that staff can have done about a silent or lost task."""
+    """A decision that staff can take about a silent or lost task."""
 
     title: Any
-    #: What the page says that asks before; None asks nothing.
+    #: The text of the page that asks for confirmation; None asks nothing.
     question: Any
     permission: str
     do: Callable[[Task], bool]
@@ -47,8 +47,8 @@ DECISIONS: Mapping[str, Decision] = {
     "mark_as_lost": Decision(
         _("Mark as lost"),
         _(
-            "They are marked as lost, and the handlers of lost tasks are called. The status stays what the "
-            "sender said, and the next event of a task takes its mark away:"
+            "These tasks will be marked as lost, and the handlers of lost tasks called. Their status stays "
+            "as the sender reported it, and the next event of a task removes its mark:"
         ),
         MARK,
         mark_lost,
@@ -56,7 +56,7 @@ DECISIONS: Mapping[str, Decision] = {
     ),
     "mark_as_not_lost": Decision(
         _("Not lost"),
-        _("Their marks are taken back, and they may be silent for as long again:"),
+        _("Their marks will be removed, and their time limit begins again:"),
         MARK,
         mark_not_lost,
         "Marked as not lost.",
@@ -65,7 +65,7 @@ DECISIONS: Mapping[str, Decision] = {
 
 
 def context(task: Task, request: HttpRequest) -> dict[str, Any]:
-    """Return the template's context for the task's silence and the decisions that the user may make."""
+    """Return the template's context: the task's silence, and the decisions that the user may take."""
     now, settings = timezone.now(), app_settings()
     is_silent, silence = task.is_silent(now), None
     if is_silent or task.is_lost or task.is_ended:
@@ -97,15 +97,15 @@ def note_those_that_probably_ended(tasks: Iterable[Task]) -> None:
             vars(silent[pk])["said_to_have_ended"] = True
 
 
-_LOST = _("Marked as lost {}. The status is what the sender said. The next event takes the mark away.")
-_SILENT = _("Nothing was heard of it for %(length)s. Such a task may be silent for %(limit)s.")
+_LOST = _("Marked as lost {}. The status is what the sender last reported. The next event removes the mark.")
+_SILENT = _("Nothing was heard from it for %(length)s. The limit for such a task is %(limit)s.")
 _ENDED = _(
-    "It has probably ended: the event received last says so. One with a later timestamp says otherwise, so a "
-    "clock was ahead."
+    "It has probably ended: the event received last says so. An event with a later timestamp says otherwise, "
+    "so a clock was ahead."
 )
 _HELD = _(
-    "It would be marked as lost, and has been held back since {}: nobody else was heard, or many would be "
-    "marked at once."
+    "It is due to be marked as lost, but has been held back since {}: no other task was heard from, or too "
+    "many would be marked at once."
 )
 
 
@@ -131,9 +131,9 @@ def _facts(silence: Silence) -> list[tuple[Any, Any]]:
         (_("It said"), silence.error or answer),
     ]
     if silence.failures:
-        facts.append((_("Asked in vain"), silence.failures))
+        facts.append((_("Failed requests"), silence.failures))
     if silence.due_at is not None:
-        facts.append((_("Asked again"), display.time_tag(silence.due_at)))
+        facts.append((_("Next request"), display.time_tag(silence.due_at)))
     return facts
 
 
@@ -182,8 +182,8 @@ def _decide(
 def _tell(model_admin: Any, request: HttpRequest, name: str, changed: int, left: int) -> None:
     if changed and name == "ask_now":
         text = ngettext(
-            "The watchdog asks about %d task within seconds, if run_handlers runs.",
-            "The watchdog asks about %d tasks within seconds, if run_handlers runs.",
+            "The watchdog asks about %d task within seconds, if run_handlers is running.",
+            "The watchdog asks about %d tasks within seconds, if run_handlers is running.",
             changed,
         )
         model_admin.message_user(request, text % changed, messages.SUCCESS)
@@ -191,5 +191,5 @@ def _tell(model_admin: Any, request: HttpRequest, name: str, changed: int, left:
         text = ngettext("%d task was changed.", "%d tasks were changed.", changed)
         model_admin.message_user(request, text % changed, messages.SUCCESS)
     if left or not changed:
-        told = _("%d tasks were left alone: they have changed meanwhile, or it is so already.") % left
+        told = _("%d tasks were not changed: they changed in the meantime, or already were like that.") % left
         model_admin.message_user(request, told, messages.WARNING)

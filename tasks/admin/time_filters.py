@@ -15,15 +15,15 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import app_settings
 from .filters import Filter
 
-#: Tasks whose last event came so much later than its own time are not found by that.
+#: A task is not found by the time of its last event if that arrived later than this.
 LATEST = timedelta(days=1)
 
 
 class TimeFilter(Filter):
-    """By a time: so long ago at most, on one day, or between two times."""
+    """By a time: within a period until now, on one day, or between two times."""
 
     template = "admin/sartiq_tasks/time_filter.html"
-    #: What the opened filter says beneath its title.
+    #: A note in the opened filter.
     note: Any = ""
 
     @classmethod
@@ -48,7 +48,7 @@ class TimeFilter(Filter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of the period, day or range; of what is none of these, no row."""
+        """Return the rows of the period, day or range; an invalid value finds none."""
         value, ends = self.value(), list(self.range_given.values())
         if value is None and not any(ends):
             return queryset
@@ -72,7 +72,7 @@ class TimeFilter(Filter):
         return _between(queryset, str(self.parameter_name), start, end)
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        """Return the choices, and first of all what the form of the range needs."""
+        """Return the choices; the first one carries what the form of the range needs."""
         names, value = self.parameters(), self.value()
 
         def link(**chosen: str) -> str:
@@ -127,9 +127,9 @@ _PERIODS = {
 
 
 class LastHeardFilter(TimeFilter):
-    """By when the task was last heard of."""
+    """By when the task was last heard from."""
 
-    title = _("last heard of")
+    title = _("last heard from")
     parameter_name = "last_received_at"
 
 
@@ -142,7 +142,7 @@ class LastEventFilter(TimeFilter):
     """
 
     title = _("event time")
-    note = _("The time of the last event, where it was received within a day.")
+    note = _("Tasks whose last event arrived more than a day late are not found.")
     parameter_name = "last_event_at"
 
     def within(self, queryset: QuerySet[Any], start: datetime | None, end: datetime | None) -> QuerySet[Any]:

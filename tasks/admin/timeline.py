@@ -1,4 +1,4 @@
-"""A task's history as its page shows it: pure functions of its events."""
+"""Tell a task's history: pure functions of its events."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Entry:
     meaning: Meaning
     #: Since the event before it; None for the first.
     since: timedelta | None = None
-    #: What is not as it was before, in words.
+    #: Each change since the event before it, in words.
     changes: list[str] = field(default_factory=list)
     changes_status: bool = False
-    #: It was received after an event that follows it in time.
+    #: Whether it was received after an event that follows it in time.
     is_late: bool = False
-    #: Its timestamp was too far ahead of the clock, and its time of receipt counts.
+    #: Whether its timestamp was too far ahead of the clock, so that its time of receipt counts.
     is_ahead: bool = False
-    #: It tells nothing but another progress, or nothing new at all.
+    #: Whether it changes nothing but the progress, or nothing at all.
     is_routine: bool = False
 
 
@@ -93,7 +93,7 @@ def _is_routine(entry: Entry, previous: Entry) -> bool:
     return not is_marked and len(entry.changes) == (event.progress != previous.event.progress)
 
 
-#: So many routine events after one another become one line.
+#: At least this many routine events in a row become one line.
 SHORTEST_RUN = 3
 
 
@@ -119,7 +119,7 @@ def _entry(event: TaskStatusEvent, settings: AppSettings) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What changes are told in: looked up once for a whole history, as each look-up costs a row's time."""
+    """The words for changes, looked up once for a whole history because each look-up is slow."""
 
     change: str
     status: str

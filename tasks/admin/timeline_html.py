@@ -1,7 +1,7 @@
-"""A task's timeline as markup: a hundred of its entries are one page.
+"""Render a task's timeline, of which a page has a hundred entries.
 
-A template's nodes, and ``format_html`` for each part, took more than half of that page's time.
-Here whatever a sender wrote goes through ``escape``, and the whole is marked safe once.
+Templates, and ``format_html`` for each part, are slow for so many. Here everything that a sender wrote goes
+through ``escape``, and the whole is marked safe once.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _Address = Callable[[int], str] | None
 
 
 def block(entries: Sequence[Entry], event_url: _Address) -> SafeString:
-    """Return a list of the entries, the newest first, linked where ``event_url`` tells addresses.
+    """Return a list of the entries, the newest first, with links if ``event_url`` is given.
 
-    What changes nothing but the progress is folded. The list names the least and the greatest id in
-    it, from which a live page asks for what is new.
+    Runs of entries that change only the progress are folded. The list names its least and its greatest id,
+    from which a live page asks for newer events.
     """
     ids = [entry.event.pk for entry in entries]
     items = "\n".join(_group(group, event_url) for group in reversed(runs(entries)))
@@ -97,5 +97,5 @@ def _marks(entry: Entry) -> list[str]:
     if entry.is_late:
         told.append(_("↩ late: received %(at)s") % {"at": display.exact(event.received_at)})
     if entry.is_ahead:
-        told.append(_("⚠ its clock is ahead: the time of receipt counts"))
+        told.append(_("⚠ clock ahead: the time of receipt counts"))
     return told

@@ -12,7 +12,7 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern
 from django.utils import timezone
 
-#: The cookie that ``zone.js`` keeps the name of the viewer's zone in.
+#: The cookie in which ``zone.js`` stores the name of the viewer's zone.
 COOKIE = "sartiq_tasks_zone"
 
 
@@ -21,13 +21,13 @@ def chosen_zone(request: HttpRequest) -> ZoneInfo | None:
     name = request.COOKIES.get(COOKIE, "")
     try:
         return ZoneInfo(name) if name else None
-    # A name is looked for in files: a word, a path out of them, a directory.
+    # zoneinfo looks for files by that name, which may be an unknown word, a path or a directory.
     except (LookupError, OSError, ValueError):
         return None
 
 
 class InViewersZone:
-    """Every page of a model's admin tells its times, and takes ranges of times, in the viewer's zone."""
+    """Show times, and read ranges of times, in the viewer's zone on every page of a model's admin."""
 
     @property
     def urls(self) -> list[URLPattern]:
@@ -47,7 +47,7 @@ def _in_viewers_zone(view: Callable[..., Any]) -> Callable[..., Any]:
             return view(request, *args, **kwargs)
         with timezone.override(zone):
             response = view(request, *args, **kwargs)
-            # Django renders a template after the view, when the zone is no longer this one.
+            # Django would render the template after the view, when the zone is no longer set.
             return response.render() if isinstance(response, SimpleTemplateResponse) else response
 
     return in_zone

@@ -82,7 +82,7 @@ class Change:
     def is_superseded(self) -> bool:
         """Whether the task means something else by now, such as a failed task that runs again.
 
-        For a lost task: whether it was heard of since. For one that was found: whether it is lost again.
+        For a lost task: whether it was heard from since. For one that was found: whether it is lost again.
         """
         if self._reaction.kind in (Reaction.Kind.LOST, Reaction.Kind.FOUND):
             return self.task.is_lost != (self._reaction.kind == Reaction.Kind.LOST)

@@ -57,7 +57,7 @@ def _prune_batch(window: Any, batch: int) -> int:
 
 
 def ended_tasks(before: datetime) -> Any:
-    """Return the tasks that have ended, were last heard of before ``before``, and have no event left."""
+    """Return the tasks that have ended, were last heard from before ``before``, and have no event left."""
     using = router.db_for_write(Task)
     events = TaskStatusEvent.objects.filter(task_id=OuterRef("pk"))
     awaited = Reaction.objects.pending().filter(task_id=OuterRef("pk"))

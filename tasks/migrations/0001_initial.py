@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
                 ("completed_at", models.DateTimeField(null=True, verbose_name="completed at")),
                 ("first_event_at", models.DateTimeField(verbose_name="first event at")),
                 ("last_event_at", models.DateTimeField(verbose_name="last event at")),
-                ("last_received_at", models.DateTimeField(verbose_name="last heard of")),
+                ("last_received_at", models.DateTimeField(verbose_name="last heard from")),
                 ("first_queued_at", models.DateTimeField(null=True, verbose_name="first queued")),
                 ("last_queued_at", models.DateTimeField(null=True, verbose_name="last queued")),
                 ("first_running_at", models.DateTimeField(null=True, verbose_name="first running")),

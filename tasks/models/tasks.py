@@ -67,7 +67,7 @@ class Task(models.Model):
     last_event: TaskStatusEvent = _event(_("last event"))
     last_event_id: int
     last_event_at: datetime = column(models.DateTimeField(_("last event at")))
-    last_received_at: datetime = column(models.DateTimeField(_("last heard of")))
+    last_received_at: datetime = column(models.DateTimeField(_("last heard from")))
     # The earliest and the latest event whose status says so; a phase that a task returns to lies between.
     first_queued_at: datetime | None = column(models.DateTimeField(_("first queued"), null=True))
     last_queued_at: datetime | None = column(models.DateTimeField(_("last queued"), null=True))

@@ -4,7 +4,7 @@ Deliveries do not count: on a counter's row they would wait for each other, and 
 an hour holds. Counting two weeks of a large ledger for each reader would be slow. So a reader counts the
 hours that are missing or outdated, within a budget of time, and keeps them for the next reader.
 
-A task belongs to the hour in which it was last heard of, by the receiver's clock. So a sender with a wrong
+A task belongs to the hour in which it was last heard from, by the receiver's clock. So a sender with a wrong
 clock cannot hide a failure, and the list of tasks has the same filter and an index for it. The times of the
 events tell when the tasks of a kind of failure failed.
 """
@@ -152,7 +152,7 @@ def _since(start: datetime, column: str) -> Any:
 def _is_outdated(hour: datetime, age: timedelta, now: datetime) -> bool:
     """Return whether an hour is to be counted again: it is older by a quarter than when it was counted.
 
-    Tasks that are heard of again leave the hour, and deliveries that are tried again join it. Both become
+    Tasks that are heard from again leave the hour, and deliveries that are tried again join it. Both become
     rarer with time.
     """
     return now - hour > age * 1.25

@@ -98,11 +98,11 @@ class TaskQuerySet(QuerySet["Task"]):
         return self.filter(last_received_at__gte=start, last_received_at__lt=end)
 
     def newest(self, most: int) -> TaskQuerySet:
-        """Return the ``most`` tasks that were heard of last."""
+        """Return the ``most`` tasks that were last heard from."""
         return self.order_by("-last_received_at", "task_id")[:most]
 
     def queued_since(self, *, of: int) -> datetime | None:
-        """Return since when the first task is queued, by its events: ``of`` those heard of longest ago.
+        """Return since when the first task is queued, by its events: ``of`` those heard from longest ago.
 
         Of one that has run before it is the time of the last event that says so.
         """
@@ -121,7 +121,7 @@ class TaskQuerySet(QuerySet["Task"]):
         return self.filter(begins_with("task_id", term) | Q(entity_id=term))
 
     def among_newest(self, most: int) -> TaskQuerySet:
-        """Return those that are among the ``most`` tasks heard of last: a range that an index serves."""
+        """Return those that are among the ``most`` tasks last heard from: a range that an index serves."""
         times = self.model._default_manager.using(self.db).order_by("-last_received_at")
         last = list(times.values_list("last_received_at", flat=True)[most - 1 : most])
         return self.filter(last_received_at__gte=last[0]) if last else self.all()

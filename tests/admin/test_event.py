@@ -35,7 +35,7 @@ def test_the_list(admin_client: Client) -> None:
     text = page(admin_client)
 
     for part in ("2026-05-01 12:00:00.000 UTC", "2026-05-01 12:00:00.500 UTC", "/task/task-1/change/",
-                 "training_status_update", "st-running", "eu-1a", "Searches for the events"):  # fmt: skip
+                 "training_status_update", "st-running", "eu-1a", "Finds events by the"):  # fmt: skip
         assert part in text
 
 
@@ -101,7 +101,7 @@ def test_the_payload_is_what_was_sent_where_the_digest_proves_it(admin_client: C
     event = TaskStatusEvent.objects.get()
 
     assert payload_of(event).text == canonical_json(body(**changes))
-    assert "This is what was sent" in page(admin_client, event_url(event.pk))
+    assert "Exactly what was sent" in page(admin_client, event_url(event.pk))
 
 
 @pytest.mark.parametrize(("key", "shown"), [(b"evt-1", "evt-1"), (b"\xff\x00", "ff00"), (b"a\x01", "6101")])

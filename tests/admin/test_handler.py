@@ -114,7 +114,7 @@ def test_a_handler_of_lost_tasks(operator: Client) -> None:
     told = rows(operator)
 
     assert told["lost"].startswith("a task that is marked as lost ")
-    assert told["found"].startswith("a lost task that is heard of again ")
+    assert told["found"].startswith("a lost task that is heard from again ")
 
 
 def test_a_meaning_that_does_not_exist_is_shown_as_it_is(operator: Client) -> None:
@@ -127,7 +127,7 @@ def test_a_meaning_that_does_not_exist_is_shown_as_it_is(operator: Client) -> No
     ("action", "was_paused", "told", "log"),
     [
         ("pause", False, "The handler refund is paused.", "Paused."),
-        ("resume", True, "The handler refund goes on.", "Resumed."),
+        ("resume", True, "The handler refund is resumed.", "Resumed."),
     ],
 )
 def test_pause_and_resume_are_confirmed_made_and_logged(

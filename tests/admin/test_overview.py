@@ -386,7 +386,7 @@ def test_tasks_that_are_held_back_need_somebody(admin_client: Client) -> None:
     notice(timezone.now())
     Silence.objects.filter(pk="silent-0").update(judged_at=timezone.now() - minutes(2))
     Silence.objects.filter(pk="silent-1").update(judged_at=timezone.now())
-    told = "1 task is held back from being marked as lost: nobody is heard, or too many would be."
+    told = "1 task is not marked as lost yet: no task is heard from, or too many would be marked."
 
     assert told in conclusion(admin_client), "the other one is marked in a moment"
     answer: Any = admin_client.get("/admin/sartiq_tasks/task/?silent=held")
@@ -509,8 +509,8 @@ def test_without_time_it_says_what_is_still_to_be_counted(
     first = admin_client.get(OVERVIEW)
 
     assert first.context["missing"] > 24
-    assert "still to be counted" in first.content.decode()
-    assert "as far as it is counted" in first.content.decode()
+    assert "not counted yet" in first.content.decode()
+    assert "in the hours counted so far" in first.content.decode()
     for _ in range(6):
         last = admin_client.get(OVERVIEW)
     assert last.context["missing"] == 0

@@ -173,7 +173,7 @@ def test_of_metadata_that_is_too_large_the_event_is_named(admin_client: Client, 
     event = record(metadata={"x": "ab" * 60})
     html = text_of(admin_client)
 
-    assert "It is too large to be shown here" in html
+    assert "It is too large to show here" in html
     assert "abab" not in html
     assert f'<a href="{event_url(event.event_id)}">The event</a>' in html
 

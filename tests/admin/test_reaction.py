@@ -129,7 +129,7 @@ def test_an_event_that_changes_no_status_and_a_handler_that_is_gone() -> None:
     assert 'field-attempts_shown">2<' in row
 
 
-@pytest.mark.parametrize(("kind", "told"), [("lost", "marked as lost"), ("found", "heard of again")])
+@pytest.mark.parametrize(("kind", "told"), [("lost", "marked as lost"), ("found", "heard from again")])
 def test_a_reaction_to_silence(kind: str, told: str) -> None:
     record(status="running")
     Reaction.objects.update(kind=kind)
@@ -325,7 +325,7 @@ def test_what_can_be_decided(decider: Client, dead: Reaction, state: str, again:
     for action, allowed in {"try_again": again, "give_up": up}.items():
         Reaction.objects.filter(pk=dead.pk).update(state=state)
         told = said(post(decider, action, dead, confirmed="yes"))
-        nothing = "Nothing was changed: none of what was selected can be decided so."
+        nothing = "Nothing was changed: the action applies to none of the selected reactions."
         assert told == (["1 reaction was changed."] if allowed else [nothing])
 
 
@@ -336,7 +336,7 @@ def test_what_is_running_is_left_alone(decider: Client, dead: Reaction) -> None:
     assert 'value="try_again"' not in html
 
     (told,) = said(post(decider, "try_again", dead, confirmed="yes"))
-    assert told == "1 reaction was left alone: it is being made now, or has changed meanwhile."
+    assert told == "1 reaction was not changed: it is running, or has changed in the meantime."
     assert not LogEntry.objects.exists()
 
 
@@ -348,7 +348,7 @@ def test_an_action_has_a_bound(decider: Client, monkeypatch: pytest.MonkeyPatch)
     form = {"select_across": "1", "index": "0"}
 
     html = post(decider, "give_up", found[0], **form).content.decode()
-    assert "Only the first 2 of what was selected" in html
+    assert "Only the first 2 of the selected reactions" in html
     assert re.findall(r'name="_selected_action" value="(\d+)"', html) == [str(one.pk) for one in found[:2]]
     post(decider, "give_up", found[0], confirmed="yes", **form)
     assert [one.state for one in found] == ["skipped", "skipped", "pending"]
@@ -460,7 +460,7 @@ def test_it_says_that_no_handler_had_to_react() -> None:
     record(task_id="t-1")
     Reaction.objects.all().delete()
 
-    assert "No handler has had to react" in staff("view_task").get(f"{TASK}change/").content.decode()
+    assert "There are no reactions to this task" in staff("view_task").get(f"{TASK}change/").content.decode()
 
 
 @pytest.mark.parametrize("address", [f"{TASK}change/", f"{TASK}part/"])

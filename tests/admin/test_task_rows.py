@@ -65,7 +65,7 @@ def test_any_part_in_any_letter_case(admin_client: Client, term: str, found: set
 
 @pytest.fixture
 def old(monkeypatch: Any) -> None:
-    """A task that is not among the two heard of last."""
+    """A task that is not among the two last heard from."""
     monkeypatch.setattr(task_rows, "MAX_COUNT", 2)
     record(NOON, task_id="old-one", entity_id="old-model", progress=99)
     record(NOON + minutes(1), task_id="b")
@@ -210,7 +210,7 @@ def test_a_sort_without_an_index_is_among_the_tasks_heard_of_last(
         record(NOON + minutes(number), task_id=f"t{number}", progress=number)
     answer = admin_client.get(LIST, {"o": order})
 
-    assert b"Sorted among the 10,000 heard of last." in answer.content
+    assert b"Sorted among the 10,000 tasks last heard from." in answer.content
     assert set(listed(admin_client, o=order)) == {"t1", "t2"}
 
 

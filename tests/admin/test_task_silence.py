@@ -118,7 +118,7 @@ def test_to_ask_now(admin_client: Client) -> None:
 def test_to_mark_as_lost_and_back(admin_client: Client) -> None:
     record(NOON)
     question = decide(admin_client, "mark_as_lost").content.decode()
-    assert "The status stays what the sender said" in question
+    assert "Their status stays as the sender reported it" in question
     assert not task().is_lost
 
     decide(admin_client, "mark_as_lost", confirmed="yes")
@@ -136,7 +136,7 @@ def test_what_has_changed_meanwhile_is_left_alone(admin_client: Client) -> None:
     record(status="completed")
 
     html = decide(admin_client, "mark_as_lost", confirmed="yes").content.decode()
-    assert "1 tasks were left alone" in html
+    assert "1 tasks were not changed" in html
     assert not task().is_lost
     assert not LogEntry.objects.exists()
 
@@ -169,9 +169,9 @@ def test_what_was_asked_and_answered(admin_client: Client) -> None:
     )
     html = page(admin_client)
 
-    for words in ("The cluster was asked", "&lt;b&gt;no route", "Asked in vain", "Asked again"):
+    for words in ("The cluster was asked", "&lt;b&gt;no route", "Failed requests", "Next request"):
         assert words in html
-    assert "Such a task may be silent for 15 min." in html
+    assert "The limit for such a task is 15 min." in html
     part = admin_client.get(f"{task_url('task-1').removesuffix('change/')}part/").content.decode()
     assert "&lt;b&gt;no route" in part
 
@@ -185,7 +185,7 @@ def test_the_report_of_an_ending_is_told_after_it(admin_client: Client) -> None:
 
     assert "The cluster reported a new event" in html
     assert "Nothing was heard" not in html
-    assert "Asked again" not in html
+    assert "Next request" not in html
 
 
 def test_a_silence_that_is_over_holds_nothing_back(admin_client: Client) -> None:
@@ -273,5 +273,5 @@ def test_nothing_to_decide(admin_client: Client) -> None:
     record(NOON)
 
     html = choose(admin_client, "silent=1", "mark_as_not_lost", "task-1").content.decode()
-    assert "0 tasks were left alone" in html
+    assert "0 tasks were not changed" in html
     assert choose(admin_client, "silent=1", "ask_now", "a\0b").status_code == 400

@@ -268,7 +268,7 @@ def test_what_is_shown_can_be_exported(open_page: OpenPage, tmp_path: Path) -> N
 def test_the_filter_by_time_takes_a_range(open_page: OpenPage) -> None:
     page = open_page()
     page.goto(TASKS)
-    page.click("summary:has-text('Last heard of')")
+    page.click("summary:has-text('Last heard from')")
     page.fill("#st-last_received_at_to", "2020-01-01T12:30")
     page.click(".st-range button")
 

@@ -95,7 +95,7 @@ def test_to_mark_as_lost_and_to_take_it_back(open_page: OpenPage) -> None:
     log_in(page, user("view_task", "mark_task_lost", is_staff=True).username)
     page.goto(SILENT)
     page.click("button:has-text('Mark as lost')")
-    expect(page.locator(".st-confirm")).to_contain_text("The status stays what the sender said")
+    expect(page.locator(".st-confirm")).to_contain_text("Their status stays as the sender reported it")
     page.click("text=No, take me back")
     assert not task("silent").is_lost
 
@@ -106,7 +106,7 @@ def test_to_mark_as_lost_and_to_take_it_back(open_page: OpenPage) -> None:
     assert told() == ["lost"]
 
     page.click("button:has-text('Not lost')")
-    expect(page.locator(".st-confirm")).to_contain_text("Their marks are taken back")
+    expect(page.locator(".st-confirm")).to_contain_text("Their marks will be removed")
     page.click("button:has-text('Yes, I am sure')")
     expect(page.locator(BUTTONS)).to_have_text(["Mark as lost"])
     assert not task("silent").is_lost

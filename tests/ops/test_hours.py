@@ -52,8 +52,8 @@ def test_an_hour_holds_the_tasks_last_heard_of_in_it() -> None:
     record(NOON, task_id="first", status="done")
     record(NOON + minutes(59.999), task_id="last", status="done", task_type="other")
     record(NOON + HOUR, task_id="after", status="done")
-    record(NOON, task_id="heard of again", status="failed")
-    record(NOON + HOUR, task_id="heard of again", status="running")
+    record(NOON, task_id="heard from again", status="failed")
+    record(NOON + HOUR, task_id="heard from again", status="running")
     record(NOON, task_id="runs", status="running")
     failed(5, "broken")
 

@@ -42,7 +42,7 @@ class Cluster:
         return look(self.asker, clock=lambda: self.now)
 
     def others_speak(self, *, until: datetime | None = None) -> None:
-        """Have another task heard of every five minutes until now, so that nobody takes us for deaf."""
+        """Have another task heard from every five minutes until now, so that nobody takes us for deaf."""
         at = self.now - minutes(35)
         while at <= (until or self.now):
             record(at, task_id="other", timestamp=at.isoformat())

@@ -43,7 +43,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--remove-tasks",
             action="store_true",
-            help="also delete the tasks that ended, were last heard of before that, and have no event left",
+            help="also delete the tasks that ended, were last heard from before that, and have no event left",
         )
         parser.add_argument("--batch", type=int, default=1000, help="rows per transaction (1000)")
         parser.add_argument(

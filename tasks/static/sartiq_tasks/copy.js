@@ -1,4 +1,4 @@
-/* Buttons with data-copy="ID" copy the text of the element with that id; without a clipboard they are not shown. */
+/* Buttons with data-copy="ID" copy the text of the element with that id; without a clipboard they stay hidden. */
 "use strict";
 if (navigator.clipboard) {
     document.documentElement.classList.add("st-can-copy");

@@ -1,4 +1,4 @@
-/* Refreshes what is marked data-live every few seconds, while the tab is visible and not paused.
+/* Refreshes the regions marked data-live every few seconds, while the tab is visible and not paused.
    A list fetches its own page, so that filters, search and place stay. A task's page fetches the part
    that is new, and its earlier events on request. Without this script everything works. */
 "use strict";
@@ -13,13 +13,13 @@
         return parse(await response.text());
     };
 
-    /* True while the user has text of the region selected: replacing it would lose that. */
+    /* Whether the user has selected text in the region: replacing it would lose the selection. */
     const isSelected = (region) => {
         const selection = document.getSelection();
         return selection && !selection.isCollapsed && selection.containsNode(region, true);
     };
 
-    /* What each region was last replaced by: since then the user may have opened something in it. */
+    /* The markup that last replaced each region, in which the user may have opened something since. */
     const told = new WeakMap();
 
     const replace = (region, fresh) => {
@@ -56,7 +56,7 @@
         }
     };
 
-    /* Puts the blocks of events that are not there yet before the others; if none was there, they are all. */
+    /* Puts the new blocks of events before the others, or in place of all others if none is known. */
     const grow = (page) => {
         const timeline = document.querySelector("[data-grows]");
         const fresh = page.getElementById("st-timeline");
@@ -110,7 +110,7 @@
                 grow(page);
                 refreshRegions(page);
                 state.textContent = `${bar.dataset.updated} ${new Date().toLocaleTimeString()}`;
-                /* A task that has ended needs no more of it. */
+                /* A task that has ended no longer refreshes. */
                 if (!page.getElementById("st-live")) {
                     clearInterval(timer);
                     bar.hidden = true;
@@ -134,7 +134,7 @@
         tell();
     };
 
-    /* Earlier events come into the page instead of a page of their own. */
+    /* Shows earlier events in this page instead of a page of their own. */
     const showEarlier = async (event) => {
         const link = event.target.closest("a[data-part]");
         if (!link) return;

@@ -1,5 +1,5 @@
-/* Tells the value of a plot where the pointer is. The values stand in the table below the plots, which tells
-   them without this script too. */
+/* Shows the value of a plot at the pointer. The values come from the table below the plots, which shows them
+   without this script, too. */
 "use strict";
 (() => {
     const nearest = (figure, x) => {
