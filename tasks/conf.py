@@ -147,7 +147,7 @@ def normalise(status: str) -> str:
 def app_settings() -> AppSettings:
     """Return the settings as they are now; they are read again if ``SARTIQ_TASKS`` is another object."""
     global _reading
-    raw = getattr(django_settings, "SARTIQ_TASKS", _DEFAULTS)
+    raw: Any = _read_by_django.get("SARTIQ_TASKS") or getattr(django_settings, "SARTIQ_TASKS", _DEFAULTS)
     # One tuple, so that no thread sees a new setting beside the view of an old one.
     read, view = _reading
     if raw is not read:
@@ -166,5 +166,7 @@ def _frozen(key: str, value: Any) -> Any:
     return value
 
 
+#: The settings that Django has read; it forgets those that change. Asking it takes longer.
+_read_by_django: Mapping[str, Any] = vars(django_settings)
 _DEFAULTS: Mapping[str, Any] = {}
 _reading = _DEFAULTS, AppSettings()

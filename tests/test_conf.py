@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from django.test import override_settings
 from rest_framework.permissions import AllowAny
 
 from tasks.conf import AppSettings, app_settings, normalise
@@ -26,6 +27,19 @@ def test_a_change_is_seen_at_once_and_undone_at_once(settings: Any) -> None:
     assert app_settings().meanings["baking"] == "running"
     settings.SARTIQ_TASKS = {}
     assert app_settings().max_nesting == 100
+
+
+def test_every_way_to_change_the_setting_is_seen(settings: Any) -> None:
+    settings.SARTIQ_TASKS = {"MAX_NESTING": 7}
+    assert app_settings().max_nesting == 7
+    with override_settings(SARTIQ_TASKS={"MAX_NESTING": 8}):
+        assert app_settings().max_nesting == 8
+        with override_settings():
+            del settings.SARTIQ_TASKS
+            assert app_settings() == AppSettings()
+    assert app_settings().max_nesting == 7
+    settings.SARTIQ_TASKS = {}
+    assert app_settings() == AppSettings()
 
 
 def test_the_same_setting_is_read_once(settings: Any) -> None:
