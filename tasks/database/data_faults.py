@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from django.db import DataError, Error
 
 from ..exceptions import ContractViolation
@@ -13,25 +10,21 @@ from ..exceptions import ContractViolation
 _PROGRAM_LIMIT_EXCEEDED = "54"
 
 
-@contextmanager
-def rejecting_data() -> Iterator[None]:
-    """Raise ``ContractViolation`` if the database says that it cannot hold what it was given.
+def reject_fault_of_data(error: Error | UnicodeEncodeError) -> None:
+    """Raise ``ContractViolation`` if ``error`` says that the database cannot hold what it was given.
 
-    Every other error of the database passes: the same data may be stored later.
+    After any other error the same data may be stored later.
     """
-    try:
-        yield
-    except (Error, UnicodeEncodeError) as error:
-        if not is_fault_of_data(error):
-            raise
-        reason = str(error).partition("\n")[0].encode("ascii", "backslashreplace").decode()
-        item = {
-            "type": "unstorable",
-            "loc": ["body"],
-            "msg": "The database of this server cannot store the event",
-            "ctx": {"error": reason},
-        }
-        raise ContractViolation([item]) from error
+    if not is_fault_of_data(error):
+        return
+    reason = str(error).partition("\n")[0].encode("ascii", "backslashreplace").decode()
+    item = {
+        "type": "unstorable",
+        "loc": ["body"],
+        "msg": "The database of this server cannot store the event",
+        "ctx": {"error": reason},
+    }
+    raise ContractViolation([item]) from error
 
 
 def is_fault_of_data(error: BaseException) -> bool:

@@ -7,16 +7,17 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import Error, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from ..conf import COLUMN_LENGTH, app_settings
-from ..database.data_faults import rejecting_data
+from ..database.data_faults import reject_fault_of_data
 from ..database.long_statements import cursor_for_long_statements
 from ..exceptions import IdempotencyConflict, Unconfirmed
 from ..handlers.registry import Match, matching
@@ -88,8 +89,11 @@ def record_event(
     meaning = None if event["status"] is None else state["meaning"]
     match = matching(event["event_type"], event["task_type"], meaning)
     announced = event_recorded.has_listeners()
-    with rejecting_data():
+    try:
         stored = _write(connection, row, state, _returning(match, announced=announced), confirming, match)
+    except (Error, UnicodeEncodeError) as error:
+        reject_fault_of_data(error)
+        raise
     if stored is None:
         raise Unconfirmed if confirming else IdempotencyConflict
     duplicate = stored["deliveries"] > 1
@@ -221,6 +225,8 @@ def _encoded(row: Mapping[str, Any], columns: Sequence[str], connection: BaseDat
     return [value if type(value) in _SENT_AS_THEY_ARE else encode(value) for value in values]
 
 
+# One event has the same time in several columns.
+_text_of = lru_cache(maxsize=256)(datetime.isoformat)
 # Most values are of these types: looking here first saves a call for each.
 _SENT_AS_THEY_ARE = frozenset((str, int, float, bytes, type(None)))
 
@@ -229,7 +235,7 @@ _SENT_AS_THEY_ARE = frozenset((str, int, float, bytes, type(None)))
 # statement serves every combination of nulls.
 def _encode_postgresql(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.isoformat()
+        return _text_of(value)
     return canonical_json(value) if isinstance(value, dict) else value
 
 

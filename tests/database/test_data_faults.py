@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import DataError, IntegrityError, OperationalError, connection
 from django.http import HttpResponse
 
-from tasks.database.data_faults import is_fault_of_data, rejecting_data
+from tasks.database.data_faults import is_fault_of_data, reject_fault_of_data
 from tasks.exceptions import ContractViolation
 from tasks.models import RejectedDelivery, Task, TaskStatusEvent
 from tasks.rejections import try_again
@@ -167,5 +167,4 @@ def test_whose_fault_it_is(error: Exception, expected: bool) -> None:
 
 
 def test_an_outage_passes() -> None:
-    with pytest.raises(OperationalError), rejecting_data():
-        raise OperationalError("the database is away")
+    reject_fault_of_data(OperationalError("the database is away"))
