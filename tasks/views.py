@@ -49,7 +49,7 @@ __all__ = ("DocsView", "DocumentView", "TaskWebhookView")
 logger = logging.getLogger("sartiq_tasks.views")
 
 _URLS = f"{__package__}.urls"
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 _JSON_HEADERS = {"Content-Type": "application/json"}
 
 
@@ -155,7 +155,7 @@ class TaskWebhookView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, authorise and throttle the sender. Cached credentials never cause a rejection."""
-        if request.method == "POST":
+        if request._request.method == "POST":  # DRF's request would look for it first
             allow_cached(request)
         try:
             super().initial(request, *args, **kwargs)

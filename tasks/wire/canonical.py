@@ -15,7 +15,10 @@ def payload_digest(body: Mapping[str, Any]) -> bytes:
 
 def canonical_json(value: Any) -> str:
     """Return ``value`` as JSON with sorted keys, no white space, and only the escapes that JSON demands."""
-    return _CANONICAL.encode(value)
+    return _CANONICAL.encode(value) if value != {} else "{}"
 
 
-_CANONICAL = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+# Parsed JSON holds no circle, and looking for one takes longer.
+_CANONICAL = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+)
