@@ -201,7 +201,7 @@ class TaskStatusEventAdmin(RecordAdmin):
             '<button type="button" class="button" data-copy="curl">{}</button></details>',
             _("Canonical JSON"),
             payload.text,
-            _("Exactly what was sent: its SHA-256 is the payload digest.")
+            _("What was sent, with sorted keys and no spaces: its SHA-256 is the payload digest.")
             if payload.is_as_sent
             else _(
                 "Rebuilt from the stored columns. It is not byte-for-byte what was sent: the digests differ."

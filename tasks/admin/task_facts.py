@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.urls import reverse
@@ -13,6 +13,7 @@ from django.utils.translation import pgettext_lazy
 
 from ..lifecycle import Meaning, Phase
 from ..models import Task
+from ..models.tasks import between
 from ..ops.headline import headline
 from . import display
 
@@ -44,7 +45,7 @@ def _facts(task: Task, now: datetime, site: str) -> list[tuple[Any, Any]]:
         (pgettext_lazy("task", "Duration"), display.duration(task.duration(now))),
         (_("Started"), display.time_tag(task.started_at)),
         (_("Completed"), display.time_tag(task.completed_at)),
-        (_("Waited"), display.duration(task.waited)),
+        (_("Queued for"), display.duration(_queued_for(task, now))),
         (_("First run"), display.duration(task.first_run)),
         *_phase(task),
         (_("Status last reported"), display.time_tag(task.status_at)),
@@ -53,6 +54,14 @@ def _facts(task: Task, now: datetime, site: str) -> list[tuple[Any, Any]]:
         (_("Last heard from"), display.ago(task.last_received_at)),
         (_("Events"), task.event_count),
     ]
+
+
+def _queued_for(task: Task, now: datetime) -> timedelta | None:
+    """Return how long it was queued before it ran, or ended without having run, or has been until now."""
+    until = task.first_running_at or task.first_ended_at
+    if until is None and task.phase is Phase.QUEUED:
+        until = now
+    return between(task.first_queued_at, until)
 
 
 def _phase(task: Task) -> list[tuple[Any, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -78,7 +79,7 @@ def context(task: Task, request: HttpRequest) -> dict[str, Any]:
     }
     return {
         "silence_notes": [] if task.is_ended else _notes(task, None if is_over else silence, is_silent),
-        "silence_facts": _facts(silence) if silence and silence.asked_at else [],
+        "silence_facts": _facts(task, silence, now) if silence else [],
         "decisions": [
             (name, one.title)
             for name, one in DECISIONS.items()
@@ -98,7 +99,9 @@ def note_those_that_probably_ended(tasks: Iterable[Task]) -> None:
 
 
 _LOST = _("Marked as lost {}. The status is what the sender last reported. The next event removes the mark.")
-_SILENT = _("Nothing was heard from it for %(length)s. The limit for such a task is %(limit)s.")
+_SILENT = _(
+    "Nothing was heard from it for %(length)s. Such a task counts as silent after %(limit)s without an event."
+)
 _ENDED = _(
     "It has probably ended: the event received last says so. An event with a later timestamp says otherwise, "
     "so a clock was ahead."
@@ -124,16 +127,23 @@ def _notes(task: Task, silence: Silence | None, is_silent: bool) -> list[str]:
     return found
 
 
-def _facts(silence: Silence) -> list[tuple[Any, Any]]:
+def _facts(task: Task, silence: Silence, now: datetime) -> list[tuple[Any, Any]]:
+    """Return what was asked and answered, in order of time."""
+    if silence.asked_at is None:
+        return []
     answer = Silence.Answer(silence.answer).label if silence.answer else display.EMPTY
-    facts: list[tuple[Any, Any]] = [
-        (_("The cluster was asked"), display.ago(silence.asked_at)),
+    facts: list[tuple[Any, Any]] = []
+    if task.last_received_at < silence.asked_at:
+        facts.append((_("The last event came"), display.ago(task.last_received_at)))
+    facts += [
+        (_("The cluster was asked last"), display.ago(silence.asked_at)),
         (_("It said"), silence.error or answer),
     ]
     if silence.failures:
         facts.append((_("Failed requests"), silence.failures))
     if silence.due_at is not None:
-        facts.append((_("Next request"), display.time_tag(silence.due_at)))
+        name = _("Next request at") if silence.due_at > now else _("Next request was due at")
+        facts.append((name, display.time_tag(silence.due_at)))
     return facts
 
 

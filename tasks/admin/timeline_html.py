@@ -95,7 +95,9 @@ def _marks(entry: Entry) -> list[str]:
     if event.deliveries > 1:
         told.append(_("duplicate: delivered %(count)s times") % {"count": event.deliveries})
     if entry.is_late:
-        told.append(_("↩ late: received %(at)s") % {"at": display.exact(event.received_at)})
+        told.append(
+            _("↩ late: received %(at)s, after a later event") % {"at": display.exact(event.received_at)}
+        )
     if entry.is_ahead:
         told.append(_("⚠ clock ahead: the time of receipt counts"))
     return told

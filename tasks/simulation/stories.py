@@ -66,7 +66,7 @@ KINDS = (
         failures=(
             ("out_of_memory", _CUDA_TRACE),
             ("data", "DatasetError: 3 of 24 images could not be decoded: IMG_0412.heic, IMG_0415.heic, …"),
-            ("diverged", "Loss is NaN since step 1180; the learning rate 4e-3 is too high for rank 64."),
+            ("diverged", "Loss is NaN since step {step}; the learning rate 4e-3 is too high for rank 64."),
             ("node_lost", "Node gpu-a100-17 stopped answering: heartbeat missed for 90 s."),
         ),
     ),
@@ -97,6 +97,8 @@ ENDINGS = frozenset({*(kind.succeeded for kind in KINDS), "failed", "cancelled"}
 _ZONES = ("eu-central-1a", "eu-central-1b", "eu-north-1a", "us-east-1c")
 _VERSIONS = ("2.13.4", "2.14.0", "2.14.1")
 _FAILED, _CANCELLED = 0.12, 0.04
+#: How long a task waits for a worker that does not come.
+_NO_WORKER = timedelta(seconds=120)
 
 
 def cluster_events(random: Random, *, tasks: int, until: datetime, span: timedelta) -> Iterator[Event]:
@@ -131,7 +133,8 @@ def story(
     common = _common(random, kind)
     steps = list(_steps(random, kind, begins))
     events, end = _ending(random, kind, steps, ends or _end(random))
-    started = next((at for at, status, _ in steps if status != "queued"), None)
+    # A task that fails or is cancelled in the queue has not started.
+    started = next((at for at, status, _ in events[:-1] if status != "queued"), None)
     told: list[tuple[datetime, Event]] = []
     for place, (at, status, progress) in enumerate(events):
         has_started = started is not None and at >= started
@@ -144,6 +147,9 @@ def story(
         }
         told.append((at, {**common, **details}))
     at, last = told[-1]
+    if end.get("error_category") == "diverged":
+        last["metadata"]["loss"] = None
+        end["error_message"] = end["error_message"].format(step=last["metadata"]["step"])
     told[-1] = (at, {**last, **end, "completed_at": at.isoformat()})
     return told
 
@@ -188,17 +194,25 @@ def _ending(
     """Return the steps as far as the task gets, and what its last event says beyond the others."""
     if ends is Meaning.SUCCEEDED:
         return steps, {}
-    reached = random.randrange(1, len(steps))
-    at, _, progress = steps[reached]
-    if reached == len(steps) - 1:
-        progress = steps[reached - 1][2]
     if ends is Meaning.CANCELLED:
-        return [*steps[:reached], (at, "cancelled", progress)], {}
+        return _until(steps, random.randrange(1, len(steps)), "cancelled"), {}
     category, message = random.choice(kind.failures)
-    return [*steps[:reached], (at, "failed", progress)], {
-        "error_category": category,
-        "error_message": message,
-    }
+    error = {"error_category": category, "error_message": message}
+    if category == "timeout":
+        begins, *_ = steps[0]
+        return [steps[0], (begins + _NO_WORKER, "failed", 0.0)], error
+    # It fails while it runs: a loss is known from the first step of a training on.
+    first = "running" if category == "diverged" else kind.phases[1].status
+    earliest = next(place for place, (_, status, _) in enumerate(steps) if status == first) + 1
+    return _until(steps, random.randrange(earliest, len(steps)), "failed"), error
+
+
+def _until(
+    steps: list[tuple[datetime, str, float]], reached: int, status: str
+) -> list[tuple[datetime, str, float]]:
+    """Return the steps before ``reached``, and the end in its stead."""
+    *_, progress = steps[min(reached, len(steps) - 2)]
+    return [*steps[:reached], (steps[reached][0], status, progress)]
 
 
 def _metadata(random: Random, kind: Kind, place: int, progress: float) -> dict[str, Any]:

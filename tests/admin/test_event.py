@@ -101,7 +101,7 @@ def test_the_payload_is_what_was_sent_where_the_digest_proves_it(admin_client: C
     event = TaskStatusEvent.objects.get()
 
     assert payload_of(event).text == canonical_json(body(**changes))
-    assert "Exactly what was sent" in page(admin_client, event_url(event.pk))
+    assert "What was sent, with sorted keys" in page(admin_client, event_url(event.pk))
 
 
 @pytest.mark.parametrize(("key", "shown"), [(b"evt-1", "evt-1"), (b"\xff\x00", "ff00"), (b"a\x01", "6101")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -26,6 +27,46 @@ def page(client: Client, url: str = LIST) -> str:
     response = client.get(url)
     assert response.status_code == 200, url
     return response.content.decode()
+
+
+def fact(html: str, name: str) -> str:
+    (value,) = re.findall(f"<dt>{name}</dt><dd>(.*?)</dd>", html)
+    return re.sub("<[^>]*>", "", value)
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ([(20, "queued")], "20 min"),
+        ([(20, "queued"), (5, "running")], "15 min"),
+        ([(20, "queued"), (18, "failed")], "2 min"),
+        ([(20, "queued"), (18, "running"), (5, "done")], "2 min"),
+        ([(20, "queued"), (18, "who knows")], "—"),
+        ([(20, "running")], "—"),
+        ([(20, "running"), (18, "queued")], "—"),
+    ],
+)
+def test_how_long_it_was_queued_is_what_its_phases_tell(
+    admin_client: Client, events: list[tuple[int, str]], told: str
+) -> None:
+    now = timezone.now()
+    for ago, status in events:
+        record(status=status, timestamp=(now - minutes(ago)).isoformat())
+    html = page(admin_client, task_url("task-1"))
+
+    assert re.sub(r"(\d) min \d\d s", r"\1 min", fact(html, "Queued for")) == told
+    queued = re.findall(r"◷</span> queued</span> ([\d]+ min)", html)
+    assert told in (*queued[:1], "—")
+
+
+def test_a_task_that_failed_in_the_queue_took_as_long(admin_client: Client) -> None:
+    for second, status in ((0, "queued"), (15, "failed")):
+        at = NOON + timedelta(seconds=second)
+        completed = {"completed_at": at.isoformat()} if second else {}
+        record(at, status=status, timestamp=at.isoformat(), **completed)
+    html = page(admin_client, task_url("task-1"))
+
+    assert [fact(html, name) for name in ("Duration", "Queued for", "Started")] == ["15 s", "15 s", "—"]
 
 
 def listed(html: str) -> list[str]:

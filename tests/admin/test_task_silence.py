@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -169,9 +170,9 @@ def test_what_was_asked_and_answered(admin_client: Client) -> None:
     )
     html = page(admin_client)
 
-    for words in ("The cluster was asked", "&lt;b&gt;no route", "Failed requests", "Next request"):
+    for words in ("The cluster was asked", "&lt;b&gt;no route", "Failed requests", "Next request was due at"):
         assert words in html
-    assert "The limit for such a task is 15 min." in html
+    assert "Such a task counts as silent after 15 min without an event." in html
     part = admin_client.get(f"{task_url('task-1').removesuffix('change/')}part/").content.decode()
     assert "&lt;b&gt;no route" in part
 
@@ -186,6 +187,7 @@ def test_the_report_of_an_ending_is_told_after_it(admin_client: Client) -> None:
     assert "The cluster reported a new event" in html
     assert "Nothing was heard" not in html
     assert "Next request" not in html
+    assert "The last event came" not in html
 
 
 def test_a_silence_that_is_over_holds_nothing_back(admin_client: Client) -> None:
@@ -267,6 +269,20 @@ def test_many_at_once(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> 
     choose(admin_client, "silent=lost", "mark_as_not_lost", *ids, confirmed="yes")
 
     assert Task.objects.lost().count() == 1
+
+
+def test_what_is_known_of_a_silent_task_in_order_of_time(admin_client: Client) -> None:
+    now = timezone.now()
+    record(now - minutes(19), status="running")
+    notice(now)
+    Silence.objects.update(asked_at=now - minutes(4), answer="alive", due_at=now + minutes(11))
+    html = page(admin_client)
+
+    assert re.search(r"Nothing was heard from it for 19 min[^.]*\.", html)
+    assert "Such a task counts as silent after 15 min without an event." in html
+    names = ("The last event came", "The cluster was asked last", "It said", "Next request at")
+    places = [html.index(f"<dt>{name}</dt>") for name in names]
+    assert places == sorted(places)
 
 
 def test_nothing_to_decide(admin_client: Client) -> None:

@@ -64,7 +64,10 @@ def test_each_kind_is_told_with_each_of_its_failures() -> None:
     seen = defaultdict(set)
     for told in STORIES:
         last = told[-1][1]
-        seen[last["task_type"]].add((last.get("error_category"), last.get("error_message")))
+        message = last.get("error_message")
+        if last.get("error_category") == "diverged":
+            message = message.replace(f"step {last['metadata']['step']};", "step {step};")
+        seen[last["task_type"]].add((last.get("error_category"), message))
 
     for kind in KINDS:
         assert seen[kind.task_type] == {*kind.failures, (None, None)}
@@ -93,6 +96,30 @@ def test_a_start_is_said_from_the_first_step_of_work_on(told: list[Any]) -> None
             assert event["started_at"] is None
         elif event["started_at"] is not None:
             assert datetime.fromisoformat(event["started_at"]) <= at
+
+
+def test_an_error_agrees_with_the_rest_of_its_story() -> None:
+    failed = [told for told in STORIES if meaning(told[-1][1]) is Meaning.FAILED]
+    categories = set()
+    for told in failed:
+        (begins, _), *_between, (at, last) = told
+        category = last["error_category"]
+        has_started = last["started_at"] is not None
+        assert has_started == (category != "timeout") == (len(told) > 2)
+        if category == "timeout":
+            assert at - begins == timedelta(seconds=120)
+        if category == "diverged":
+            assert last["metadata"]["loss"] is None
+            assert all(event["metadata"]["loss"] > 0 for _, event in told[1:-1])
+        categories.add(category)
+    assert {"timeout", "diverged"} < categories
+
+
+def test_a_task_that_is_cancelled_in_the_queue_has_not_started() -> None:
+    told = [told for told in STORIES if len(told) == 2 and meaning(told[-1][1]) is Meaning.CANCELLED]
+
+    assert told
+    assert all(last["started_at"] is None and last["metadata"] is None for _, (_at, last) in told)
 
 
 def test_an_error_is_said_by_a_failure_alone() -> None:
