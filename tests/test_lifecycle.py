@@ -154,6 +154,11 @@ def test_event_time(timestamp: datetime | None, expected: datetime) -> None:
             id="same time and phase: the progress that is higher by a hair",
         ),
         pytest.param(
+            {"timestamp": at(1), "progress": 1},
+            {"timestamp": at(1), "progress": -0.0, "tie": b"z"},
+            id="same time and phase: any progress over minus zero",
+        ),
+        pytest.param(
             {"timestamp": at(1), "tie": b"b"},
             {"timestamp": at(1), "tie": b"a"},
             id="all equal: the digest",
@@ -236,10 +241,11 @@ def test_a_task_that_runs_again_has_neither_error_nor_end() -> None:
     assert (merged["error_message"], merged["completed_at"]) == (None, None)
 
 
-def test_a_second_word_of_failure_without_an_error_keeps_the_error() -> None:
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_second_word_of_failure_without_an_error_keeps_the_error(status: str) -> None:
     merged = in_every_order(
         state(timestamp=at(1), status="failed", error_message="boom", error_category="oom"),
-        state(timestamp=at(2), status="failed"),
+        state(timestamp=at(2), status=status),
     )
 
     assert (merged["error_message"], merged["error_category"]) == ("boom", "oom")

@@ -322,6 +322,17 @@ def test_no_unknown_token_is_cached_and_few_known_ones(monkeypatch: pytest.Monke
     assert len(tokens._known) == 1
 
 
+def test_a_token_that_is_gone_is_forgotten() -> None:
+    token = factories.token()
+    assert post(token) == 200
+    assert len(tokens._known) == 1
+
+    AccessToken.objects.get().delete()
+
+    assert post(token) == 401
+    assert not tokens._known
+
+
 def test_a_cached_token_is_nobodys_to_modify() -> None:
     checksum = hashlib.sha256(factories.token(application=factories.application()).encode()).hexdigest()
     found = tokens.find(checksum)

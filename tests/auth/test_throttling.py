@@ -11,7 +11,11 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpResponse
 from django.test import Client
 from oauth2_provider.models import get_access_token_model, get_application_model
+from rest_framework.exceptions import Throttled
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
 
+from tasks.auth.throttling import count_delivery
 from tasks.models import RejectedDelivery, TaskStatusEvent
 from tests import factories
 from tests.auth.test_signatures import NEW, OTHER, SIGNATURE, signed
@@ -72,6 +76,17 @@ def test_deliveries_are_limited_for_each_token(settings: Any) -> None:
     assert_throttled(beyond)
     assert post(other).status_code == 200
     assert TaskStatusEvent.objects.get().deliveries == 3
+
+
+def test_credentials_of_two_kinds_with_one_key_are_counted_apart(settings: Any) -> None:
+    """Such as a token of a host's own, and one of django-oauth-toolkit, both the first row of their table."""
+    settings.SARTIQ_TASKS = {"THROTTLE_DELIVERIES": "1/min"}
+    request = Request(APIRequestFactory().post(WEBHOOK))
+    for kind in ("OwnToken", "OtherToken"):
+        request.auth = type(kind, (), {"pk": 1})()
+        count_delivery(request)
+        with pytest.raises(Throttled):
+            count_delivery(request)
 
 
 def test_a_limit_is_over_when_its_time_is(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

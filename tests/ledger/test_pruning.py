@@ -12,7 +12,7 @@ from django.db import connection
 
 from tasks.ledger.pruning import ended_tasks, old_events, prune_events, prune_rejections, prune_tasks
 from tasks.ledger.rebuilding import rebuild_task
-from tasks.models import RejectedDelivery, Task, TaskStatusEvent
+from tasks.models import RejectedDelivery, Silence, Task, TaskStatusEvent
 from tests.factories import NOON, minutes, record, rejected
 
 pytestmark = pytest.mark.django_db
@@ -106,6 +106,15 @@ def test_an_event_after_pruning_moves_the_task_on() -> None:
     assert rebuild_task("old") == {}
 
 
+def test_a_task_keeps_the_time_when_it_was_first_pruned() -> None:
+    story("both", at=8)
+    list(prune_events(before=NOON + minutes(9)))
+    first = rows()["both"]["pruned_at"]
+
+    assert sum(prune_events(before=NOON + minutes(60))) == 2
+    assert rows()["both"]["pruned_at"] == first
+
+
 def test_ended_tasks_without_events_can_go_too() -> None:
     story("old", at=0)
     story("still running", at=0, status="running")
@@ -124,6 +133,8 @@ def test_a_task_that_is_heard_of_meanwhile_stays_and_the_others_go(monkeypatch: 
         story(name, at=0)
     before = NOON + minutes(60)
     list(prune_events(before=before))
+    for name in ("a", "b", "c"):
+        Silence.objects.create(task_id=name, event_count=3, noticed_at=NOON, deliveries=3)
     asked: list[datetime] = []
 
     def found(before: datetime) -> Any:
@@ -136,6 +147,7 @@ def test_a_task_that_is_heard_of_meanwhile_stays_and_the_others_go(monkeypatch: 
 
     assert sum(prune_tasks(before=before, batch=1)) == 2
     assert set(rows()) == {"a"}
+    assert list(Silence.objects.values_list("task_id", flat=True)) == ["a"]
 
 
 def test_old_events_are_told_by_their_time_of_receipt() -> None:

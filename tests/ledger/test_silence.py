@@ -192,11 +192,13 @@ def test_the_mark_is_taken_back() -> None:
     record()
     assert not mark_not_lost(task())
     mark_lost(task())
+    Silence.objects.update(gone_since=timezone.now())
 
     assert mark_not_lost(task())
     assert not task().is_lost
     remembered = Silence.objects.get()
     assert remembered.alive_at is not None
+    assert remembered.gone_since is None, "one more answer that it is gone marks nothing"
     assert remembered.due_at is not None
     assert remembered.due_at > timezone.now() + minutes(14), "not before it has been silent for as long again"
     assert [row[:3] for row in reactions()] == [("lost", "lost", 1), ("found", "found", 1)]
