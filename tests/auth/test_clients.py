@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from oauth2_provider.models import get_access_token_model, get_application_model
 
-from tasks.auth.clients import PASSWORD_CLIENT_ID, create_compute_client, issue_token
+from tasks.auth.clients import PASSWORD_CLIENT_ID, compute_client, create_compute_client, issue_token
 from tasks.models import TaskStatusEvent
 from tests import factories
 from tests.conftest import WEBHOOK
@@ -61,6 +61,15 @@ def test_names_of_clients_are_unique() -> None:
 
     with pytest.raises(ValueError, match="'cluster' already"):
         create_compute_client("cluster")
+
+
+def test_of_clients_with_one_name_the_first_is_meant() -> None:
+    """Nothing keeps a host from making a second one in django-oauth-toolkit's own pages."""
+    first, _ = create_compute_client("cluster")
+    second, _ = create_compute_client("other")
+    get_application_model().objects.filter(pk=second.pk).update(name="cluster")
+
+    assert compute_client("cluster").pk == first.pk
 
 
 def test_a_token_is_stored_as_its_checksum() -> None:
