@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core import checks
 
-from ..conf import COLUMN_LENGTH
+from ..conf import COLUMN_LENGTH, AppSettings
 from . import values
 
-#: Messages never quote the values of these.
-_SECRETS = {"METRICS_TOKEN", "PROBE_TOKEN", "SIGNING_SECRETS"}
+#: Messages never quote the values of these: what ``repr()`` leaves out.
+_SECRETS = {one.name.upper() for one in fields(AppSettings) if not one.repr}
 #: For each key of ``SARTIQ_TASKS`` the code of its error, and the function that judges its value.
 JUDGEMENTS: Mapping[str, tuple[str, values.Judgement]] = {
     "STATUSES": ("sartiq_tasks.E001", values.statuses),
