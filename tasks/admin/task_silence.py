@@ -21,7 +21,7 @@ from ..conf import app_settings
 from ..ledger.silence import ask_soon, last_received, mark_lost, mark_not_lost
 from ..models import Silence, Task
 from ..querysets.tasks import MAY_BE_LOST
-from ..watchdog.asking import probe_of
+from ..watchdog.asker import probe_of
 from . import display
 from .addresses import task_url
 from .confirmation import confirmation, is_confirmed

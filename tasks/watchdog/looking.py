@@ -19,7 +19,7 @@ from ..models import Silence, Task
 from ..querysets.tasks import MAY_BE_LOST
 from ..rejections import field_of
 from .answers import Alive, Answer, Failure, Gone, ProbeFailed, Report
-from .asking import MAX_REASON, Asker, probe_of, reason_of
+from .asker import MAX_REASON, Asker, probe_of, reason_of
 from .guard import Held, held_back
 from .reporting import record_report
 

@@ -11,7 +11,7 @@ import pytest
 from tasks.handlers.registry import declaring
 from tasks.models import Task
 from tasks.watchdog import Alive, Gone, Report
-from tasks.watchdog.asking import Asker
+from tasks.watchdog.asker import Asker
 from tasks.watchdog.looking import Look, look
 from tests.factories import NOON, body, minutes, record
 

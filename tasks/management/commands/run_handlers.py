@@ -19,7 +19,7 @@ from ...handlers.registry import by_name
 from ...handlers.worker import PATIENCE, Worker
 from ...ledger.catching_up import catch_up
 from ...ops import reaction_metrics, silence_metrics
-from ...watchdog.watching import Watch
+from ...watchdog.threads import Watch
 
 
 class Command(BaseCommand):

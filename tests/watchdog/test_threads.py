@@ -17,8 +17,8 @@ from tasks.handlers import Change, on_change, on_lost
 from tasks.handlers.registry import declaring
 from tasks.handlers.worker import Worker
 from tasks.models import Reaction, Silence, Task
-from tasks.watchdog import Alive, Gone, Report, watching
-from tasks.watchdog.watching import Watch
+from tasks.watchdog import Alive, Gone, Report, threads
+from tasks.watchdog.threads import Watch
 from tests.factories import body, minutes, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,7 +73,7 @@ def test_what_fails_is_logged_and_tried_again(
         if len(looks) == 1:
             raise OperationalError("the database is away")
 
-    monkeypatch.setattr(watching, "notice", notice)
+    monkeypatch.setattr(threads, "notice", notice)
     settings.SARTIQ_TASKS = {"LOST_AFTER": minutes(1)}
     watch = Watch(every=timedelta(seconds=0.01))
     watch.start()
@@ -85,7 +85,7 @@ def test_what_fails_is_logged_and_tried_again(
 
 
 def test_it_does_nothing_unless_it_is_asked_for(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "look", lambda asker: pytest.fail("it looks"))
+    monkeypatch.setattr(threads, "look", lambda asker: pytest.fail("it looks"))
     settings.SARTIQ_TASKS = {}
     watch = Watch()
     watch.start(once=True)

@@ -14,7 +14,7 @@ from django.db import connection
 from tasks.conf import AppSettings
 from tasks.models import Task
 from tasks.watchdog.answers import Alive, Failure, Gone, ProbeFailed
-from tasks.watchdog.asking import MAX_REASON, Asker, probe_of, reason_of
+from tasks.watchdog.asker import MAX_REASON, Asker, probe_of, reason_of
 from tasks.watchdog.http import ask_over_http
 
 A, B = Task(task_id="a"), Task(task_id="b")

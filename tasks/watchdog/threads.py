@@ -15,7 +15,7 @@ from django.utils import timezone
 from ..conf import app_settings
 from ..ledger.silence import database
 from ..models import Silence
-from .asking import Asker
+from .asker import Asker
 from .looking import ask, look, mark, notice
 
 logger = logging.getLogger("sartiq_tasks.watchdog")
