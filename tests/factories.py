@@ -1,4 +1,4 @@
-"""Plain functions that make what tests need."""
+"""Factory functions for tests."""
 
 from __future__ import annotations
 

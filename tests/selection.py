@@ -63,8 +63,8 @@ ONCE = (
     "tests/test_run.py::test_the_first_run_and_the_next",
     "tests/test_server.py::test_a_port_that_is_taken_is_one_line",
     "tests/test_server.py::test_an_address_of_ipv6",
-    "tests/test_server.py::test_of_two_that_start_at_once_one_ends",
-    "tests/test_server.py::test_what_cannot_start_says_so_and_ends",
+    "tests/test_server.py::test_one_of_two_that_start_at_once_ends",
+    "tests/test_server.py::test_a_server_that_cannot_start_says_so_and_ends",
     "tests/test_server.py::test_workers_do_not_interrupt_each_other_if_the_kernel_lets_them",
     "tests/test_settings.py",
 )

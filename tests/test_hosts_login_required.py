@@ -47,7 +47,7 @@ def test_nobody_is_sent_to_a_login_page(path: str, get: int, post: int, options:
     assert [answer.status_code for answer in answers] == [get, post, options]
 
 
-def test_who_has_a_token_is_let_in() -> None:
+def test_a_sender_with_a_token_is_let_in() -> None:
     sender = Client(headers={"Authorization": f"Bearer {factories.client_token()}"})
     monitor = Client(headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
 

@@ -109,7 +109,7 @@ def test_a_401_is_answered_with_a_new_token_once(server: Any, sender: Any) -> No
 
 
 @pytest.mark.parametrize("status", [403, 405, 409, 411, 413, 415, 422])
-def test_what_is_final_is_never_sent_again(server: Any, sender: Any, status: int) -> None:
+def test_a_final_answer_is_never_followed_by_another_try(server: Any, sender: Any, status: int) -> None:
     server.script = [status]
 
     with pytest.raises(sender.namespace["Rejected"], match=str(status)):

@@ -1,4 +1,4 @@
-"""What was answered 200 survives: killed workers, a crashed database, a power cut, a server told to stop."""
+"""Every event answered 200 survives: killed workers, a crashed database, a power cut, a stopped server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of two events wins, and what a status means."""
+"""The order of two events, and the meaning of a status."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_winner(winner: dict[str, Any], loser: dict[str, Any]) -> None:
 @example(0.0, 5e-324)
 @example(-0.0, 0.0)
 @example(99.99999999999999, 100)
-def test_of_equal_times_the_higher_progress_is_greater(one: float, other: float) -> None:
+def test_the_higher_progress_of_equal_times_is_greater(one: float, other: float) -> None:
     lower, higher = sorted([one, other])
     keys = [
         state(timestamp=at(1), progress=progress, tie=tie)["last_order"]

@@ -1,4 +1,4 @@
-"""The short way for deliveries: the same answers, and nothing behind it is asked."""
+"""The shortcut for deliveries: the same answers, past all other middleware."""
 
 from __future__ import annotations
 

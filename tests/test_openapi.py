@@ -174,7 +174,7 @@ class ByBadge(BaseAuthentication):
     """A way to authenticate of a host's, which drf-spectacular knows nothing of."""
 
 
-def test_what_cannot_be_described_is_left_out_of_the_document(settings: Any) -> None:
+def test_endpoints_that_cannot_be_described_are_left_out_of_the_document(settings: Any) -> None:
     settings.SARTIQ_TASKS = settings.SARTIQ_TASKS | {
         "AUTHENTICATION_CLASSES": [f"{__name__}.ByBadge", "rest_framework.authentication.BasicAuthentication"]
     }

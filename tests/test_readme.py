@@ -1,4 +1,4 @@
-"""What the README promises, done as a stranger would do it."""
+"""The README's promises, tried as a stranger would try them."""
 
 from __future__ import annotations
 

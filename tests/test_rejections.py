@@ -1,4 +1,4 @@
-"""What is rejected is kept for a person, bounded, and can be tried again."""
+"""Rejected deliveries are kept for a person, bounded, and can be tried again."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_another_media_type_is_kept_with_its_body(post: Any) -> None:
     assert "text/plain" in kept.errors[0]["msg"]
 
 
-def test_of_a_body_that_is_too_long_the_start_is_kept() -> None:
+def test_the_start_of_a_body_that_is_too_long_is_kept() -> None:
     rejection = BodyTooLarge(5000, start=b"x" * 5001)
     keep_rejected(rejection, body=b"", headers={}, source="tests", idempotency_key=None)
 

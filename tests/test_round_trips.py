@@ -1,4 +1,4 @@
-"""What a post asks of the database: how many queries, how many round trips, and all of them prepared."""
+"""The cost of a post at the database: how many queries and round trips, and all of them prepared."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_items_stand_in_the_schemas_order() -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], 5, "x", True])
-def test_what_is_no_object(value: Any) -> None:
+def test_a_body_that_is_not_an_object(value: Any) -> None:
     with pytest.raises(ContractViolation) as caught:
         task_status_event.run_validation(value)
 

@@ -68,7 +68,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path, taken: str, wanted: st
     )
 
 
-def test_of_two_that_start_at_once_one_ends(tmp_path: Path) -> None:
+def test_one_of_two_that_start_at_once_ends(tmp_path: Path) -> None:
     environment = project_environment(f"sqlite:///{tmp_path}/db.sqlite3", PORT=str(free_port()))
     two = [
         psutil.Popen(COMMAND, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -93,7 +93,9 @@ def test_of_two_that_start_at_once_one_ends(tmp_path: Path) -> None:
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL is not the URL of a database"),
     ],
 )
-def test_what_cannot_start_says_so_and_ends(tmp_path: Path, changes: dict[str, str], words: str) -> None:
+def test_a_server_that_cannot_start_says_so_and_ends(
+    tmp_path: Path, changes: dict[str, str], words: str
+) -> None:
     done = started(tmp_path, **({"PORT": str(free_port())} | changes))
 
     assert done.returncode != 0

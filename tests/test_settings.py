@@ -149,7 +149,7 @@ def test_a_deployment_passes_djangos_checks() -> None:
         ({"THROTTLE_FAILURES": "often"}, "sartiq_tasks.E022"),
     ],
 )
-def test_what_is_not_safe_fails_the_checks(env: dict[str, str], word: str) -> None:
+def test_unsafe_settings_fail_the_checks(env: dict[str, str], word: str) -> None:
     result = run("manage.py", "check", "--deploy", "--fail-level", "WARNING", **(DEPLOYED | env))
 
     assert result.returncode != 0

@@ -1,4 +1,4 @@
-"""What the lists have in common: export, and no markup that a strict policy forbids."""
+"""The lists' base: the export, and no markup that a strict policy forbids."""
 
 from __future__ import annotations
 

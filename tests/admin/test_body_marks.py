@@ -1,4 +1,4 @@
-"""Marks where the faults are; what the sender wrote stays text."""
+"""Marks at the faults of a body, in which the sender's text stays text."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_long_body_is_shortened_around_its_faults() -> None:
     assert shown.count("characters more]</em>") == 2
 
 
-def test_what_cannot_be_shown_is_replaced() -> None:
+def test_characters_that_cannot_be_shown_are_replaced() -> None:
     assert "a\N{REPLACEMENT CHARACTER}b" in marked(b"a\x00b", [])
 
 

@@ -84,7 +84,7 @@ def test_without_javascript_an_earlier_page_is_a_page(admin_client: Client) -> N
 
 
 @pytest.mark.parametrize("before", ["", "x", "-1", "1.5", "９", "9" * 30])  # noqa: RUF001 (full width)
-def test_what_is_not_an_id_asks_for_the_newest(admin_client: Client, before: str) -> None:
+def test_an_invalid_id_asks_for_the_newest(admin_client: Client, before: str) -> None:
     events(2)
 
     assert statuses(admin_client.get(PAGE, {"before": before}).content.decode()) == ["s1", "s0"]
@@ -131,7 +131,7 @@ def test_a_late_event_of_the_next_block_is_marked(admin_client: Client) -> None:
     assert text_of(admin_client, PAGE).count("↩ late") == 1
 
 
-def test_what_changes_only_the_progress_is_folded(admin_client: Client) -> None:
+def test_events_that_change_only_the_progress_are_folded(admin_client: Client) -> None:
     recorded = [record(NOON + minutes(number), status="s0", progress=number / 10) for number in range(5)]
     html = text_of(admin_client, PAGE)
 
@@ -170,7 +170,7 @@ def test_the_queries_of_a_part(admin_client: Client, django_assert_num_queries: 
         text_of(admin_client, PART, since=ids[-2], after=ids[-2])
 
 
-def test_of_2000_events_a_refresh_is_small(admin_client: Client, monkeypatch: Any) -> None:
+def test_a_refresh_is_small_after_2000_events(admin_client: Client, monkeypatch: Any) -> None:
     monkeypatch.undo()
     ids = [record(NOON + minutes(number), progress=number / 20).event_id for number in range(2000)]
     page = text_of(admin_client, PAGE)
@@ -195,7 +195,7 @@ def test_who_may_see_a_part(client: Client, permissions: tuple[str, ...], status
     assert b"/taskstatusevent/" not in answer.content
 
 
-def test_who_is_not_logged_in_is_led_to_the_login(client: Client) -> None:
+def test_an_anonymous_viewer_is_led_to_the_login(client: Client) -> None:
     assert client.get(PART).status_code == 302
 
 

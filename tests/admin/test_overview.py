@@ -143,7 +143,7 @@ def test_the_start_page_of_the_project_leads_there(admin_client: Client) -> None
     )
 
 
-def test_who_may_see_tasks_sees_it_and_no_more_than_else_allowed(client: Client) -> None:
+def test_a_viewer_of_tasks_sees_it_without_what_needs_other_permissions(client: Client) -> None:
     cluster()
     client.force_login(user("view_task", is_staff=True))
     answer = client.get(OVERVIEW)

@@ -1,4 +1,4 @@
-"""Counting stops."""
+"""The paginator stops counting at its cap."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_any_two_numbers(first: float, last: float) -> None:
 
 
 @pytest.mark.parametrize("number", [10**400, True, None, "5", [5], {}])
-def test_what_is_no_number_to_draw(number: Any) -> None:
+def test_values_that_cannot_be_drawn(number: Any) -> None:
     assert lines({"n": number, "m": 1}, {"n": number, "m": 2}) == {"m": "0.0,120.0 640.0,0.0"}
 
 
@@ -168,7 +168,7 @@ def test_no_metadata(admin_client: Client, metadata: Any) -> None:
     assert ("Latest metadata" in text_of(admin_client)) == (metadata == {})
 
 
-def test_of_metadata_that_is_too_large_the_event_is_named(admin_client: Client, monkeypatch: Any) -> None:
+def test_metadata_that_is_too_large_refers_to_its_event(admin_client: Client, monkeypatch: Any) -> None:
     monkeypatch.setattr(history, "MAX_METADATA", 100)
     event = record(metadata={"x": "ab" * 60})
     html = text_of(admin_client)
@@ -178,7 +178,7 @@ def test_of_metadata_that_is_too_large_the_event_is_named(admin_client: Client, 
     assert f'<a href="{event_url(event.event_id)}">The event</a>' in html
 
 
-def test_who_may_not_see_events_gets_no_link_to_one(client: Client) -> None:
+def test_without_permission_to_see_events_there_is_no_link_to_one(client: Client) -> None:
     record(metadata={"a": 1})
     client.force_login(user("view_task", is_staff=True))
 

@@ -1,4 +1,4 @@
-"""Reactions as staff see them, and what they decide."""
+"""Reactions in the admin, and the decisions of staff about them."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_filters_and_search(query: dict[str, str], expected: list[tuple[str, str
         assert found == expected, "by handler, as the index has them"
 
 
-def test_of_the_pending_ones_the_longest_due_first() -> None:
+def test_pending_ones_are_listed_the_longest_due_first() -> None:
     for task_id in "abc":
         record(task_id=task_id)
     Reaction.objects.filter(task="b").update(due_at=timezone.now() - DAY)
@@ -296,7 +296,7 @@ def test_a_decision_on_the_page_comes_back_to_it(decider: Client, dead: Reaction
     assert answer.redirect_chain == [(page_of(dead), 302)]
 
 
-def test_what_is_tried_again_is_made_with_all_of_its_attempts(decider: Client, dead: Reaction) -> None:
+def test_a_reaction_that_is_tried_again_has_all_of_its_attempts(decider: Client, dead: Reaction) -> None:
     post(decider, "try_again", dead, confirmed="yes")
     with declaring(only=False):
         calls = []
@@ -317,7 +317,9 @@ def test_what_is_tried_again_is_made_with_all_of_its_attempts(decider: Client, d
         ("pending", True, True), ("dead", True, True), ("skipped", True, False), ("done", False, False),
     ],
 )  # fmt: skip
-def test_what_can_be_decided(decider: Client, dead: Reaction, state: str, again: bool, up: bool) -> None:
+def test_the_decisions_that_each_state_allows(
+    decider: Client, dead: Reaction, state: str, again: bool, up: bool
+) -> None:
     Reaction.objects.update(state=state)
     html = decider.get(page_of(dead)).content.decode()
     assert ('value="try_again"' in html, 'value="give_up"' in html) == (again, up)
@@ -329,7 +331,7 @@ def test_what_can_be_decided(decider: Client, dead: Reaction, state: str, again:
         assert told == (["1 reaction was changed."] if allowed else [nothing])
 
 
-def test_what_is_running_is_left_alone(decider: Client, dead: Reaction) -> None:
+def test_a_running_reaction_is_left_alone(decider: Client, dead: Reaction) -> None:
     now = timezone.now()
     Reaction.objects.filter(pk=dead.pk).update(state="pending", started_at=now, due_at=now + DAY)
     html = decider.get(page_of(dead)).content.decode()

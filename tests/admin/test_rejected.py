@@ -1,4 +1,4 @@
-"""Rejected deliveries as staff see them."""
+"""Rejected deliveries in the admin."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_the_page_takes_both_permissions_to_try_again(permissions: tuple[str, ..
     assert not TaskStatusEvent.objects.exists()
 
 
-def test_what_only_the_sender_can_mend_is_said(staff: Client) -> None:
+def test_it_says_that_only_the_sender_can_fix_it(staff: Client) -> None:
     broken = rejected(b'{"status": 5')
     error = {
         "type": "json_invalid",

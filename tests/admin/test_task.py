@@ -278,7 +278,7 @@ def test_a_running_task_refreshes_itself(admin_client: Client) -> None:
     assert 'data-seconds="5"' in page(admin_client, task_url("task-1"))
 
 
-def test_of_more_events_the_plot_is_a_sample_of_all_and_no_phase_is_told(
+def test_the_plot_of_more_events_is_a_sample_and_no_phase_is_told(
     admin_client: Client, monkeypatch: Any, django_assert_num_queries: Any
 ) -> None:
     monkeypatch.setattr(history, "MAX_WHOLE", 10)
@@ -327,7 +327,7 @@ def test_the_newest_event_stands_first(admin_client: Client) -> None:
         ("task_type", "t?"), ("error_category", EVIL),
     ],
 )  # fmt: skip
-def test_what_a_page_tells_leads_to_the_tasks_that_have_it(
+def test_each_value_of_a_page_leads_to_the_tasks_that_have_it(
     admin_client: Client, column: str, value: str
 ) -> None:
     record(task_id="one", **{column: value})
@@ -351,7 +351,7 @@ def test_sender_text_stays_text(admin_client: Client) -> None:
         assert "<script>alert" not in page(admin_client, url)
 
 
-def test_what_changed_stays_text_too(admin_client: Client) -> None:
+def test_a_change_stays_text_too(admin_client: Client) -> None:
     fields = ("status", "event_type", "task_type", "entity_id", "origin_zone", "error_category")
     record(NOON)
     record(NOON + minutes(1), **dict.fromkeys(fields, EVIL), error_message=EVIL)

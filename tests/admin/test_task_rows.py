@@ -1,4 +1,4 @@
-"""What the list of tasks finds and sorts by without an index."""
+"""Search and sorting of the list of tasks without an index."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_search_where_no_catalogue_is_mixed_with_tables(admin_client: Client, 
     assert listed(admin_client, q="RAIN") == ["train-1"]
 
 
-def test_what_a_search_finds_beyond_a_page_is_counted(admin_client: Client, monkeypatch: Any) -> None:
+def test_search_results_beyond_a_page_are_counted(admin_client: Client, monkeypatch: Any) -> None:
     monkeypatch.setattr(TaskAdmin, "list_per_page", 2)
     for number in range(3):
         record(task_id=f"train-{number}")

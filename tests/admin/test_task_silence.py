@@ -1,4 +1,4 @@
-"""Silent and lost tasks as staff see them, and what they decide."""
+"""Silent and lost tasks in the admin, and the decisions of staff about them."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_to_mark_as_lost_and_back(admin_client: Client) -> None:
     assert list(Reaction.objects.order_by("pk").values_list("handler", flat=True)) == ["lost", "found"]
 
 
-def test_what_has_changed_meanwhile_is_left_alone(admin_client: Client) -> None:
+def test_a_task_that_has_changed_meanwhile_is_left_alone(admin_client: Client) -> None:
     record(NOON)
     record(status="completed")
 

@@ -57,7 +57,7 @@ def test_a_range_is_in_the_chosen_zone(admin_client: Client, until: str, found: 
 @pytest.mark.parametrize(
     "name", ["", "nowhere", "Europe", "../etc/passwd", "/etc/passwd", "a" * 300, "\x01", "UTC;"]
 )
-def test_what_names_no_zone_changes_nothing(admin_client: Client, name: str) -> None:
+def test_an_unknown_zone_changes_nothing(admin_client: Client, name: str) -> None:
     # As a browser sends it: Python's own cookies take no control characters since 3.15.
     quoted = "".join(f"\\{ord(character):03o}" for character in name)
     session = admin_client.cookies["sessionid"].value

@@ -1,4 +1,4 @@
-"""Who gets in. Every unusable token gets the same answer after the same queries."""
+"""Authentication: every unusable token gets the same answer after the same queries."""
 
 from __future__ import annotations
 

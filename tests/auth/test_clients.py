@@ -63,7 +63,7 @@ def test_names_of_clients_are_unique() -> None:
         create_compute_client("cluster")
 
 
-def test_of_clients_with_one_name_the_first_is_meant() -> None:
+def test_a_name_of_two_clients_means_the_first() -> None:
     """Nothing keeps a host from making a second one in django-oauth-toolkit's own pages."""
     first, _ = create_compute_client("cluster")
     second, _ = create_compute_client("other")

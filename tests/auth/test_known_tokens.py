@@ -145,7 +145,7 @@ def test_what_is_taken_away_is_gone_with_the_next_post(change: Any, status: int,
     assert not RejectedDelivery.objects.exists(), "nothing is kept of a sender that may not post"
 
 
-def test_who_sends_half_a_body_is_asked_for_before_they_hear_of_it() -> None:
+def test_the_sender_of_half_a_body_is_confirmed_before_the_answer() -> None:
     token = factories.token()
     client = Client(headers={"Authorization": f"Bearer {token}"})
 
@@ -253,7 +253,7 @@ def test_other_views_use_nothing_cached_for_nobody_would_confirm_it() -> None:
         _ = request_of_another_view.user
 
 
-def test_of_a_method_that_writes_nothing_the_sender_is_asked_for() -> None:
+def test_a_method_that_writes_nothing_reads_the_sender_from_the_database() -> None:
     token = factories.token()
     client = Client(headers={"Authorization": f"Bearer {token}"})
     post(token)

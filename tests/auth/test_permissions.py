@@ -1,4 +1,4 @@
-"""Who may post events: those whom ``has_perm()`` allows, at less cost."""
+"""The permission to post events: it decides as ``has_perm()`` does, at less cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits: whom they stop, what is answered, and that they cost nothing while they are off."""
+"""Throttles: the senders that they stop, their answers, and that they cost nothing while they are off."""
 
 from __future__ import annotations
 

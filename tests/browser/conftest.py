@@ -1,4 +1,4 @@
-"""A real browser on a live server, and what its tests share."""
+"""A real browser on a live server, and the fixtures that its tests share."""
 
 from __future__ import annotations
 

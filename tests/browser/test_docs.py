@@ -1,4 +1,4 @@
-"""The interactive page: whoever logs in there, by what `make run` prints, can post an event from it."""
+"""The interactive page: log in with what `make run` prints, and post an event from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The overview as somebody sees it who has never seen it: on a desk, on a phone, in the dark, by keyboard."""
+"""The overview as a newcomer meets it: on a desk, on a phone, in the dark, by keyboard."""
 
 from __future__ import annotations
 

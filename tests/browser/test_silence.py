@@ -1,4 +1,4 @@
-"""What staff decide about silent and lost tasks, in a browser, each with and without its permission."""
+"""The decisions of staff about silent and lost tasks, in a browser, with and without each permission."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Senders that could not post are told of before the first one tries."""
+"""Checks of credentials: a host learns that its senders cannot post before the first one tries."""
 
 from __future__ import annotations
 

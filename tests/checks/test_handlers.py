@@ -1,4 +1,4 @@
-"""What a host declares wrongly has an error of its own."""
+"""Each wrong declaration of a handler has an error of its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def codes() -> list[str]:
     return [code for code in found if code.startswith("sartiq_tasks.E05")]
 
 
-def test_what_is_declared_well() -> None:
+def test_valid_declarations_pass() -> None:
     on_change(to={"failed", "cancelled"}, name="shop:refund-credits_2.0")(react)
     on_event(event_type="whatever", name="x" * 100)(react)
     on_change()(react)

@@ -1,4 +1,4 @@
-"""A host that events cannot be received in, or not safely, is told so in a line."""
+"""A host that cannot receive events, or not safely, gets one line that says so."""
 
 from __future__ import annotations
 

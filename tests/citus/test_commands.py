@@ -1,4 +1,4 @@
-"""What the coordinator sends to its workers for a delivery."""
+"""The statements that the coordinator sends to its workers for a delivery."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_delivery_is_two_statements_and_one_commit_on_one_worker(post: Post) -
         assert sent_for(lambda number=number: post(body(progress=10 + number))) == STORED
 
 
-def test_of_a_duplicate_it_is_one_statement(post: Post) -> None:
+def test_a_duplicate_is_one_statement(post: Post) -> None:
     post(body())
 
     assert sent_for(lambda: post(body())) == ["BEGIN", "INSERT", "COMMIT"]

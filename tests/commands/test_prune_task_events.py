@@ -72,7 +72,7 @@ def test_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--older-than", "90"], [], ["--older-than", "90d", "--batch", "0"]])
-def test_what_makes_no_sense(arguments: list[str]) -> None:
+def test_invalid_options(arguments: list[str]) -> None:
     with pytest.raises(CommandError):
         call_command("prune_task_events", *arguments)
     assert TaskStatusEvent.objects.count() == 2

@@ -42,7 +42,7 @@ def test_the_gaps_of_each_type() -> None:
     assert (upscaling.task_type, upscaling.tasks_beyond) == ("upscaling", (1, 0))
 
 
-def test_what_is_no_gap_of_a_running_task() -> None:
+def test_gaps_that_do_not_count() -> None:
     story("queued", 100, 50, status="queued")
     story("ended", 100, status="completed")
     story("ended", 50, status="completed", event_type="again")

@@ -34,7 +34,7 @@ def simulate(url: Any, client: tuple[Any, str] | None = None, **options: Any) ->
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_sent_is_stored(live_server: Any) -> None:
+def test_every_event_that_is_sent_is_stored(live_server: Any) -> None:
     told = simulate(live_server)
 
     events = TaskStatusEvent.objects.count()

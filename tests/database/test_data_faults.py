@@ -1,4 +1,4 @@
-"""What a database can never hold is rejected and kept, on real databases that are not UTF-8."""
+"""Data that a database can never hold is rejected and kept, on real databases that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def warnings() -> list[str]:
 
 
 @on_postgresql
-def test_what_latin1_lacks_is_rejected_and_kept(latin1: None, post: Post) -> None:
+def test_characters_that_latin1_lacks_are_rejected_and_kept(latin1: None, post: Post) -> None:
     unstorable = [
         body(task_id="\N{ROCKET}"),
         body(error_message="5 \N{EURO SIGN}"),

@@ -1,4 +1,4 @@
-"""A database that is down: a 503 in bounded time, and once it is back all works without a restart."""
+"""A database that is down: a 503 in bounded time, and no restart once it is back."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def postgresql_or_sqlite(tmp_path: Path, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_fails_on_a_live_connection_is_not_tried_again() -> None:
+def test_a_failure_on_a_live_connection_is_not_tried_again() -> None:
     tries = []
 
     def operation() -> None:

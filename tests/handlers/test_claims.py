@@ -1,4 +1,4 @@
-"""What a claim reads while many reactions are due or wait, by the database's own count, not by a clock."""
+"""The work of a claim while many reactions are due or wait, by the database's count instead of a clock."""
 
 from __future__ import annotations
 

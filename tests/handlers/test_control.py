@@ -1,4 +1,4 @@
-"""What a person decides about reactions, and how a new handler catches up."""
+"""The decisions of a person about reactions, and how a new handler catches up."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_only_the_dead(handlers: Handlers) -> None:
     assert calls == [(1, False), (1, False), (1, True)]
 
 
-def test_what_runs_is_left_alone(handlers: Handlers) -> None:
+def test_running_reactions_are_left_alone(handlers: Handlers) -> None:
     declare()
     record(status="failed")
     claiming.claim(["refund"], limit=1, lease=DAY)
@@ -130,7 +130,7 @@ def test_what_runs_is_left_alone(handlers: Handlers) -> None:
 
 
 @pytest.mark.parametrize("decide", [try_again, give_up])
-def test_what_a_worker_has_taken_meanwhile_is_left_alone(handlers: Handlers, decide: Any) -> None:
+def test_a_reaction_that_a_worker_has_taken_meanwhile_is_left_alone(handlers: Handlers, decide: Any) -> None:
     declare()
     record(status="failed")
 

@@ -1,4 +1,4 @@
-"""What handlers do is there once and in order, whoever is killed, and when the power is cut."""
+"""Each effect of a handler is there once and in order, whichever process is killed, or the power cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may take over a reaction, and when: leases are extended, watched, and run out."""
+"""Leases: workers extend and watch them, and take over only those that have run out."""
 
 from __future__ import annotations
 

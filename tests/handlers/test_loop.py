@@ -1,4 +1,4 @@
-"""The worker's loop in this process: what it begins, minds and ends, and how the command tells it."""
+"""The worker's loop in this process: the runs that it begins, watches and ends, and its command."""
 
 from __future__ import annotations
 

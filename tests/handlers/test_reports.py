@@ -1,4 +1,4 @@
-"""What is told of each attempt, in the log and to whoever counts."""
+"""The report of each attempt, to the log and to the metrics."""
 
 from __future__ import annotations
 

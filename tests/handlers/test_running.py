@@ -278,7 +278,7 @@ def test_the_failure_of_one_that_lost_its_connection_is_written_on_another(handl
     assert "no such account" in Reaction.objects.get().error
 
 
-def test_what_ran_out_is_told_with_its_attempts(handlers: Handlers) -> None:
+def test_lapsed_leases_are_returned_with_their_attempts(handlers: Handlers) -> None:
     on_event(name="a")(effect)
     for number in range(3):
         record(task_id=f"task-{number}")
@@ -341,7 +341,7 @@ def test_only_the_earliest_of_a_task_and_handler_is_claimed_and_none_beside_one_
     assert [one.task_id for one in claiming.claim(["a"], limit=9, lease=HOUR)] != [second.task_id]
 
 
-def test_what_is_blocked_is_put_off_with_what_blocks_it() -> None:
+def test_a_blocked_reaction_is_put_off_with_the_one_that_blocks_it() -> None:
     on_event(name="a")(effect)
     for number in range(3):
         record(progress=number)
@@ -422,7 +422,9 @@ def test_a_failure_puts_off_those_that_wait_in_batches(
     assert max(changed) <= 4
 
 
-def test_what_is_tried_again_meanwhile_is_put_off_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reaction_that_is_tried_again_meanwhile_is_put_off_no_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(running, "BATCH", 1)
     on_event(name="a")(effect)
     for number in range(3):
@@ -464,7 +466,7 @@ def test_no_claim_waits_behind_the_backlog_of_another_handler() -> None:
 
 
 @pytest.mark.parametrize("given_up", [1, blocked.CHAIN + 7])
-def test_of_a_long_chain_only_the_next_ones_are_due(handlers: Handlers, given_up: int) -> None:
+def test_only_the_next_ones_of_a_long_chain_are_due(handlers: Handlers, given_up: int) -> None:
     """No claim reads past all of it, and each that ends, done or given up, lets the next ones go on."""
     seen: list[int] = []
 

@@ -1,4 +1,4 @@
-"""How handlers stand, and that it takes one query whatever there is."""
+"""The standing of handlers, read by one query however many there are."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_each_handler_that_is_declared_or_known(handlers: Handlers, django_asser
     assert (found["once"].is_declared, found["once"].is_gone) == (False, False)
 
 
-def test_what_a_person_should_look_at(handlers: Handlers) -> None:
+def test_signs_that_a_person_should_look(handlers: Handlers) -> None:
     now = timezone.now()
     fine = Standing("x", 1, 0, None, None, now, is_declared=True)
 

@@ -1,4 +1,4 @@
-"""Text that attacks whoever shows it: script, SQL and formulas, met again in the admin."""
+"""Text that attacks the page that shows it: scripts, SQL and formulas, met again in the admin."""
 
 from __future__ import annotations
 

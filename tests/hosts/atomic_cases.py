@@ -1,4 +1,4 @@
-"""What ``test_atomic_requests.py`` runs by Django's own runner, in each kind of test case."""
+"""The cases that ``test_atomic_requests.py`` runs with Django's own runner, in each kind of test case."""
 
 from __future__ import annotations
 

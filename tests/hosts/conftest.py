@@ -1,4 +1,4 @@
-"""What all hosts share."""
+"""Fixtures for all hosts."""
 
 from __future__ import annotations
 

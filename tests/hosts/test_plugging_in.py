@@ -217,7 +217,7 @@ def test_an_admin_site_of_its_own(tmp_path: Path, host_database: dict[str, Any])
 
 @once
 @pytest.mark.parametrize("own", ["sartiq.py", "sartiq/__init__.py"])
-def test_what_hides_it(tmp_path: Path, host_database: dict[str, Any], own: str) -> None:
+def test_modules_that_hide_it(tmp_path: Path, host_database: dict[str, Any], own: str) -> None:
     host = new_host(tmp_path, host_database)
     write(host, *blocks("The lines"))
     host.write("tasks.py", "")

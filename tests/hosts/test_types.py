@@ -1,4 +1,4 @@
-"""What a host's type checker knows of the app: the types themselves, and never ``Any``."""
+"""The app as a host's type checker sees it: exact types, and never ``Any``."""
 
 from __future__ import annotations
 

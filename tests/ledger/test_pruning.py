@@ -1,4 +1,4 @@
-"""Old events go; what is known of their tasks stays."""
+"""Pruning: old events go, and the state of their tasks stays."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_in_batches(batch: int) -> None:
     assert max(deleted) <= batch
 
 
-def test_what_was_stopped_half_way_goes_on() -> None:
+def test_a_run_that_was_stopped_halfway_goes_on() -> None:
     for number in range(10):
         story(f"task-{number}", at=number)
     steps = prune_events(before=NOON + minutes(1000), batch=4)
@@ -128,7 +128,7 @@ def test_ended_tasks_without_events_can_go_too() -> None:
     assert set(rows()) == {"still running", "both", "new"}
 
 
-def test_a_task_that_is_heard_of_meanwhile_stays_and_the_others_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_is_heard_from_meanwhile_stays_and_the_others_go(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "b", "c"):
         story(name, at=0)
     before = NOON + minutes(60)

@@ -138,7 +138,7 @@ def test_it_is_found_with_a_listener_too() -> None:
     assert reactions()[-1][:3] == ("found", "found", 2)
 
 
-def test_what_was_not_lost_is_not_found() -> None:
+def test_a_task_that_was_not_lost_is_not_found() -> None:
     declare()
     record()
     record(progress=6)

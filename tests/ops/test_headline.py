@@ -1,4 +1,4 @@
-"""The line of an error that says what went wrong."""
+"""The headline of an error: the one line that says what went wrong."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_headline(text: Any, line: str) -> None:
     assert headline(text) == line
 
 
-def test_of_a_long_text_the_two_ends_suffice() -> None:
+def test_the_two_ends_of_a_long_text_suffice() -> None:
     text = f"{TRACE}{FRAME * 500}{OOM}"
 
     assert headline(text[:200], text[-2000:]) == headline(text) == OOM

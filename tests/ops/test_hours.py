@@ -105,7 +105,7 @@ def test_failures_are_one_kind_if_category_and_headline_are_alike() -> None:
     assert {(kind["category"], kind["line"]) for kind in told[1:]} == {(None, "Error: # GiB"), (None, "")}
 
 
-def test_of_an_hour_no_more_is_read_and_kept_than_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_hour_is_read_and_kept_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hours, "MOST_READ", 3)
     monkeypatch.setattr(hours, "MOST_KINDS", 2)
     monkeypatch.setattr(hours, "MOST_PLACES", 1)
@@ -199,7 +199,7 @@ def test_without_time_the_newest_day_comes_first() -> None:
     assert Overview.objects.earliest("hour").hour == NOON - 36 * HOUR
 
 
-def test_what_lies_between_hours_is_not_theirs() -> None:
+def test_tasks_between_hours_are_not_theirs() -> None:
     failed(61, "between")
     failed(121, "after")
 

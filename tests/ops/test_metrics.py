@@ -1,4 +1,4 @@
-"""What Prometheus reads, who may read it, and that it adds up over processes."""
+"""The metrics: who may read them, and that they add up over processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads of the handlers: what a worker counts, and how each handler stands."""
+"""The metrics of handlers: the attempts that a worker counts, and how each handler stands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads of silent and lost tasks."""
+"""The metrics of silent and lost tasks."""
 
 from __future__ import annotations
 

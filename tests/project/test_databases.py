@@ -87,7 +87,7 @@ def test_a_replica_is_read_through_the_router(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     "url", ["secret", "postgres://", "mysql://secret@host/name", "postgres://ada:secret@host:port/name"]
 )
-def test_what_is_not_the_url_of_a_database_is_not_shown(url: str) -> None:
+def test_a_value_that_is_not_a_database_url_is_not_shown(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^NO_SUCH_VARIABLE is not the URL of a database") as told:
         database("NO_SUCH_VARIABLE", default=url)
 

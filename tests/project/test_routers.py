@@ -1,4 +1,4 @@
-"""Which database the project asks for what."""
+"""The database that the project uses for each kind of query."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_a_dropped_event_is_not_sent() -> None:
     assert 0 < len(sent(drop=0.5)) < 100
 
 
-def test_of_a_malformed_event_a_broken_copy_comes_before_the_good_one() -> None:
+def test_a_broken_copy_of_a_malformed_event_comes_before_the_good_one() -> None:
     given = sent(malformed=1)
 
     assert [delivery.fault for delivery in given] == [Fault.MALFORMED, None] * 100

@@ -1,4 +1,4 @@
-"""What a commit sets off is called once, although a test's transaction never commits."""
+"""The callbacks of a commit are called once, although a test's transaction never commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pytest plugin is there for those who ask, and costs nobody else anything."""
+"""The pytest plugin works for a host that asks for it, and costs others nothing."""
 
 from __future__ import annotations
 

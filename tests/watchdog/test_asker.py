@@ -26,11 +26,11 @@ def test_every_task_has_an_answer() -> None:
     assert asked == {"a": Alive("a"), "b": Failure("b", "The cluster said nothing about it.")}
 
 
-def test_of_two_answers_the_last_counts() -> None:
+def test_the_last_of_two_answers_counts() -> None:
     assert Asker().ask(lambda tasks: [Alive("a"), Gone("a")], [A]) == {"a": Gone("a")}
 
 
-def test_what_was_said_before_an_error_counts() -> None:
+def test_answers_before_an_error_count() -> None:
     def probe(tasks: Any) -> Iterator[Alive]:
         yield Alive("a")
         raise ProbeFailed("The cluster went away.")

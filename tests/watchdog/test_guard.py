@@ -1,4 +1,4 @@
-"""What holds marks back: nothing heard from anybody, and too many at once."""
+"""The guard that holds marks back: no sender was heard from, or too many tasks at once."""
 
 from __future__ import annotations
 

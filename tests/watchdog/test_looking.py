@@ -116,7 +116,7 @@ def test_an_invalid_report_is_a_rejected_delivery(
         (lambda task_id: "running", "instead of Alive, Gone or Report"),
     ],
 )
-def test_what_is_no_answer_is_an_error(cluster: Cluster, answer: Callable[[str], Any], words: str) -> None:
+def test_an_invalid_answer_is_an_error(cluster: Cluster, answer: Callable[[str], Any], words: str) -> None:
     record(NOON)
     cluster.says = answer
 

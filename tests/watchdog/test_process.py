@@ -1,4 +1,4 @@
-"""A real ``run_handlers``, and a status API that takes every question and never answers."""
+"""A real ``run_handlers``, beside a status API that takes every question and never answers."""
 
 from __future__ import annotations
 

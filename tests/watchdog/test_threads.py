@@ -63,7 +63,7 @@ def test_it_looks_again_and_again_until_it_is_told_to_stop(settings: Any) -> Non
     until(is_over)
 
 
-def test_what_fails_is_logged_and_tried_again(
+def test_a_failure_is_logged_and_the_step_tried_again(
     settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     looks: list[int] = []

@@ -1,4 +1,4 @@
-"""What the host does about events, as a stranger would write it."""
+"""The host's handlers, as a stranger would write them."""
 
 import os
 import time
