@@ -53,6 +53,8 @@ def test_accepted(text: str, expected: datetime) -> None:
         (" ", "input is too short"),
         ("garbage", "input is too short"),
         ("2024-1-1", "input is too short"),
+        ("äöüß", "input is too short"),
+        ("äöüßé", "invalid character in year"),  # ten bytes
         ("2024-05-01", "input is too short"),
         (" 2024-05-01T12:00:00Z", "invalid character in year"),
         ("202x-05-01T12:00:00Z", "invalid character in year"),
