@@ -6,7 +6,8 @@ import os
 import shutil
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from django.http import HttpResponse
 from django.test import Client
 
 from tests import cluster, factories
+from tests.coverage import uncovered
 from tests.databases import is_citus
-from tests.selection import is_slow, needs_each_database
+from tests.selection import counts_for_coverage, is_slow, needs_each_database
 from tests.servers import private_postgresql, templates, temporary_directory
 
 pytest_plugins = ["tasks.testing.fixtures"]
@@ -61,6 +63,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if not needs_each_database(item)]
         items[:] = [item for item in items if needs_each_database(item)]
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Count coverage in the cases that it needs only."""
+    with nullcontext() if counts_for_coverage(item) else uncovered():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ SLOW = (
     "tests/ops/test_metrics.py::test_any_process_answers_for_all",
     "tests/project/test_manage.py",
     "tests/test_coming_from_fastapi.py",
+    "tests/test_coverage.py",
     "tests/test_databases.py",
     "tests/test_deploy.py",
     "tests/test_fuzz.py",
@@ -39,9 +40,19 @@ SLOW = (
     "tests/watchdog/test_process.py",
 )
 
-#: Cases that are slow or touch the database but are about something else: pages in a browser, and what a
-#: process does with its environment, arguments and connections. Other cases test the rows behind that.
+#: The slow cases in which coverage is counted, because they alone run some line.
+COVERING = (
+    "tests/commands/test_simulate_compute.py",
+    "tests/database/test_live_connection.py",
+    "tests/handlers/test_worker.py",
+    "tests/test_server.py",
+)
+
+#: Cases that are slow or touch the database but are about something else: pages in a browser, parameters that
+#: are rejected before the database is asked, and what a process does with its environment, arguments and
+#: connections. Other cases test the rows behind that.
 ONCE = (
+    "tests/admin/test_any_text.py::test_in_no_parameter_that_is_guessed",
     "tests/browser/",
     "tests/hostile/test_connections.py",
     "tests/hostile/test_framing.py",
@@ -56,6 +67,7 @@ ONCE = (
     "tests/hosts/test_wheel.py::test_the_source_distribution_makes_the_same_wheel",
     "tests/project/test_manage.py",
     "tests/test_coming_from_fastapi.py",
+    "tests/test_coverage.py",
     "tests/test_deploy.py",
     "tests/test_fuzz.py",
     "tests/test_run.py::test_handlers",
@@ -76,6 +88,16 @@ DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "own_database"}
 def is_slow(item: pytest.Item) -> bool:
     """Return whether the case is left out by ``-m "not slow"``."""
     return item.nodeid.startswith(SLOW)
+
+
+def counts_for_coverage(item: pytest.Item) -> bool:
+    """Return whether coverage is counted in the case: where it may find a line that has not been run.
+
+    Those are the fast ones, and on a second database those of them that know which one they run on.
+    """
+    if is_slow(item):
+        return item.nodeid.startswith(COVERING)
+    return asks_which_database(item) or not item.config.getoption("second_database")
 
 
 def needs_each_database(item: pytest.Item) -> bool:

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.selection import ONCE, SLOW, needs_each_database, reaches_database
+from tests.selection import (
+    COVERING,
+    ONCE,
+    SLOW,
+    counts_for_coverage,
+    is_slow,
+    needs_each_database,
+    reaches_database,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,12 +26,21 @@ def test_what_reaches_the_database_is_run_on_each_unless_it_is_named(request: py
     assert bool(once) is not request.config.getoption("second_database")
 
 
+def test_coverage_is_counted_in_fast_cases_and_in_the_named_ones(
+    request: pytest.FixtureRequest,
+) -> None:
+    slow = [item for item in request.session.items if is_slow(item)]
+
+    assert all(counts_for_coverage(item) is item.nodeid.startswith(COVERING) for item in slow)
+    assert counts_for_coverage(request.node) is not request.config.getoption("second_database")
+
+
 @pytest.mark.django_db
 def test_this_one_is_run_on_each_database(request: pytest.FixtureRequest) -> None:
     assert needs_each_database(request.node)
 
 
-@pytest.mark.parametrize("named", sorted({*SLOW, *ONCE}))
+@pytest.mark.parametrize("named", sorted({*SLOW, *ONCE, *COVERING}))
 def test_what_is_named_exists(named: str) -> None:
     path, _, name = named.partition("::")
 

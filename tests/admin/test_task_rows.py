@@ -53,6 +53,7 @@ TRACE = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\nOutOfM
         ("\\", set()),
         ("nothing", set()),
         ("gen", {"gen-2", "gen-3"}),
+        ("n" * 3000, set()),  # longer than any column
     ],
 )
 def test_any_part_in_any_letter_case(admin_client: Client, term: str, found: set[str]) -> None:

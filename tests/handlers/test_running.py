@@ -66,7 +66,7 @@ def test_what_a_handler_is_told(handlers: Handlers) -> None:
         seen.append(
             told
             | {"flags": (change.is_replay, change.is_superseded)}
-            | {"event": change.event.status, "task": change.task.status}
+            | {"event": change.event.status, "task": change.task.status, "repr": repr(change)}
         )
 
     record(status="running", timestamp="2026-05-01T12:00:00Z")
@@ -88,6 +88,7 @@ def test_what_a_handler_is_told(handlers: Handlers) -> None:
         "flags": (False, False),
         "event": "error",
         "task": "error",
+        "repr": "<Change tell: task-1 #2: running \u2192 error>",
     }
     assert (seen[1]["previous_meaning"], seen[1]["flags"], seen[1]["task"]) == (
         None,

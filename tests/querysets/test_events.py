@@ -21,6 +21,15 @@ def test_a_sample_has_the_first_and_the_last_and_no_more_than_asked_for() -> Non
     assert list(TaskStatusEvent.objects.sampled("none", 5)) == []
 
 
+def test_metadata_is_read_where_it_is_small() -> None:
+    record(task_id="small", metadata={"loss": 0.5})
+    record(task_id="large", metadata={"losses": list(range(2000))})
+
+    small = TaskStatusEvent.objects.small_metadata(500)
+
+    assert small == {TaskStatusEvent.objects.get(task_id="small").pk: {"loss": 0.5}}
+
+
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL's planner")
 @not_on_citus("its plan shows one shard, and the rows are in another")
 @pytest.mark.parametrize(
