@@ -45,10 +45,9 @@ def marked(body: bytes, errors: Iterable[Mapping[str, Any]]) -> SafeString:
         at = end
     pieces.append((shown(at, len(text)),))
     note = _("Sent on one line; the line breaks are added here.") if breaks else ""
+    shown_note = format_html('<p class="help">{}</p>', note) if note else ""
     return format_html(
-        '<pre class="st-text" tabindex="0">{}</pre><p class="help">{}</p>',
-        format_html_join("", "{}", pieces),
-        note,
+        '<pre class="st-text" tabindex="0">{}</pre>{}', format_html_join("", "{}", pieces), shown_note
     )
 
 

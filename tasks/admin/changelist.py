@@ -11,6 +11,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import capfirst
 
 from ..models import Task, TaskStatusEvent
 from .addresses import event_url, task_url
@@ -24,6 +25,11 @@ class RecordList(ChangeList):
 
     #: Whether it is sorted by a column without an index: then it shows only the rows at its head.
     is_sorted_in_newest = False
+
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        super().__init__(request, *args)
+        if not self.is_popup:  # there is something to select in a popup alone
+            self.title = capfirst(str(self.opts.verbose_name_plural))
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
         """Return the filtered rows with only the columns that the list shows."""

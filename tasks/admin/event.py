@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from operator import attrgetter
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..models import TaskStatusEvent
 from . import display
 from .addresses import event_url, task_url
 from .base import RecordAdmin
+from .curl import copy_buttons
 from .filters import (
     ErrorCategoryFilter,
     EventTypeFilter,
@@ -78,7 +78,7 @@ class TaskStatusEventAdmin(RecordAdmin):
         (_("Error"), {"fields": ("error_category", "error_text")}),
         (_("Origin"), {"fields": ("origin_zone", "origin_instance", "origin_version")}),
         (_("More"), {"fields": ("metadata_json", "additional_json", "unknown_json")}),
-        (_("Delivery"), {"fields": ("source", "deliveries", "key_hex", "digest_hex", "payload")}),
+        (_("Delivery"), {"fields": ("sender", "deliveries", "key_hex", "digest_hex", "payload")}),
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: TaskStatusEvent | None = None) -> Any:
@@ -105,10 +105,15 @@ class TaskStatusEventAdmin(RecordAdmin):
 
     @admin.display(description=_("event time"))
     def event_clock(self, event: TaskStatusEvent) -> str:
-        """Return the sender's timestamp, without its date if the event was received on that day."""
-        date, _space, clock = display.clock(event.timestamp).partition(" ")
-        is_same_day = display.clock(event.received_at).startswith(date) and clock
-        return display.time_tag(event.timestamp, clock if is_same_day else None)
+        """Return the sender's timestamp: without its date if the event was received on that day, otherwise to
+        the minute.
+        """
+        if event.timestamp is None:
+            return display.EMPTY
+        told = display.clock(event.timestamp)
+        date, _space, clock = told.partition(" ")
+        is_same_day = display.clock(event.received_at).startswith(date)
+        return display.time_tag(event.timestamp, clock if is_same_day else told[: len("2026-05-01 12:00")])
 
     @admin.display(description=_("started at"))
     def started(self, event: TaskStatusEvent) -> str:
@@ -178,6 +183,11 @@ class TaskStatusEventAdmin(RecordAdmin):
         """Return the fields that were sent beyond the schema, indented."""
         return display.pretty_json(event.unknown_fields)
 
+    @admin.display(description=_("sender"))
+    def sender(self, event: TaskStatusEvent) -> str:
+        """Return the client that sent it."""
+        return display.shown(event.source)
+
     @admin.display(description=_("idempotency key"))
     def key_hex(self, event: TaskStatusEvent) -> str:
         """Return the key as text if it is printable ASCII, otherwise in hexadecimal digits."""
@@ -195,10 +205,7 @@ class TaskStatusEventAdmin(RecordAdmin):
         payload = payload_of(event)
         return format_html(
             '<details class="st-json"><summary>{}</summary><pre id="payload" tabindex="0">{}</pre>'
-            '<p class="help">{}</p>'
-            '<span id="curl" hidden>{}</span>'
-            '<button type="button" class="button" data-copy="payload">{}</button> '
-            '<button type="button" class="button" data-copy="curl">{}</button></details>',
+            '<p class="help">{}</p>{}</details>',
             _("Canonical JSON"),
             payload.text,
             _("What was sent, with sorted keys and no spaces: its SHA-256 is the payload digest.")
@@ -206,13 +213,5 @@ class TaskStatusEventAdmin(RecordAdmin):
             else _(
                 "Rebuilt from the stored columns. It is not byte-for-byte what was sent: the digests differ."
             ),
-            _curl(payload.text),
-            _("Copy"),
-            _("Copy as a curl line"),
+            copy_buttons(payload.text),
         )
-
-
-def _curl(text: str) -> str:
-    """Return the command that delivers ``text``; the address and the token are variables of the shell."""
-    headers = """-H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json'"""
-    return f'curl "$WEBHOOK" {headers} --data-binary {shlex.quote(text)}'

@@ -29,6 +29,8 @@ class Filter(admin.SimpleListFilter):
     """A filter in the bar above the list, which names its choice there."""
 
     template = "admin/sartiq_tasks/filter.html"
+    #: What the opened filter says first.
+    note: Any = ""
 
     def leads(self) -> bool:
         """Return whether the list is ordered by the filter's column first, for the index that serves it."""
@@ -42,7 +44,8 @@ class Filter(admin.SimpleListFilter):
     def choices(self, changelist: Any) -> Iterator[Any]:
         """Return the choices; the first one also says how the bar names the chosen one."""
         first, *rest = super().choices(changelist)
-        yield {**first, "chosen": next((one["display"] for one in rest if one["selected"]), None)}
+        chosen = next((one["display"] for one in rest if one["selected"]), None)
+        yield {**first, "chosen": chosen, "note": self.note}
         yield from rest
 
 
@@ -177,7 +180,7 @@ class StatusFilter(KnownValuesFilter):
 class SourceFilter(KnownValuesFilter):
     """By the client that sent it."""
 
-    title = _("source")
+    title = _("sender")
     parameter_name = "source"
 
 
@@ -261,7 +264,8 @@ def failure_value(category: str | None, line: str) -> str:
 class FailureFilter(LinkedFilter):
     """The tasks whose error is of one kind, by category and headline: only the newest are read for it."""
 
-    title = _("failure, among the 1,000 last heard from")
+    title = _("failure")
+    note = _("Looked for among the 1,000 failed tasks of its category that were last heard from.")
     parameter_name = "failure"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -24,124 +24,32 @@ from rest_framework.exceptions import APIException
 
 from ..conf import app_settings
 from ..lifecycle import Meaning
-from ..models import RejectedDelivery
+from ..models import RejectedDelivery, Task
+from ..querysets.text import may_be_stored
 from ..rejections import field_of, try_again
-from ..serializers import task_status_event
 from . import display
+from .addresses import task_url
 from .base import RecordAdmin
 from .body_marks import marked
-from .filters import Filter, LinkedFilter, SourceFilter
+from .curl import copy_buttons
 from .paginator import MAX_COUNT
+from .rejected_filters import (
+    AnswerFilter,
+    ErrorTypeFilter,
+    FieldFilter,
+    GroupFilter,
+    OutcomeFilter,
+    RejectedSourceFilter,
+)
 from .time_filters import ReceivedFilter
-
-#: Every type of error there is: asking the table for those that it has would read it whole.
-ERROR_TYPES = (
-    "body_too_large", "datetime_from_date_parsing", "datetime_type", "dict_type", "float_type",
-    "greater_than_equal", "int_type", "json_invalid", "less_than_equal", "missing",
-    "model_attributes_type", "string_too_long", "string_type", "unsupported_media_type",
-)  # fmt: skip
 
 #: The longest body, in bytes, in which the list looks for the task.
 LONGEST_READ = 10_000
+#: A longer body cannot be copied from its page.
+LONGEST_COPIED = 100_000
 #: The number of faults that are counted above the list, the most frequent first.
 MAX_GROUPS = 12
 _NOT_LISTED = ("body", "errors", "headers")
-
-
-class RejectedSourceFilter(SourceFilter):
-    """By the client that sent it."""
-
-    def found(self, queryset: Any, value: str) -> Any:
-        """Return the client's deliveries."""
-        return queryset.filter(source=value)
-
-
-class AnswerFilter(Filter):
-    """By the status of the answer."""
-
-    title = _("answer")
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return what a delivery is rejected with."""
-        return [
-            ("413", _("413, too large")),
-            ("415", _("415, not declared as JSON")),
-            ("422", _("422, invalid")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the deliveries with that answer."""
-        answers = [answer for answer, _title in self.lookup_choices]
-        value = self.value()
-        return queryset if value is None else queryset.filter(status__in={value}.intersection(answers))
-
-
-class OutcomeFilter(Filter):
-    """By whether it was accepted when it was tried again."""
-
-    title = _("tried again")
-    parameter_name = "accepted"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return both outcomes."""
-        return [("yes", _("Accepted since")), ("no", _("Still rejected"))]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the deliveries with that outcome."""
-        if self.value() not in ("yes", "no"):
-            return queryset if self.value() is None else queryset.none()
-        return queryset.filter(accepted_at__isnull=self.value() == "no")
-
-
-class FaultFilter(Filter):
-    """By a part of the faults. The choices are fixed, because looking for them would read the whole table."""
-
-    names: ClassVar[Iterable[str]]
-    #: How a name stands in the column.
-    written: ClassVar[str]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the names there are."""
-        return [(name, name) for name in self.names]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the deliveries with the chosen one."""
-        value = self.value()
-        if value is None:
-            return queryset
-        if value not in self.names:
-            return queryset.none()
-        return queryset.filter(faults__contains=self.written.format(value))
-
-
-class FieldFilter(FaultFilter):
-    """By the field that was wrong."""
-
-    title = _("field")
-    parameter_name = "field"
-    names = ("body", *map(str, task_status_event.fields))
-    written = " {}:"
-
-
-class ErrorTypeFilter(FaultFilter):
-    """By the type of error."""
-
-    title = _("error type")
-    parameter_name = "error_type"
-    names = ERROR_TYPES
-    written = ":{} "
-
-
-class GroupFilter(LinkedFilter):
-    """By a fault, which is a field and a type of error: each count above the list leads to one."""
-
-    title = _("fault")
-    parameter_name = "fault"
-
-    def found(self, queryset: Any, value: str) -> Any:
-        """Return the deliveries with the fault."""
-        return queryset.filter(faults__contains=f" {value} ")
 
 
 @admin.register(RejectedDelivery)
@@ -149,7 +57,7 @@ class RejectedDeliveryAdmin(RecordAdmin):
     """Rejected deliveries."""
 
     change_form_template = "admin/sartiq_tasks/rejected_page.html"
-    list_display = ("received", "task", "source", "status", "faults_shown", "not_kept", "accepted")
+    list_display = ("received", "task", "sender", "status", "faults_shown", "not_kept", "accepted")
     list_filter = (
         RejectedSourceFilter,
         AnswerFilter,
@@ -166,9 +74,22 @@ class RejectedDeliveryAdmin(RecordAdmin):
         "received_at", "source", "status", "errors", "headers", "body", "is_whole", "not_kept", "accepted_at",
     )  # fmt: skip
     fields = (
-        "received", "source", "task", "status", "accepted", "not_kept", "what_was_wrong", "what_was_sent",
-        "sent_headers",
+        "what_was_wrong", "what_was_sent", "task_on_page", "received", "sender", "status", "accepted",
+        "not_kept", "sent_headers",
     )  # fmt: skip
+
+    def get_fields(self, request: HttpRequest, obj: RejectedDelivery | None = None) -> Any:
+        """Leave out what is empty."""
+        empty = {
+            field
+            for field, column in (
+                ("accepted", "accepted_at"),
+                ("not_kept", "not_kept"),
+                ("sent_headers", "headers"),
+            )
+            if not getattr(obj, column, None)
+        }
+        return [field for field in self.fields if field not in empty]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedDelivery]:
         """Leave the bodies out until one is looked at."""
@@ -219,6 +140,11 @@ class RejectedDeliveryAdmin(RecordAdmin):
         """Return when it was received."""
         return display.time_tag(rejected.received_at)
 
+    @admin.display(description=_("sender"))
+    def sender(self, rejected: RejectedDelivery) -> str:
+        """Return the client that sent it."""
+        return display.cut(display.shown(rejected.source))
+
     @admin.display(description=_("faults"))
     def faults_shown(self, rejected: RejectedDelivery) -> str:
         """Return the faults in one line."""
@@ -258,27 +184,41 @@ class RejectedDeliveryAdmin(RecordAdmin):
     @admin.display(description=_("task"))
     def task(self, rejected: Any) -> str:
         """Return the task that it names, as a link to what is known of it; the list reads no long body."""
-        body = rejected.body_start if hasattr(rejected, "body_start") else rejected.body
-        with suppress(ValueError, RecursionError):
-            sent = json.loads(bytes(body or b""))  # SQLite's part of an empty body is null
-            task_id = sent.get("task_id") if isinstance(sent, dict) else None
-            if isinstance(task_id, str) and task_id.isprintable():
-                url = reverse("admin:sartiq_tasks_task_changelist", current_app=self.admin_site.name)
-                return format_html(
-                    '<a href="{}?q={}">{}</a>', url, display.query(task_id), display.shown(task_id)
-                )
-        return display.EMPTY
+        # SQLite's part of an empty body is null.
+        task_id = _task_named_in(rejected.body_start or b"")
+        if task_id is None:
+            return display.EMPTY
+        url = reverse("admin:sartiq_tasks_task_changelist", current_app=self.admin_site.name)
+        return format_html('<a href="{}?q={}">{}</a>', url, display.query(task_id), display.shown(task_id))
+
+    @admin.display(description=_("task"))
+    def task_on_page(self, rejected: RejectedDelivery) -> str:
+        """Return the task that it names, as a link to the task's page if there is one."""
+        task_id = _task_named_in(rejected.body)
+        if task_id is None:
+            return display.EMPTY
+        if not (
+            may_be_stored(task_id) and Task.objects.using(rejected._state.db).filter(pk=task_id).exists()
+        ):
+            return format_html(str(_("{}: there is no such task")), display.shown(task_id))
+        url = task_url(task_id, self.admin_site.name)
+        return format_html('<a href="{}">{}</a>', url, display.shown(task_id))
 
     @admin.display(description=_("what was wrong"))
     def what_was_wrong(self, rejected: RejectedDelivery) -> SafeString:
         """Return a line for each error: the parser's words and the place, if it is about the JSON itself."""
         lines = ((field_of(error), error["msg"], _parser(error), error["type"]) for error in rejected.errors)
-        return format_html("<ul>{}</ul>", format_html_join("", "<li><b>{}</b>: {}{} ({})</li>", lines))
+        return format_html(
+            "<ul>{}</ul>", format_html_join("", "<li><b>{}</b>: {}{} ({})</li>", dict.fromkeys(lines))
+        )
 
     @admin.display(description=_("what was sent"))
     def what_was_sent(self, rejected: RejectedDelivery) -> SafeString:
-        """Return the body with the failing places marked."""
-        return marked(bytes(rejected.body), rejected.errors)
+        """Return the body with the failing places marked, and buttons that copy it as it came."""
+        body = bytes(rejected.body)
+        if not body:
+            return format_html("{}", _("Nothing: the body is empty."))
+        return format_html("{}{}", marked(body, rejected.errors), _buttons(body) if rejected.is_whole else "")
 
     @admin.display(description=_("headers"))
     def sent_headers(self, rejected: RejectedDelivery) -> SafeString:
@@ -307,6 +247,25 @@ class RejectedDeliveryAdmin(RecordAdmin):
                 still_rejected,
             )
             self.message_user(request, text % still_rejected, messages.WARNING)
+
+
+def _task_named_in(body: bytes | memoryview) -> str | None:
+    """Return the id of the task in a body, if it has one that can be read."""
+    with suppress(ValueError, RecursionError):
+        sent = json.loads(bytes(body))
+        task_id = sent.get("task_id") if isinstance(sent, dict) else None
+        if isinstance(task_id, str) and task_id.isprintable():
+            return task_id
+    return None
+
+
+def _buttons(body: bytes) -> SafeString:
+    """Return what copies a body; one that is no text, or too long for a page to hold twice, has nothing."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return SafeString()
+    return copy_buttons(text) if len(text) <= LONGEST_COPIED and "\0" not in text else SafeString()
 
 
 def _parser(error: Mapping[str, Any]) -> str:

@@ -54,8 +54,8 @@ class TaskAdmin(RecordAdmin):
     )  # fmt: skip
     search_fields = ("task_id",)
     search_help_text = _(
-        "Finds tasks by the beginning of their id, or by the whole id of the entity. Among the 10,000 tasks "
-        "last heard from, it also finds any part of an id, entity, instance or error, in any letter case."
+        "By the beginning of a task id or a whole entity id; in the last 10,000 tasks by any part of an id, "
+        "entity, instance or error, in any letter case."
     )
     ordering = ("-last_received_at", "task_id")
     sortable_by = ("last_heard", "progress_shown", "duration")
@@ -95,12 +95,12 @@ class TaskAdmin(RecordAdmin):
 
     @admin.display(description=_("origin"))
     def origin(self, task: Task) -> str:
-        """Return where it runs: zone and instance."""
+        """Return where it runs: instance and zone."""
         return display.cut(
-            " / ".join(filter(None, (task.origin_zone, task.origin_instance))) or display.EMPTY
+            " / ".join(filter(None, (task.origin_instance, task.origin_zone))) or display.EMPTY
         )
 
-    @admin.display(description=_("heard"), ordering="last_received_at")
+    @admin.display(description=_("last heard from"), ordering="last_received_at")
     def last_heard(self, task: Task) -> str:
         """Return how long ago the last event was received."""
         return display.ago(task.last_received_at)
@@ -169,7 +169,10 @@ class TaskAdmin(RecordAdmin):
                 count(meaning.value, meaning.label, display.SYMBOLS[meaning], "meaning", meaning.value)
                 for meaning in Meaning
             ),
-            count("silent", display.SILENT_NAME, display.SILENT_SYMBOL, "silent", "1"),
+            {
+                **count("silent", display.SILENT_NAME, display.SILENT_SYMBOL, "silent", "1"),
+                "before": _("of these:"),
+            },
             count("lost", display.LOST_NAME, display.LOST_SYMBOL, "silent", "lost"),
         ]
 

@@ -23,8 +23,6 @@ class TimeFilter(Filter):
     """By a time: within a period until now, on one day, or between two times."""
 
     template = "admin/sartiq_tasks/time_filter.html"
-    #: A note in the opened filter.
-    note: Any = ""
 
     @classmethod
     def parameters(cls) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from tasks.admin.base import RecordAdmin
 from tasks.admin.task import TaskAdmin
 from tasks.models import Task
 from tests import factories
-from tests.factories import record
+from tests.factories import NOON, record, rejected
 
 pytestmark = pytest.mark.django_db
 MODELS = ["task", "taskstatusevent"]
@@ -151,3 +151,22 @@ def test_nothing_inline(admin_client: Client) -> None:
         html = admin_client.get(url).content.decode()
         assert not re.findall(r"<style|\sstyle=|\son\w+=|javascript:", html)
         assert all(" src=" in tag for tag in re.findall(r"<script[^>]*>", html))
+
+
+LISTS = {"task": "Tasks", "taskstatusevent": "Task status events", "rejecteddelivery": "Rejected deliveries"}
+
+
+@pytest.mark.parametrize("model", LISTS)
+def test_a_list_is_named_after_what_is_in_it(admin_client: Client, model: str) -> None:
+    url = f"/admin/sartiq_tasks/{model}/"
+
+    assert f"<h1>{LISTS[model]}</h1>" in admin_client.get(url).content.decode()
+    assert "<h1>Select " in admin_client.get(url, {"_popup": "1"}).content.decode()
+
+
+@pytest.mark.parametrize("url", ["rejecteddelivery/", "task/?silent=1"])
+def test_without_rows_there_is_nothing_to_do_to_them(admin_client: Client, url: str) -> None:
+    assert 'name="action"' not in admin_client.get(f"/admin/sartiq_tasks/{url}").content.decode()
+    record(NOON)
+    rejected()
+    assert 'name="action"' in admin_client.get(f"/admin/sartiq_tasks/{url}").content.decode()

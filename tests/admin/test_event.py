@@ -170,3 +170,27 @@ def test_there_is_one_sign_for_nothing(admin_client: Client) -> None:
 
     assert '<div class="readonly">—</div>' in html
     assert '<div class="readonly">-</div>' not in html
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "told"),
+    [
+        ("2026-05-01T11:59:58.5Z", "11:59:58.500"),
+        ("2026-04-30T23:59:58.5Z", "2026-04-30 23:59"),
+        ("0001-01-01T00:00:00Z", "0001-01-01 00:00"),
+        (None, "—"),
+    ],
+)
+def test_the_list_tells_the_event_time_in_few_signs(
+    admin_client: Client, timestamp: str | None, told: str
+) -> None:
+    record(NOON, timestamp=timestamp)
+    (cell,) = re.findall(r'<td class="field-event_clock">(.*?)</td>', page(admin_client, LIST))
+
+    assert re.sub("<[^>]*>", "", cell) == told
+
+
+def test_an_event_names_its_sender(admin_client: Client) -> None:
+    html = page(admin_client, event_url(record().event_id))
+
+    assert re.search(r"<label>Sender:</label>\s*<div class=\"readonly\">tests</div>", html)

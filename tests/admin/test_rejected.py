@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import shlex
 from random import Random
 from typing import Any
 from urllib.parse import unquote
@@ -13,10 +15,13 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
-from tasks.admin.rejected import ERROR_TYPES, LONGEST_READ
+from tasks.admin import rejected as rejected_admin
+from tasks.admin.addresses import task_url
+from tasks.admin.rejected import LONGEST_READ
+from tasks.admin.rejected_filters import ERROR_TYPES
 from tasks.models import RejectedDelivery, TaskStatusEvent
 from tasks.simulation.faults import malformed
-from tests.factories import body, rejected, user
+from tests.factories import body, record, rejected, user
 from tests.test_contract import CASES
 
 pytestmark = pytest.mark.django_db
@@ -179,9 +184,13 @@ def test_it_says_that_only_the_sender_can_fix_it(staff: Client) -> None:
 
 @pytest.mark.parametrize("content", [b'{"task_id": "a b"}', b"[1]", b'{"task_id": 5}'])
 def test_the_task_that_it_names(staff: Client, content: bytes) -> None:
-    page = staff.get(change_page(rejected(content))).content.decode()
+    kept = rejected(content)
+    page = staff.get(change_page(kept)).content.decode()
 
-    assert ('/task/?q=a+b">a b</a>' in page) == (content == b'{"task_id": "a b"}')
+    assert ("a b: there is no such task" in page) == (content == b'{"task_id": "a b"}')
+    record(task_id="a b")
+    page = staff.get(change_page(kept)).content.decode()
+    assert (f'<a href="{task_url("a b")}">a b</a>' in page) == (content == b'{"task_id": "a b"}')
     cell = re.search(r'<td class="field-task">(.*?)</td>', staff.get(LIST).content.decode())
     assert cell
     assert ('/task/?q=a+b">a b</a>' in cell[1]) == (content == b'{"task_id": "a b"}')
@@ -207,6 +216,58 @@ def test_a_body_that_names_none(staff: Client, content: bytes) -> None:
         assert answer.status_code == 200
         assert "/task/?q=" not in answer.content.decode()
     assert listed(staff) == [kept.pk]
+
+
+def test_a_task_whose_id_no_column_holds(staff: Client) -> None:
+    kept = rejected(json.dumps({"task_id": "x" * 300}).encode())
+
+    assert "there is no such task" in staff.get(change_page(kept)).content.decode()
+
+
+def captions(html: str) -> list[str]:
+    return re.findall(r"<label>([^<]*):</label>", html)
+
+
+def test_the_important_comes_first_and_what_is_empty_not_at_all(staff: Client) -> None:
+    kept = rejected()
+    assert captions(staff.get(change_page(kept)).content.decode()) == [
+        "What was wrong", "What was sent", "Task", "Received", "Sender", "Answer",
+    ]  # fmt: skip
+    RejectedDelivery.objects.update(accepted_at=kept.received_at, not_kept=1, headers={"User-Agent": "a"})
+    assert captions(staff.get(change_page(kept)).content.decode())[6:] == [
+        "Accepted at", "Not kept", "Headers"
+    ]  # fmt: skip
+
+
+def test_an_empty_body_is_said_to_be_empty(staff: Client) -> None:
+    page = staff.get(change_page(rejected(b""))).content.decode()
+
+    assert "Nothing: the body is empty." in page
+    assert 'class="st-text"' not in page
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "is_offered"),
+    [
+        (b'{"status": 5, "text": "it\'s <b>"}', {}, True),
+        (b'{"status": "\xff"}', {}, False),
+        (b'{"status": "\0"}', {}, False),
+        (b"{" + b" " * 100 + b"}", {}, False),
+        (b"{}", {"is_whole": False}, False),
+        (b"", {}, False),
+    ],
+)
+def test_a_body_can_be_copied_as_it_came(
+    staff: Client, monkeypatch: Any, content: bytes, changes: dict[str, Any], is_offered: bool
+) -> None:
+    monkeypatch.setattr(rejected_admin, "LONGEST_COPIED", 60)
+    page = staff.get(change_page(rejected(content, **changes))).content.decode()
+
+    assert ('data-copy="sent"' in page) == ('data-copy="curl"' in page) == is_offered
+    if is_offered:
+        texts = dict(re.findall(r'<span id="(sent|curl)" hidden>(.*?)</span>', page))
+        assert html.unescape(texts["sent"]) == content.decode()
+        assert shlex.split(html.unescape(texts["curl"]))[-1] == content.decode()
 
 
 def test_all_that_the_demo_gets_rejected_is_shown(staff: Client) -> None:

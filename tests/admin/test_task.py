@@ -94,7 +94,7 @@ def test_the_dashboard_tells_all_of_a_task(admin_client: Client) -> None:
         "42.5 %",
         "training",
         "e-1",
-        "z / i",
+        "i / z",
         "1 h 02 min",
         ">boom<",
         " s ago<",  # on a busy machine more than 0
@@ -394,3 +394,25 @@ def test_duration_by_what_is_known() -> None:
     assert Task.objects.get().duration(now) == now - NOON
     record(NOON + minutes(3), status="failed")
     assert Task.objects.get().duration(now) == minutes(3)
+
+
+def test_silent_and_lost_tasks_are_counted_among_the_others(admin_client: Client) -> None:
+    record(NOON)
+    html = page(admin_client)
+
+    assert re.search(
+        r'Other <strong>0</strong></a></li>\s*<li><span[^>]*>of these:</span> <a id="st-count-silent"', html
+    )
+
+
+def test_the_instance_stands_before_the_zone(admin_client: Client) -> None:
+    record(origin_instance="gpu-17", origin_zone="eu-1")
+
+    assert ">gpu-17 / eu-1</span></td>" in page(admin_client)
+
+
+def test_the_filter_by_failure_says_how_far_it_looks(admin_client: Client) -> None:
+    html = page(admin_client, f"{LIST}?failure=boom")
+
+    assert "<summary>Failure: <b>boom</b></summary>" in html
+    assert "among the 1,000 failed tasks of its category" in html

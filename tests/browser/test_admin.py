@@ -320,6 +320,8 @@ def test_the_list_fits(open_page: OpenPage) -> None:
         "[...document.querySelectorAll('#result_list tbody tr')].map(e => e.getBoundingClientRect().bottom)"
     )
     assert sum(bottom <= 900 for bottom in bottoms) >= 15
+    error = page.locator(".field-error").first.bounding_box()
+    assert error["width"] > 200, "the error has what the others leave"  # type: ignore[index]
 
     page.focus("#result_list tbody tr:first-child th a")
     first = page.locator("#result_list tbody tr").first
@@ -339,6 +341,7 @@ def test_the_list_of_events_fits(open_page: OpenPage, width: int) -> None:
     page.goto("/admin/sartiq_tasks/taskstatusevent/")
     cut = page.evaluate(
         "[...document.querySelectorAll('.results, thead th *, #result_list :is(.field-received,"
+        " .field-event_clock,"
         " .field-progress_shown, .st-badge, .field-zone)')]"
         ".filter(e => e.scrollWidth > e.clientWidth && getComputedStyle(e).display != 'inline')"
         ".map(e => e.outerHTML.slice(0, 99))"
@@ -347,7 +350,10 @@ def test_the_list_of_events_fits(open_page: OpenPage, width: int) -> None:
 
     assert cut == [], "no column, time or status is cut off"
     assert clocks[1:4] == ["12:02:00.000", "12:01:00.000", "12:00:00.000"]
-    assert clocks[0].startswith("2026-04-24 "), "the date of an event that came on another day"
+    assert clocks[0] == "2026-04-24 13:21", "the date of an event that came on another day"
+    if width == 1440:
+        kind = page.locator(".field-event_type_shown").first
+        assert kind.evaluate("cell => cell.scrollWidth <= cell.clientWidth"), "it is whole on a desk"
     for name in ("task_link", "event_type_shown"):
         cell = page.locator(f".field-{name}").nth(1)
         assert cell.locator("[title]").get_attribute("title") == cell.inner_text(), "the whole on hover"
@@ -419,3 +425,16 @@ def test_axe_finds_nothing_serious(open_page: OpenPage, scheme: Any) -> None:
             for node in violation["nodes"]
         ]
     assert found == []
+
+
+def test_what_was_wrong_begins_where_the_other_values_do(open_page: OpenPage) -> None:
+    kept = factories.rejected(b'{"progress": 101, "task_id": "a"}')
+    page = open_page()
+    page.goto(f"/admin/sartiq_tasks/rejecteddelivery/{kept.pk}/change/")
+    lefts = page.evaluate(
+        "[...document.querySelectorAll('.field-received .readonly, .readonly ul, .readonly .help')]"
+        ".map((one) => one.getBoundingClientRect().left + parseFloat(getComputedStyle(one).paddingLeft))"
+    )
+
+    assert len(lefts) == 3
+    assert max(lefts) - min(lefts) < 2

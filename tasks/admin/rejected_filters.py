@@ -1,0 +1,115 @@
+"""The filters of the list of rejected deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from ..serializers import task_status_event
+from .filters import Filter, LinkedFilter, SourceFilter
+
+#: Every type of error there is: asking the table for those that it has would read it whole.
+ERROR_TYPES = (
+    "body_too_large", "datetime_from_date_parsing", "datetime_type", "dict_type", "float_type",
+    "greater_than_equal", "int_type", "json_invalid", "less_than_equal", "missing",
+    "model_attributes_type", "string_too_long", "string_type", "unsupported_media_type",
+)  # fmt: skip
+
+
+class RejectedSourceFilter(SourceFilter):
+    """By the client that sent it."""
+
+    def found(self, queryset: Any, value: str) -> Any:
+        """Return the client's deliveries."""
+        return queryset.filter(source=value)
+
+
+class AnswerFilter(Filter):
+    """By the status of the answer."""
+
+    title = _("answer")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return what a delivery is rejected with."""
+        return [
+            ("413", _("413, too large")),
+            ("415", _("415, not declared as JSON")),
+            ("422", _("422, invalid")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the deliveries with that answer."""
+        answers = [answer for answer, _title in self.lookup_choices]
+        value = self.value()
+        return queryset if value is None else queryset.filter(status__in={value}.intersection(answers))
+
+
+class OutcomeFilter(Filter):
+    """By whether it was accepted when it was tried again."""
+
+    title = _("tried again")
+    parameter_name = "accepted"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return both outcomes."""
+        return [("yes", _("Accepted since")), ("no", _("Still rejected"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the deliveries with that outcome."""
+        if self.value() not in ("yes", "no"):
+            return queryset if self.value() is None else queryset.none()
+        return queryset.filter(accepted_at__isnull=self.value() == "no")
+
+
+class FaultFilter(Filter):
+    """By a part of the faults. The choices are fixed, because looking for them would read the whole table."""
+
+    names: ClassVar[Iterable[str]]
+    #: How a name stands in the column.
+    written: ClassVar[str]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        """Return the names there are."""
+        return [(name, name) for name in self.names]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the deliveries with the chosen one."""
+        value = self.value()
+        if value is None:
+            return queryset
+        if value not in self.names:
+            return queryset.none()
+        return queryset.filter(faults__contains=self.written.format(value))
+
+
+class FieldFilter(FaultFilter):
+    """By the field that was wrong."""
+
+    title = _("field")
+    parameter_name = "field"
+    names = ("body", *map(str, task_status_event.fields))
+    written = " {}:"
+
+
+class ErrorTypeFilter(FaultFilter):
+    """By the type of error."""
+
+    title = _("error type")
+    parameter_name = "error_type"
+    names = ERROR_TYPES
+    written = ":{} "
+
+
+class GroupFilter(LinkedFilter):
+    """By a fault, which is a field and a type of error: each count above the list leads to one."""
+
+    title = _("fault")
+    parameter_name = "fault"
+
+    def found(self, queryset: Any, value: str) -> Any:
+        """Return the deliveries with the fault."""
+        return queryset.filter(faults__contains=f" {value} ")
