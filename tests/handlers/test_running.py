@@ -12,7 +12,17 @@ from django.db import connection
 from django.utils import timezone
 
 from tasks.conf import app_settings
-from tasks.handlers import Change, GiveUp, RetryLater, blocked, claiming, on_change, on_event, running
+from tasks.handlers import (
+    Change,
+    GiveUp,
+    RetryLater,
+    blocked,
+    claiming,
+    holding,
+    on_change,
+    on_event,
+    running,
+)
 from tasks.handlers.control import pause
 from tasks.handlers.registry import by_name
 from tasks.handlers.running import MAX_ERROR_BYTES, Outcome, attempt, text_of
@@ -338,8 +348,14 @@ def test_only_the_earliest_of_a_task_and_handler_is_claimed_and_none_beside_one_
     # A person has an earlier one tried again while a later one is being run.
     Reaction.objects.filter(seq=1).update(state="done")
     (second,) = claiming.claim(["a"], limit=1, lease=HOUR)
-    Reaction.objects.filter(task=second.task_id, handler="a", seq=1).update(state="pending", started_at=None)
-    assert [one.task_id for one in claiming.claim(["a"], limit=9, lease=HOUR)] != [second.task_id]
+    first = Reaction.objects.filter(task=second.task_id, handler="a", seq=1)
+    first.update(state="pending", started_at=None, due_at=timezone.now() - HOUR)
+    (other,) = claiming.claim(["a"], limit=9, lease=HOUR)
+    assert {(one.task_id, one.seq) for one in (second, other)} == {("one", 2), ("two", 2)}
+    # When that has ended, the earlier one is next.
+    assert holding.mark_done(second)
+    (again,) = claiming.claim(["a"], limit=9, lease=HOUR)
+    assert (again.task_id, again.seq) == (second.task_id, 1)
 
 
 def test_a_blocked_reaction_is_put_off_with_the_one_that_blocks_it() -> None:

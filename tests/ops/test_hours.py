@@ -79,10 +79,12 @@ def test_tasks_that_are_read_are_counted_as_the_database_does(monkeypatch: pytes
 
 
 def test_a_length_in_the_wrong_order_is_none() -> None:
-    record(NOON, status="running", timestamp=(NOON + minutes(5)).isoformat())
-    record(NOON + minutes(1), status="failed", timestamp=NOON.isoformat())
+    for minute, status in ((0, "failed"), (5, "running"), (6, "failed")):
+        record(NOON + minutes(minute), status=status)
 
-    assert [name for _type, name, _powers in count_hour(NOON)["lengths"]] == []
+    counts = count_hour(NOON)
+    assert ended(counts) == {("training", "failed", 1)}
+    assert counts["lengths"] == []
 
 
 def test_failures_are_one_kind_if_category_and_headline_are_alike() -> None:
