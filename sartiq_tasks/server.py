@@ -102,7 +102,7 @@ def run_handlers() -> None:
 def _end_with_supervisor(lifeline: socket.socket) -> None:
     with suppress(OSError):
         lifeline.recv(1)  # nothing is ever sent: it returns when the other end is closed
-    os.kill(os.getsid(0), signal.SIGTERM)  # Granian's main process, or what runs the handlers
+    os.kill(os.getpgid(0), signal.SIGTERM)  # Granian's main process, or what runs the handlers
 
 
 def parser() -> argparse.ArgumentParser:
@@ -138,6 +138,8 @@ def serve(
     signals: list[float] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: signals.append(time.monotonic()))
+    # Otherwise a terminal under "stty tostop" would stop a worker that writes to it.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     with reserved(host, port) as address:
         _prepare_machine()
         command = _command(address, port, workers, options)
@@ -225,11 +227,11 @@ def _command(address: str, port: int, workers: int, options: Sequence[str]) -> l
 
 
 class _Worker:
-    """A Granian of one worker, or the handlers' process, in a session of its own.
+    """A Granian of one worker, or the handlers' process, in a process group of its own.
 
-    A terminal sends Ctrl-C to all processes of a session. Granian's worker would get that and then
+    A terminal sends Ctrl-C to all processes of a group. Granian's worker would get that and then
     what its own main process sends, and it deadlocks on a second signal. So only the main process
-    is told to stop.
+    is told to stop. It has no session of its own, among which Linux shares the processors out.
     """
 
     def __init__(
@@ -248,7 +250,7 @@ class _Worker:
                 cwd=ROOT,
                 env=os.environ | {LIFELINE: str(theirs.fileno())},
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,
+                process_group=0,
             )
 
     def has_died(self) -> bool:

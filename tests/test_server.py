@@ -45,6 +45,16 @@ def test_workers_do_not_interrupt_each_other_if_the_kernel_lets_them(
     assert policies == {os.SCHED_BATCH if is_allowed else os.SCHED_OTHER}
 
 
+def test_each_worker_has_a_process_group_and_none_a_session(tmp_path: Path) -> None:
+    """A terminal's Ctrl-C goes to a group, and Linux shares the processors out among sessions."""
+    with serving(f"sqlite:///{tmp_path}/db.sqlite3") as server:
+        workers = [process.pid for process in server.workers()]
+        groups = {os.getpgid(pid) for pid in (server.process.pid, *workers)}
+        sessions = {os.getsid(pid) for pid in (server.process.pid, *workers)}
+
+    assert (len(groups), len(sessions)) == (1 + len(workers), 1)
+
+
 @pytest.mark.parametrize(
     ("taken", "wanted"),
     [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("::", "127.0.0.1"),

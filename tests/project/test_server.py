@@ -133,7 +133,7 @@ def test_a_worker_ends_with_its_supervisor(killed: list[tuple[int, int]]) -> Non
     with theirs:
         server._end_with_supervisor(theirs)
 
-    assert killed == [(os.getsid(0), signal.SIGTERM)]
+    assert killed == [(os.getpgid(0), signal.SIGTERM)]
 
 
 @pytest.mark.parametrize("with_handlers", [True, False])
