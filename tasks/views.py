@@ -49,7 +49,10 @@ __all__ = ("DocsView", "DocumentView", "TaskWebhookView")
 logger = logging.getLogger("sartiq_tasks.views")
 
 _URLS = f"{__package__}.urls"
-_JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
+# Django's response, filled in: DRF's is a template that is rendered later, and of an object json makes a new
+# encoder each time.
+_ANSWER = '{"id":%d,"task_id":%s,"duplicate":%s}'
+_JSON = json.JSONEncoder(ensure_ascii=False)
 _JSON_HEADERS = {"Content-Type": "application/json"}
 
 
@@ -201,9 +204,12 @@ class TaskWebhookView(APIView):
                     rejection, body=raw, headers=request.headers, source=self.source, idempotency_key=key
                 )
             raise
-        answer = {"id": recorded.event_id, "task_id": recorded.task_id, "duplicate": recorded.duplicate}
-        # Django's own: DRF's is a template that is rendered later, JsonResponse makes an encoder each time.
-        content = _JSON.encode(answer).encode()
+        answer = _ANSWER % (
+            recorded.event_id,
+            _JSON.encode(recorded.task_id),
+            "true" if recorded.duplicate else "false",
+        )
+        content = answer.encode()
         return HttpResponse(content, headers=_JSON_HEADERS | {"Content-Length": str(len(content))})
 
     def record(self, event: Mapping[str, Any], digest: bytes, key: bytes | None) -> Recorded:
