@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 from django.test import SimpleTestCase
 
-#: What starts servers, browsers or other programs, waits, or asks for thousands of pages: left out by
-#: ``-m "not slow"``.
+#: What starts servers, browsers or other programs, waits, asks for hundreds of pages, or stores thousands of
+#: rows: left out by ``-m "not slow"``.
 SLOW = (
     "tests/admin/test_any_text.py",
+    "tests/admin/test_history.py::test_a_refresh_is_small_after_2000_events",
+    "tests/admin/test_overview.py::test_every_number_leads_to_exactly_its_rows",
     "tests/browser/",
     "tests/handlers/test_kills.py",
+    "tests/handlers/test_recording.py::test_32_writers_in_random_order_with_retries",
     "tests/handlers/test_worker.py",
     "tests/hostile/",
     "tests/hosts/",
@@ -20,8 +23,13 @@ SLOW = (
     "tests/database/test_sqlite_file.py::test_away_and_back_again",
     "tests/database/test_sqlite_file.py::test_read_only_for_a_while",
     "tests/database/test_sqlite_file.py::test_replaced_by",
+    "tests/ledger/test_order_of_arrival.py",
     "tests/ledger/test_pruning.py::test_while_8_writers_post",
+    "tests/ledger/test_silence_races.py",
     "tests/ops/test_metrics.py::test_any_process_answers_for_all",
+    "tests/ops/test_metrics.py::test_off_imports_no_client",
+    "tests/ops/test_metrics.py::test_the_age_is_of_now_and_stays_in_no_file",
+    "tests/ops/test_metrics.py::test_the_first_deliveries_of_a_process_may_come_at_once",
     "tests/project/test_manage.py",
     "tests/test_coming_from_fastapi.py",
     "tests/test_coverage.py",
@@ -37,14 +45,21 @@ SLOW = (
     "tests/test_server.py",
     "tests/test_settings.py",
     "tests/test_views.py::test_32_identical_posts_at_once",
+    "tests/testing/test_fixtures.py::test_production_imports_none_of_it",
     "tests/watchdog/test_process.py",
 )
 
-#: The slow cases in which coverage is counted, because they alone run some line.
+#: The slow cases in which coverage is counted, because they alone may run some line.
 COVERING = (
+    "tests/admin/test_history.py",
+    "tests/admin/test_overview.py",
     "tests/commands/test_simulate_compute.py",
     "tests/database/test_live_connection.py",
+    "tests/handlers/test_recording.py",
     "tests/handlers/test_worker.py",
+    "tests/ledger/test_order_of_arrival.py",
+    "tests/ledger/test_silence_races.py",
+    "tests/ops/test_metrics.py",
     "tests/test_server.py",
 )
 
