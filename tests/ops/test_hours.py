@@ -123,6 +123,14 @@ def test_an_hour_is_read_and_kept_within_the_limits(monkeypatch: pytest.MonkeyPa
     assert [kind["line"] for kind in count_hour(NOON)["failures"]] == ["c", "b"]
 
 
+def test_an_hour_is_kept_once_its_deliveries_have_settled() -> None:
+    """Until then each reader counts it: a delivery of it may not be committed yet."""
+    failed(5, "a")
+    for minute, kept in ((69, False), (70, True)):
+        counted_hours(NOON + minutes(minute), budget=ALL)
+        assert Overview.objects.filter(hour=NOON).exists() is kept
+
+
 def test_lengths_are_within_five_per_cent() -> None:
     for number, (waited, ran) in enumerate([(1, 60), (2, 120), (3, 600)]):
         begin = NOON + minutes(number)
