@@ -12,7 +12,7 @@ from django.db import connections
 from django.utils import timezone
 
 from tasks.handlers import Change, claiming, on_change, on_event
-from tasks.handlers.control import give_up, try_again
+from tasks.handlers.control import give_up, pause, try_again
 from tasks.handlers.registry import declaring
 from tasks.handlers.sql import database
 from tasks.handlers.standing import standings
@@ -53,6 +53,26 @@ def test_pausing_loses_nothing(handlers: Handlers, capsys: pytest.CaptureFixture
     call_command("handlers", "--check")
     handlers.run()
     assert calls == [(1, False)]
+
+
+def test_a_handler_that_is_paused_again_keeps_the_time_of_its_pause() -> None:
+    pause("refund")
+    (since,) = Handler.objects.values_list("paused_at", flat=True)
+    pause("refund")
+
+    assert Handler.objects.get().paused_at == since
+
+
+@pytest.mark.parametrize("decide", [try_again, give_up])
+def test_a_decision_puts_off_no_later_reaction_that_is_due(decide: Any) -> None:
+    on_event(name="a")(lambda change: None)
+    for number in range(2):
+        record(progress=number)
+    Reaction.objects.filter(seq=1).update(state="dead")
+    (due_at,) = Reaction.objects.filter(seq=2).values_list("due_at", flat=True)
+
+    assert decide(Reaction.objects.filter(seq=1)) == 1
+    assert Reaction.objects.get(seq=2).due_at == due_at
 
 
 def test_an_unknown_handler_is_named_with_the_known(handlers: Handlers) -> None:
