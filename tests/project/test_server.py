@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from sartiq_tasks import server
-from sartiq_tasks.wsgi import application
+from sartiq_tasks import server, wsgi
 from tests.servers import free_port
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -82,7 +81,7 @@ def test_a_worker_says_when_it_heeds_signals(
     waited = threads_run_at_once(monkeypatch)
     monkeypatch.setattr(server, "BEGINS", 0)
 
-    assert server.application() is application
+    assert server.application() is wsgi.application
     assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     lifeline.settimeout(0.2)
     with pytest.raises(TimeoutError):
@@ -97,7 +96,7 @@ def test_a_worker_says_when_it_heeds_signals(
 def test_a_worker_without_a_supervisor_serves_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(server.LIFELINE, raising=False)
 
-    assert server.application() is application
+    assert server.application() is wsgi.application
 
 
 def test_granian_forks_its_worker_whatever_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
