@@ -482,6 +482,19 @@ def test_no_claim_waits_behind_the_backlog_of_another_handler() -> None:
     assert claiming.claim([], limit=6, lease=HOUR) == claiming.lapsed([]) == []
 
 
+def test_one_that_has_failed_itself_is_not_brought_forward_by_an_earlier_one() -> None:
+    """Such as one that a person has had tried again: the later one still waits for its own pause."""
+    on_event(name="a")(effect)
+    for number in range(2):
+        record(progress=number)
+    later = timezone.now() + HOUR
+    (first,) = claiming.claim(["a"], limit=1, lease=HOUR)
+    Reaction.objects.filter(seq=2).update(attempts=1, due_at=later)
+
+    assert holding.mark_done(first)
+    assert Reaction.objects.get(seq=2).due_at == later
+
+
 @pytest.mark.parametrize("given_up", [1, blocked.CHAIN + 7])
 def test_only_the_next_ones_of_a_long_chain_are_due(handlers: Handlers, given_up: int) -> None:
     """No claim reads past all of it, and each that ends, done or given up, lets the next ones go on."""
