@@ -10,7 +10,8 @@ from django.test import Client
 
 from tasks.admin import history
 from tasks.admin.addresses import task_url
-from tasks.models import TaskStatusEvent
+from tasks.conf import app_settings
+from tasks.models import Task, TaskStatusEvent
 from tests.factories import NOON, minutes, record, user
 
 pytestmark = pytest.mark.django_db
@@ -206,3 +207,13 @@ def test_the_part_of_any_id(admin_client: Client, task_id: str) -> None:
     answer = admin_client.get(task_url(task_id).replace("/change/", "/part/"))
 
     assert answer.status_code == (404 if task_id in ("\0", "none") else 200)
+
+
+@pytest.mark.django_db
+def test_all_events_are_known_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task with one more has no phases on its page."""
+    monkeypatch.setattr(history, "MAX_WHOLE", 3)
+    for number, known in ((0, 1), (1, 2), (2, 3), (3, None)):
+        record(NOON + minutes(number), progress=number)
+        whole = history.history(Task.objects.get(), app_settings()).whole
+        assert (whole and len(whole)) == known
