@@ -134,9 +134,9 @@ def _facts(task: Task, silence: Silence, now: datetime) -> list[tuple[Any, Any]]
     answer = Silence.Answer(silence.answer).label if silence.answer else display.EMPTY
     facts: list[tuple[Any, Any]] = []
     if task.last_received_at < silence.asked_at:
-        facts.append((_("The last event came"), display.ago(task.last_received_at)))
+        facts.append((_("The last event came"), display.time_tag(task.last_received_at)))
     facts += [
-        (_("The cluster was asked last"), display.ago(silence.asked_at)),
+        (_("The cluster was asked last"), display.time_tag(silence.asked_at)),
         (_("It said"), silence.error or answer),
     ]
     if silence.failures:
