@@ -66,7 +66,7 @@ KINDS = (
         failures=(
             ("out_of_memory", _CUDA_TRACE),
             ("data", "DatasetError: 3 of 24 images could not be decoded: IMG_0412.heic, IMG_0415.heic, …"),
-            ("diverged", "Loss is NaN since step {step}; the learning rate 4e-3 is too high for rank 64."),
+            ("diverged", "Loss is NaN; the learning rate 4e-3 is too high for rank 64."),
             ("node_lost", "Node gpu-a100-17 stopped answering: heartbeat missed for 90 s."),
         ),
     ),
@@ -149,7 +149,6 @@ def story(
     at, last = told[-1]
     if end.get("error_category") == "diverged":
         last["metadata"]["loss"] = None
-        end["error_message"] = end["error_message"].format(step=last["metadata"]["step"])
     told[-1] = (at, {**last, **end, "completed_at": at.isoformat()})
     return told
 
