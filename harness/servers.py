@@ -116,6 +116,13 @@ def serving_command(
     """Run a server that answers ``url`` until the end of the block; ``log`` gets what it prints."""
     with (log or Path(os.devnull)).open("wb") as output:
         process = psutil.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output)
+    with until_the_end(process, url):
+        yield process
+
+
+@contextmanager
+def until_the_end(process: psutil.Popen, url: str) -> Iterator[psutil.Popen]:
+    """Wait until ``process`` answers ``url``, and stop it at the end of the block."""
     try:
         wait_for(url, process)
         yield process

@@ -9,6 +9,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,11 +20,10 @@ import pytest
 from filelock import FileLock
 
 import harness.servers
-from harness.environment import ROOT, free_port, project_environment  # noqa: F401 (tests take them from here)
+from harness.environment import ROOT, free_port, project_environment
 from harness.servers import (  # noqa: F401 (tests take them from here)
+    COMMANDS,
     Server,
-    manage,
-    manage_each,
     serving_command,
     stop,
     temporary_directory,
@@ -31,6 +31,7 @@ from harness.servers import (  # noqa: F401 (tests take them from here)
     wait_for_port,
 )
 from tests.databases import place
+from tests.forking import run_forked
 
 
 @contextmanager
@@ -42,6 +43,23 @@ def serving(database_url: str, *arguments: str, **options: Any) -> Iterator[Serv
             options = {"migrate": False, "token": token} | options
     with harness.servers.serving(database_url, *arguments, **options) as server:
         yield server
+
+
+def manage(*arguments: str, database_url: str, **changes: str) -> str:
+    """Do as ``harness.servers.manage()``, in a copy of a process that has imported Django."""
+    return _run_python("manage.py", *arguments, database_url=database_url, **changes)
+
+
+def manage_each(*commands: str, database_url: str, **changes: str) -> str:
+    """Do as ``harness.servers.manage_each()``, in a copy of a process that has imported Django."""
+    return _run_python("-c", COMMANDS, *commands, database_url=database_url, **changes)
+
+
+def _run_python(*arguments: str, database_url: str, **changes: str) -> str:
+    environment = project_environment(database_url, **changes)
+    done = run_forked(sys.executable, *arguments, cwd=ROOT, env=environment, is_counted=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 class PostgreSQL:

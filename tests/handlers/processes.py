@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import psycopg
 from django.db import connection
 
 from tests.databases import place
+from tests.forking import run_forked, start_forked
 from tests.servers import ROOT, project_environment
 
 POSTGRESQL = connection.vendor == "postgresql"
@@ -35,10 +35,8 @@ def environment(url: str, **changes: str) -> dict[str, str]:
 
 def run_python(code: str, url: str, *arguments: str) -> str:
     setup = "import django; django.setup()\n"
-    done = subprocess.run(
-        [sys.executable, "-c", setup + code, *arguments],
-        cwd=ROOT, env=environment(url), capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    command = (sys.executable, "-c", setup + code, *arguments)
+    done = run_forked(*command, cwd=ROOT, env=environment(url), timeout=120, is_counted=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -70,10 +68,9 @@ def left(url: str) -> dict[str, Any]:
 @contextmanager
 def working(url: str, *arguments: str, **changes: str) -> Iterator[psutil.Popen]:
     """Run a worker until the end of the block."""
-    command = [sys.executable, "manage.py", "run_handlers", *arguments]
+    command = (sys.executable, "manage.py", "run_handlers", *arguments)
     log = place("runtime") / "worker.log"
-    with log.open("ab") as output:
-        process = psutil.Popen(command, cwd=ROOT, env=environment(url, **changes), stderr=output)
+    process = start_forked(*command, cwd=ROOT, env=environment(url, **changes), stderr=log)
     try:
         yield process
     finally:

@@ -21,9 +21,11 @@ import requests
 from django.db import connection
 from filelock import FileLock
 
+from harness.servers import until_the_end
 from tests.databases import place
 from tests.factories import full_body
-from tests.servers import free_port, serving_command
+from tests.forking import run_forked, start_forked, uncounted
+from tests.servers import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 UV = str(Path(sys.executable).with_name("uv"))
@@ -41,7 +43,7 @@ OURS = (
 
 def clean_environment(**changes: str) -> dict[str, str]:
     """Return a stranger's environment variables: none of this test run's."""
-    theirs = {name: value for name, value in os.environ.items() if name not in OURS}
+    theirs = uncounted({name: value for name, value in os.environ.items() if name not in OURS})
     return {**theirs, "UV_SYSTEM_CERTS": "1", "PYTHONDONTWRITEBYTECODE": "1", **changes}
 
 
@@ -124,9 +126,18 @@ class Host:
         with file.open("a" if append else "w") as opened:
             opened.write(text)
 
-    def manage(self, *arguments: str, options: tuple[str, ...] = (), **environment: Any) -> str:
+    def manage(
+        self, *arguments: str, options: tuple[str, ...] = (), status: int = 0, **environment: str
+    ) -> str:
         """Run ``manage.py`` and return what it printed; ``options`` are Python's own, such as ``-W``."""
-        return run(self.python, *options, "manage.py", *arguments, cwd=self.directory, **environment)
+        return self.run(*options, "manage.py", *arguments, status=status, **environment)
+
+    def run(self, *arguments: str, status: int = 0, **environment: str) -> str:
+        """Run ``python *arguments``, which must end with ``status``, and return what it printed."""
+        done = run_forked(self.python, *arguments, cwd=self.directory, env=clean_environment(**environment))
+        printed = done.stderr + done.stdout
+        assert done.returncode == status, f"{' '.join(arguments)}\n{printed}"
+        return printed
 
     def shell(self, code: str) -> str:
         """Run ``code`` in its shell and return what it printed."""
@@ -151,10 +162,11 @@ class Host:
         command = command or ("manage.py", "runserver", "--noreload", "127.0.0.1:{port}")
         arguments = [part.replace("{port}", port) for part in command]
         url = f"http://127.0.0.1:{port}"
-        started = serving_command(
-            self.python, *arguments, cwd=self.directory, env=clean_environment(), url=url, log=log
+        output = log or os.devnull
+        process = start_forked(
+            self.python, *arguments, cwd=self.directory, env=clean_environment(), stdout=output, stderr=output
         )
-        with started:
+        with until_the_end(process, url):
             yield url
 
 
@@ -178,7 +190,7 @@ def logged_in(url: str) -> requests.Session:
 
 def new_project(directory: Path, python: str, *, database: dict[str, Any] | None = None) -> Host:
     """Make what ``django-admin startproject`` makes, named ``backend``, on ``database``."""
-    run(python, "-m", "django", "startproject", "backend", cwd=directory)
+    Host(directory, python).run("-m", "django", "startproject", "backend")
     host = Host(directory / "backend", python)
     if database:
         host.write("backend/settings.py", f"\nDATABASES = {{'default': {database!r}}}\n", append=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from typing import Any
 
 import django
 
-from tests.hosts.environments import Host, clean_environment, deliver, once, run
+from tests.forking import start_forked
+from tests.hosts.environments import Host, clean_environment, deliver, once
 from tests.hosts.pages import commands, text_of, write_files
 from tests.hosts.test_wheel import plugged_in
 from tests.programs import needed
@@ -57,10 +59,10 @@ def fail_a_training(host: Host) -> None:
 def work_twice(host: Host, command: str, between: str = "") -> str:
     """Run the handlers, of which the first is killed; return what ``between`` printed then."""
     arguments = command.split()[1:]
-    run("sh", "-c", shlex.join([host.python, *arguments]) + "; test $? = 137", cwd=host.directory)
+    host.run(*arguments, status=-signal.SIGKILL)
     found = host.shell(between) if between else ""
     time.sleep(1.5)
-    run(host.python, *arguments, cwd=host.directory)
+    host.run(*arguments)
     return found
 
 
@@ -104,13 +106,10 @@ def test_celery_gets_it_twice_and_tells_once(tmp_path: Path, host_database: dict
         log = tmp_path / "celery.log"
         program, *arguments = worker.split()
         celery = [host.python, "-m", program, *arguments, "--pool", "solo", "--loglevel", "info"]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                celery, cwd=host.directory, env=clean_environment(), stdout=output, stderr=output
-            )
+        process = start_forked(*celery, cwd=host.directory, env=clean_environment(), stdout=log, stderr=log)
         try:
             for _ in range(600):
-                if log.read_text().count("succeeded in") == 2:
+                if log.exists() and log.read_text().count("succeeded in") == 2:
                     break
                 time.sleep(0.1)
         finally:

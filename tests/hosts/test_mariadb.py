@@ -14,7 +14,7 @@ import pytest
 
 from harness.environment import free_port
 from harness.servers import stop, temporary_directory
-from tests.hosts.environments import Host, new_project, once, python_with, run
+from tests.hosts.environments import Host, new_project, once, python_with
 
 pytestmark = once
 
@@ -85,7 +85,7 @@ def test_check_and_migrate_end_in_a_line(tmp_path: Path) -> None:
         assert when_it_answers(host) == "MariaDB []\n"
 
         for command in ("check", "migrate", "check --database default"):
-            said = run(host.python, "manage.py", *command.split(), cwd=host.directory, fails=True)
+            said = host.manage(*command.split(), status=1)
             assert "(sartiq_tasks.E040) Events cannot be recorded in MariaDB (the database 'default')" in said
             assert "Traceback" not in said
         assert host.shell(TABLES) == "MariaDB []\n"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 
 import pytest
 
+from tests.forking import run_forked
 from tests.hosts.environments import ROOT, once
 from tests.hosts.odd_cases import answers
 
@@ -18,17 +18,9 @@ from tests.hosts.odd_cases import answers
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_no_answer_is_another(number: int) -> None:
     odd = {"DJANGO_SETTINGS_MODULE": "tests.hosts.odd_settings", "ODD": str(number)}
-    command = [sys.executable, "-m", "django", "test", "tests.hosts.odd_cases", "--no-input"]
+    command = (sys.executable, "-m", "django", "test", "tests.hosts.odd_cases", "--no-input")
 
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | odd | {"EXPECTED": json.dumps(answers())},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = run_forked(*command, cwd=ROOT, env=os.environ | odd | {"EXPECTED": json.dumps(answers())})
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Ran 1 test" in done.stderr

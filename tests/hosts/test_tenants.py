@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.hosts.environments import Host, database_extras, new_project, python_with, run
+from tests.hosts.environments import Host, database_extras, new_project, python_with
 
 pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="django-tenants is for PostgreSQL")
 
@@ -222,7 +222,7 @@ def test_shared_tokens_and_users_of_each_tenant_are_an_error(
     """The token of beta's user counts for alpha's user with the same id: hence the error."""
     own = "['django.contrib.contenttypes', 'django.contrib.auth', 'sartiq.tasks']"
     host = new_host(tmp_path, host_database, limit=True, tenant_apps=own)
-    said = run(host.python, "manage.py", "check", cwd=host.directory, fails=True)
+    said = host.manage("check", status=1)
     assert "sartiq_tasks.E041" in said
 
     silent = {"SILENCED": "sartiq_tasks.E041"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,7 @@ def test_the_tutorial(tmp_path: Path, host_database: dict[str, Any]) -> None:
     assert called == [work, show] * 2
     with host.serving() as url:
         post(url, failing)
-    killed = shlex.join([host.python, "manage.py", *arguments(work)]) + "; test $? = 137"  # by SIGKILL
-    run("sh", "-c", killed, cwd=host.directory)
+    host.manage(*arguments(work), status=-signal.SIGKILL)
     assert look() == "10"
     time.sleep(5)
     host.manage(*arguments(work))
