@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -87,6 +88,7 @@ def python_with(*requirements: str, extras: tuple[str, ...] = ()) -> str:
     It has this run's Django unless a requirement names another. It is kept for the runs to come, which
     only replace a wheel that has changed.
     """
+    more = bool(requirements)
     if not any(requirement.lower().startswith("django=") for requirement in requirements):
         requirements = (f"django=={django.__version__}", *requirements)
     wanted = (sys.version, requirements, extras, _declared())
@@ -95,7 +97,9 @@ def python_with(*requirements: str, extras: tuple[str, ...] = ()) -> str:
     python, installed = directory / "bin" / "python", directory / "wheel"
     with FileLock(f"{directory}.lock"):
         if not installed.exists() or installed.read_text() != str(wheel()):
-            if not python.exists():
+            if not python.exists() and more:
+                _copy_environment(Path(python_with(extras=extras)).parent.parent, directory)
+            elif not python.exists():
                 run(UV, "venv", "--quiet", "--python", sys.executable, str(directory), cwd=ROOT)
             app = f"sartiq-tasks[{','.join(extras)}] @ {wheel().as_uri()}"
             install = (UV, "pip", "install", "--quiet", "--reinstall-package", "sartiq-tasks")
@@ -104,6 +108,16 @@ def python_with(*requirements: str, extras: tuple[str, ...] = ()) -> str:
             run(*install, "--python", str(python), app, *requirements, cwd=ROOT)
             installed.write_text(str(wheel()))
     return str(python)
+
+
+def _copy_environment(base: Path, directory: Path) -> None:
+    """Copy an environment with its compiled files, as links: uv replaces files, it never changes them."""
+    new = directory.with_suffix(".new")
+    for left in (new, directory):
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.copytree(base, new, symlinks=True, copy_function=os.link)
+    (new / "wheel").unlink()
+    new.rename(directory)
 
 
 def _declared() -> dict[str, Any]:
