@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import timedelta
 from typing import Any
 
@@ -83,6 +84,8 @@ def test_the_defaults_pass_their_own_checks(settings: Any) -> None:
         ("SIGNING_SECRETS", {"a": [SIGNING_SECRET.removeprefix("whsec_")]}, "E020"),
         ("SIGNING_SECRETS", {"a": ["whsec_c2hvcnQ="]}, "E020"),
         ("SIGNING_SECRETS", {"a": ["whsec_no base64"]}, "E020"),
+        ("SIGNING_SECRETS", {"a": ["whsec_" + b64encode(b"x" * 23).decode()]}, "E020"),
+        ("SIGNING_SECRETS", {"a": ["whsec_" + b64encode(b"x" * 65).decode()]}, "E020"),
         ("SIGNING_SECRETS", {"a": [None]}, "E020"),
         ("THROTTLE_DELIVERIES", 600, "E021"),
         ("THROTTLE_DELIVERIES", "0/min", "E021"),
@@ -117,6 +120,7 @@ def test_bad(settings: Any, key: str, value: Any, code: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("SIGNING_SECRETS", {"a": ["whsec_" + b64encode(b"x" * length).decode() for length in (24, 64)]}),
         ("STATUSES", {"running": ("baking",), "failed": []}),
         ("CLOCK_TOLERANCE", timedelta()),
         ("MAX_STRING_LENGTH", 1),
