@@ -1,10 +1,10 @@
-"""Paginate without counting the whole table."""
+"""Paginate without counting the whole table, or reading rows that are not shown."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.utils.functional import cached_property
 
 #: Rows beyond this number are not counted; filters and the search reach them instead of pages.
@@ -28,3 +28,11 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     def is_capped(self) -> bool:
         """Whether there are more rows than pages show."""
         return self._counted > MAX_COUNT
+
+    def page(self, number: Any) -> Page[Any]:
+        """Return a page. Of the rows before a later one PostgreSQL reads no more than an index has."""
+        page: Any = super().page(number)
+        if page.number > 1:
+            rows: Any = self.object_list
+            page.object_list = rows.filter(pk__in=page.object_list.values("pk"))
+        return page  # type: ignore[no-any-return]
