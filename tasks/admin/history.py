@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from django.utils.safestring import SafeString
@@ -102,15 +103,24 @@ class History:
 def history(task: Task, settings: AppSettings) -> History:
     """Return the events to draw, and the phases and metadata if the task has few enough events."""
     events = _of(task)
-    last = timeline.in_order(events.for_plot()[: MAX_WHOLE + 1], settings)
+    last = timeline.in_order(_rows(events.for_plot()[: MAX_WHOLE + 1]), settings)
     is_whole = len(last) <= MAX_WHOLE
-    sample = last if is_whole else timeline.in_order(events.sampled(task.task_id, MAX_DRAWN), settings)
+    sample = last if is_whole else timeline.in_order(_rows(events.sampled(task.task_id, MAX_DRAWN)), settings)
     drawn = thinned(sample, MAX_DRAWN)
     told = [entry for entry in (*drawn, *last) if _has_metadata(entry.event)]
     latest = told[-1] if told else None
     wanted = {entry.event.pk for entry in drawn} | ({latest.event.pk} if latest else set())
     metadata = events.filter(pk__in=wanted).small_metadata(MAX_METADATA) if told else {}
     return History(drawn, metadata, latest, last if is_whole else None)
+
+
+def _rows(events: Any) -> list[Any]:
+    """Return the events as plain objects, because a thousand instances of a model are dear."""
+    rows = events.values(
+        "pk", "timestamp", "received_at", "status", "progress", "idempotency_key", "payload_digest",
+        "has_metadata",
+    )  # fmt: skip
+    return [SimpleNamespace(**row) for row in rows]
 
 
 def _has_metadata(event: Any) -> bool:
