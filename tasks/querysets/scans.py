@@ -77,6 +77,23 @@ def capped_counts(counted: Mapping[str, QuerySet[Any]], *, cap: int, using: str)
         return dict(zip(counted, cursor.fetchone(), strict=True))
 
 
+def counts_by(rows: QuerySet[Any], column: str, *, total: str) -> list[tuple[Any, int, int]]:
+    """Return the values of a column in limited rows, how many have each, and the sum of ``total`` in these.
+
+    The ORM groups limited rows only by joining them to their table.
+    """
+    try:
+        sql, values = rows.values(column, total).query.sql_with_params()
+    except EmptyResultSet:  # the filters contradict each other
+        return []
+    grouped = f"""
+        SELECT {column}, COUNT(*), SUM({total}) FROM ({sql}) AS limited GROUP BY {column} ORDER BY {column}
+    """  # noqa: S608 (names of columns and the ORM's own SQL)
+    with connections[rows.db].cursor() as cursor:
+        cursor.execute(grouped, values)
+        return [(value, number, int(sum_of)) for value, number, sum_of in cursor.fetchall()]
+
+
 def _values_one_by_one(model: type[Model], column: str, *, using: str, most: int) -> list[str]:
     """Do as ``known_values()`` with a query for each: Citus runs a recursive one for a single task only."""
     rows: QuerySet[Any] = model._default_manager.using(using).filter(**{f"{column}__isnull": False})

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tasks.models import Task
-from tasks.querysets.scans import capped_counts, in_batches, known_values
+from tasks.querysets.scans import capped_counts, counts_by, in_batches, known_values
 from tests.databases import more_on_citus
 from tests.factories import record
 
@@ -57,3 +57,13 @@ def test_counts_end_at_their_cap_and_a_contradiction_counts_nothing() -> None:
     counted = {"all": tasks, "none": tasks.none(), "one": tasks.filter(pk="1"), "in": tasks.filter(pk__in=[])}
 
     assert capped_counts(counted, cap=2, using="default") == {"all": 3, "none": 0, "one": 1, "in": 0}
+
+
+def test_limited_rows_are_counted_by_a_column(django_assert_num_queries: Any) -> None:
+    for number, zone in enumerate(["b", "a", "b", "c"]):
+        record(task_id=str(number), origin_zone=zone)
+    tasks = Task.objects.order_by("task_id")[:3]
+
+    with django_assert_num_queries(1):
+        assert counts_by(tasks, "origin_zone", total="event_count") == [("a", 1, 1), ("b", 2, 2)]
+    assert counts_by(Task.objects.none(), "origin_zone", total="event_count") == []
