@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote as percent_quoted
 
 from django.contrib.admin.utils import quote
@@ -33,8 +34,7 @@ def row_id(text: str | None) -> int | None:
 
 def task_url(task_id: str, site: str = "admin") -> str:
     """Return the address of a task's page, whatever its id is."""
-    before, after = _around_id("task", site)
-    return f"{before}{percent_quoted(quoted(task_id), safe='')}{after}"
+    return row_urls("task", site)(task_id)
 
 
 def event_url(event_id: int, site: str = "admin") -> str:
@@ -44,8 +44,15 @@ def event_url(event_id: int, site: str = "admin") -> str:
 
 def event_urls(site: str) -> Callable[[int], str]:
     """Return a function from an event's id to its page's address, for pages with a thousand of them."""
-    before, after = _around_id("taskstatusevent", site)
-    return lambda event_id: f"{before}{event_id}{after}"
+    return row_urls("taskstatusevent", site)
+
+
+def row_urls(model: str, site: str) -> Callable[[Any], str]:
+    """Return a function from a row's id to its page's address."""
+    before, after = _around_id(model, site)
+    if model != "task":
+        return lambda pk: f"{before}{pk}{after}"
+    return lambda task_id: f"{before}{percent_quoted(quoted(task_id), safe='')}{after}"
 
 
 def _around_id(model: str, site: str) -> tuple[str, str]:

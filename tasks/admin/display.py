@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 from functools import lru_cache
+from html import escape
 from typing import Any
 from urllib.parse import quote_plus
 
 from django.utils import formats, timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import conditional_escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import capfirst
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
@@ -117,9 +120,18 @@ def shown(text: str | None) -> str:
     return text if text.strip() else _("(blank)")
 
 
+def link(url: str, text: SafeString | str) -> SafeString:
+    """Return a link to an address of the admin's own, which needs no escape."""
+    told = text if isinstance(text, SafeString) else escape(text)
+    return mark_safe(f'<a href="{url}">{told}</a>')  # noqa: S308 (escaped)
+
+
 def cut(text: str) -> SafeString | str:
     """Return a text for a cell of one line, with the whole text on hover."""
-    return format_html('<span title="{}">{}</span>', text, text) if len(text) > 10 else text
+    if len(text) <= 10:
+        return text
+    told = escape(text)
+    return mark_safe(f'<span title="{told}">{told}</span>')  # noqa: S308 (escaped)
 
 
 def local_time(at: datetime) -> datetime:
@@ -132,34 +144,44 @@ def local_time(at: datetime) -> datetime:
 
 def exact(at: datetime | None) -> str:
     """Return a time to the millisecond, with its time zone."""
-    if at is None:
-        return EMPTY
-    local = local_time(at)
-    told, zone = local.replace(tzinfo=None), local.tzname()
-    return f"{told.isoformat(sep=' ', timespec='milliseconds')} {zone}"
+    return EMPTY if at is None else _told(at)[1]
 
 
 def clock(at: datetime | None) -> str:
     """Return a time to the millisecond; the page names its time zone once."""
-    if at is None:
-        return EMPTY
+    return EMPTY if at is None else _told(at)[0]
+
+
+_TO_THE_MILLISECOND = len("2026-11-27 01:02:03.456")
+
+
+def _told(at: datetime) -> tuple[str, str]:
+    """Return a time to the millisecond, as the page tells it and with its time zone."""
     local = local_time(at)
-    if local.tzinfo is UTC and timezone.get_current_timezone_name() != "UTC":
-        return exact(at)
-    return local.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
+    told = local.isoformat(sep=" ", timespec="milliseconds")[:_TO_THE_MILLISECOND]
+    with_zone = f"{told} {local.tzname()}"
+    is_in_another_zone = local.tzinfo is UTC and timezone.get_current_timezone_name() != "UTC"
+    return with_zone if is_in_another_zone else told, with_zone
 
 
 def time_tag(at: datetime | None, text: str | None = None) -> SafeString | str:
     """Return a time, with its time zone on hover; ``text`` is shown instead of it."""
-    if at is None:
-        return EMPTY
+    return EMPTY if at is None else _time_tag(at, _told(at), text)
+
+
+def time_tag_of_day(at: datetime, day_of: datetime) -> SafeString:
+    """Return a time: without its date if it is that of ``day_of``, otherwise to the minute."""
+    told = _told(at)
+    date, _space, clock = told[0].partition(" ")
+    is_same_day = _told(day_of)[0].startswith(date)
+    return _time_tag(at, told, clock if is_same_day else told[0][: len("2026-05-01 12:00")])
+
+
+def _time_tag(at: datetime, told: tuple[str, str], text: str | None) -> SafeString:
     kind = "st-time" if text is None else "st-ago"
-    return format_html(
-        '<time class="{}" datetime="{}" title="{}">{}</time>',
-        kind,
-        at.isoformat(),
-        exact(at),
-        text or clock(at),
+    return mark_safe(  # noqa: S308 (a name of a zone and a text, escaped)
+        f'<time class="{kind}" datetime="{at.isoformat()}" title="{escape(told[1])}">'
+        f"{escape(text or told[0])}</time>"
     )
 
 
@@ -170,14 +192,23 @@ def ago(at: datetime | None) -> SafeString | str:
     length = timezone.now() - at
     if not timedelta() <= length < LONGEST:
         return time_tag(at)
-    return time_tag(at, _("%(length)s ago") % {"length": in_one_unit(length)})
+    return time_tag(at, _ago(_in_one_unit(length), get_language()))
+
+
+@lru_cache(maxsize=1024)
+def _ago(length: timedelta, language: str | None) -> str:
+    return _("%(length)s ago") % {"length": duration(length)}
 
 
 def in_one_unit(length: timedelta) -> str:
     """Return a duration in its greatest unit: ``3 min``, ``2 d``."""
+    return duration(_in_one_unit(length))
+
+
+def _in_one_unit(length: timedelta) -> timedelta:
     seconds = int(length.total_seconds())
-    unit = next((unit for unit in (86_400, 3_600, 60) if seconds >= unit), 1)
-    return duration(timedelta(seconds=seconds // unit * unit))
+    unit = 86_400 if seconds >= 86_400 else 3_600 if seconds >= 3_600 else 60 if seconds >= 60 else 1
+    return timedelta(seconds=seconds // unit * unit)
 
 
 #: No task takes longer. A time at an end of the calendar, such as Go's zero time, means that none is known.
@@ -226,3 +257,40 @@ def text_block(text: str | None) -> SafeString | str:
 def query(text: str) -> str:
     """Return ``text`` as a value of a query string."""
     return quote_plus(text)
+
+
+def filter_details(title: Any, chosen: Any, note: Any, choices: Iterable[Any]) -> SafeString:
+    """Return a filter of the bar above a list, which names what is chosen."""
+    told = "" if chosen is None else f": <b>{conditional_escape(chosen)}</b>"
+    help_text = f'<p class="help">{conditional_escape(note)}</p>' if note else ""
+    return mark_safe(  # noqa: S308 (escaped)
+        f'<details class="st-filter{" st-chosen" if told else ""}" name="st-filter">'
+        f"<summary>{escape(capfirst(str(title)))}{told}</summary>\n"
+        f'<div class="st-choices">{help_text}<ul>{filter_links(choices)}</ul></div></details>'
+    )
+
+
+def filter_links(choices: Iterable[Any]) -> SafeString:
+    """Return the links of a filter's choices, which are a hundred in a list, without a template for each."""
+    lines = []
+    for one in choices:
+        item, link = (' class="selected"', ' aria-current="true"') if one["selected"] else ("", "")
+        url, told = escape(one["query_string"]), conditional_escape(one["display"])
+        lines.append(f'<li{item}><a href="{url}"{link}>{told}</a></li>')
+    return mark_safe("\n".join(lines))  # noqa: S308 (escaped)
+
+
+def count_links(counts: Iterable[Mapping[str, Any]]) -> SafeString:
+    """Return the counts above a list, each a link."""
+    links = []
+    for one in counts:
+        element_id = f' id="{one["id"]}"' if "id" in one else ""
+        current = ' aria-current="true"' if one["is_current"] else ""
+        before = f'<span class="st-before">{escape(str(one["before"]))}</span> ' if one.get("before") else ""
+        links.append(
+            f'<li>{before}<a{element_id} class="st-count st-{one["name"]}" '
+            f'href="{escape(one["url"])}"{current}>'
+            f'<span aria-hidden="true">{one["symbol"]}</span> {escape(str(one["label"]))} '
+            f"<strong>{one['number']}</strong></a></li>"
+        )
+    return mark_safe("".join(links))  # noqa: S308 (escaped; the rest is the app's own)

@@ -110,10 +110,7 @@ class TaskStatusEventAdmin(RecordAdmin):
         """
         if event.timestamp is None:
             return display.EMPTY
-        told = display.clock(event.timestamp)
-        date, _space, clock = told.partition(" ")
-        is_same_day = display.clock(event.received_at).startswith(date)
-        return display.time_tag(event.timestamp, clock if is_same_day else told[: len("2026-05-01 12:00")])
+        return display.time_tag_of_day(event.timestamp, event.received_at)
 
     @admin.display(description=_("started at"))
     def started(self, event: TaskStatusEvent) -> str:
@@ -129,8 +126,7 @@ class TaskStatusEventAdmin(RecordAdmin):
     def task_link(self, event: TaskStatusEvent) -> str:
         """Return the task's id as a link to its page."""
         task_id = str(event.task_id)
-        url = task_url(task_id, self.admin_site.name)
-        return format_html('<a href="{}">{}</a>', url, display.cut(display.shown(task_id)))
+        return display.link(task_url(task_id, self.admin_site.name), display.cut(display.shown(task_id)))
 
     @admin.display(description=_("in the order received"))
     def neighbours(self, event: TaskStatusEvent) -> str:

@@ -18,7 +18,7 @@ from ..ops.headline import ANY_NUMBER, alike, headline
 from ..ops.hours import MOST_READ
 from ..querysets.scans import known_values, known_values_of
 from ..querysets.text import may_be_stored
-from .display import duration, shown
+from .display import duration, filter_details, shown
 from .paginator import MAX_COUNT
 
 #: If the first column of an index has this many values, a search under each of them would be slow.
@@ -45,7 +45,8 @@ class Filter(admin.SimpleListFilter):
         """Return the choices; the first one also says how the bar names the chosen one."""
         first, *rest = super().choices(changelist)
         chosen = next((one["display"] for one in rest if one["selected"]), None)
-        yield {**first, "chosen": chosen, "note": self.note}
+        details = filter_details(self.title, chosen, self.note, [first, *rest])
+        yield {**first, "chosen": chosen, "details": details}
         yield from rest
 
 
@@ -301,7 +302,7 @@ class StateFilter(Filter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Return the reactions in the state; an unknown word finds none."""
         value = self.value()
-        return queryset if value is None else queryset.filter(state=value.replace("\0", ""))
+        return queryset if value is None else queryset.in_state(value)
 
 
 class HandlerFilter(KnownValuesFilter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -42,6 +43,11 @@ def state_badge(reaction: Reaction, now: datetime) -> SafeString:
     told = str(_State(reaction.state).label)
     if is_running(reaction, now):
         look, symbol, told = "running", "▶", _("Running")
+    return _badge(look, symbol, told)
+
+
+@lru_cache(maxsize=64)
+def _badge(look: str, symbol: str, told: str) -> SafeString:
     return format_html(
         '<span class="st-badge st-{}"><span aria-hidden="true">{}</span> {}</span>', look, symbol, told
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import BinaryField, Count, QuerySet, Sum
+from django.db.models import BinaryField, QuerySet
 from django.db.models.functions import Substr
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -25,6 +25,7 @@ from rest_framework.exceptions import APIException
 from ..conf import app_settings
 from ..lifecycle import Meaning
 from ..models import RejectedDelivery, Task
+from ..querysets.scans import counts_by
 from ..querysets.text import may_be_stored
 from ..rejections import field_of, try_again
 from . import display
@@ -105,15 +106,14 @@ class RejectedDeliveryAdmin(RecordAdmin):
         context = getattr(response, "context_data", None) or {}
         if "cl" in context:
             context |= self.groups(request, context["cl"])
+            context["count_links"] = display.count_links(context["counts"])
         return response
 
     def groups(self, request: HttpRequest, shown: Any) -> dict[str, Any]:
         """Return the count of each fault among the newest deliveries that the list's other filters leave."""
         rows = shown.rows_but_for(request, (GroupFilter,)).order_by("-received_at")
-        newest = RejectedDelivery.objects.using(rows.db).filter(pk__in=rows.values("pk")[:MAX_COUNT])
-        alike = newest.values_list("faults").annotate(Count("pk"), Sum("not_kept")).order_by("faults")
         counted, only_counted = Counter[str](), 0
-        for faults, number, not_kept in alike:
+        for faults, number, not_kept in counts_by(rows[:MAX_COUNT], "faults", total="not_kept"):
             counted.update(dict.fromkeys(faults.split(), number))
             only_counted += not_kept
         chosen = request.GET.get("fault")

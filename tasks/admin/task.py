@@ -54,8 +54,8 @@ class TaskAdmin(RecordAdmin):
     )  # fmt: skip
     search_fields = ("task_id",)
     search_help_text = _(
-        "By the beginning of a task id or a whole entity id; in the last 10,000 tasks by any part of an id, "
-        "entity, instance or error, in any letter case."
+        "By the beginning of a task id or a whole entity id; if there is none, or after a *, in the last "
+        "10,000 tasks by any part of an id, entity, instance or error, in any letter case."
     )
     ordering = ("-last_received_at", "task_id")
     sortable_by = ("last_heard", "progress_shown", "duration")
@@ -117,10 +117,7 @@ class TaskAdmin(RecordAdmin):
 
     def found(self, request: HttpRequest, rows: Any, term: str) -> Any:
         """Return the tasks that a search for ``term`` finds: for the list, and once more for its counts."""
-        known = vars(request).setdefault("_sartiq_tasks_found", {})
-        if term not in known:
-            known[term] = task_rows.found(rows, term)
-        return rows.filter(known[term])
+        return rows.filter(task_rows.found_once(request, rows, term))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the list under the counts of each meaning."""
@@ -132,6 +129,8 @@ class TaskAdmin(RecordAdmin):
             task_silence.note_those_that_probably_ended(context["cl"].result_list)
             context["counts"] = self.counts(request, context["cl"])
             context["counts_title"] = _("Tasks by status")
+            context["count_links"] = display.count_links(context["counts"])
+            context["wider"] = task_rows.wider(request, context["cl"])
         return response
 
     def exported(self, row: Any, column: str) -> Any:

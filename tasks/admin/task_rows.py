@@ -5,13 +5,17 @@ Each event writes every index on its task's row, so the list gets few of its own
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db import connections
-from django.db.models import Case, DurationField, ExpressionWrapper, F, Q, Value, When
+from django.db.models import Case, DurationField, ExpressionWrapper, F, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Now
+from django.http import HttpRequest
 
 from ..conf import app_settings
 from ..lifecycle import TERMINAL, Meaning
@@ -25,19 +29,53 @@ SEARCHED = (
     """(task_id COLLATE "default" || ' ' || COALESCE(entity_id, '') || ' ' || COALESCE(origin_instance, '')"""
     f" || ' ' || COALESCE(RIGHT(error_message, {ERROR_END}), ''))"
 )
+#: What stands before a term to search for it in any part of a text, though an id begins with it.
+ANY_PART = "*"
 #: An index of trigrams finds no shorter term.
 SHORTEST_TERM = 3
 #: The most tasks that a search finds by a part of a text.
 MAX_FOUND = 1000
 
 
-def found(tasks: Any, term: str) -> Q:
-    """Return the condition of what a search for ``term`` finds.
+def found(tasks: Any, term: str) -> tuple[Q, bool]:
+    """Return the condition of what a search for ``term`` finds, and whether a wider one may find more.
 
-    These are the tasks whose id begins with it, those about that entity, and of the tasks last heard from
-    those that have it anywhere in the id, entity, instance or error, in any letter case.
+    These are the tasks whose id begins with it, and those about that entity. If there are none, or if the
+    term is after ``ANY_PART``, these are also the tasks, of those last heard from, that have it anywhere in
+    the id, entity, instance or error, in any letter case.
     """
-    return begins_with("task_id", term) | Q(entity_id=term) | Q(pk__in=_by_a_part(tasks.db, term))
+    by_index = [begins_with("task_id", term), Q(entity_id=term)]
+    part = term.removeprefix(ANY_PART)
+    if part in ("", term):
+        hits, by_a_part = _by_a_part(tasks.db, term, unless=_hits(tasks.db, by_index))
+        if not hits:
+            return Q(pk__in=by_a_part), False
+        # To show a page of a few, PostgreSQL looks for each of them instead of for the last of all tasks.
+        return Q(pk__in=hits) if len(hits) <= MAX_FOUND else reduce(or_, by_index), True
+    by_index += [begins_with("task_id", part), Q(entity_id=part)]
+    _hits_of_none, by_a_part = _by_a_part(tasks.db, part)
+    return reduce(or_, by_index) | Q(pk__in=by_a_part), False
+
+
+def found_once(request: HttpRequest, tasks: Any, term: str) -> Q:
+    """Return ``found()``, for the list and once more for its counts."""
+    known = vars(request).setdefault("_sartiq_tasks_found", {})
+    if term not in known:
+        known[term] = found(tasks, term)
+    condition: Q = known[term][0]
+    return condition
+
+
+def wider(request: HttpRequest, shown: Any) -> str | None:
+    """Return the address of a wider search, if the list's may not have found all."""
+    _condition, may_find_more = vars(request).get("_sartiq_tasks_found", {}).get(shown.query, (None, False))
+    return shown.get_query_string({SEARCH_VAR: ANY_PART + shown.query}) if may_find_more else None
+
+
+def _hits(using: str, conditions: Iterable[Q]) -> list[QuerySet[Any, Any]]:
+    """Return the ids of tasks by each of the conditions, which an index serves, one more than wanted."""
+    ids = Task._default_manager.using(using).order_by().values_list("pk", flat=True)
+    return [ids.filter(one)[: MAX_FOUND + 1] for one in conditions]
 
 
 def counts(tasks: Iterable[Task], now: datetime) -> dict[str, int]:
@@ -66,42 +104,65 @@ def _has(term: str, *, is_postgresql: bool) -> str:
     return f'UPPER({text} COLLATE "{collation}") LIKE UPPER(%s COLLATE "{collation}")'
 
 
-def _by_a_part(using: str, term: str) -> set[str]:
-    """Return the ids of tasks that have the term anywhere: those last heard from, and those in the index."""
+def _with_hits(unless: Iterable[QuerySet[Any, Any]]) -> tuple[str, list[Any]]:
+    """Return the beginning of a statement that has the ids in ``unless`` as ``hits``, and its parameters."""
+    read = [ids.query.sql_with_params() for ids in unless]
+    hits = " UNION ALL ".join(f"SELECT * FROM ({sql}) AS hit" for sql, _given in read)  # noqa: S608 (the ORM's own SQL)
+    return f"WITH hits(task_id) AS ({hits}) " if read else "", [one for _sql, given in read for one in given]
+
+
+def _by_a_part(
+    using: str, term: str, *, unless: Sequence[QuerySet[Any, Any]] = ()
+) -> tuple[set[str], set[str]]:
+    """Return the ids in ``unless``, and the ids of tasks that have the term anywhere.
+
+    These are the tasks last heard from, and those in the index. If ``unless`` has ids, they are not searched.
+    """
     connection = connections[using]
     is_postgresql = connection.vendor == "postgresql"
     table = connection.ops.quote_name(Task._meta.db_table)
     anywhere = f"%{connection.ops.prep_for_like_query(term)}%"
+    is_distributed = app_settings().distributed
+    found: dict[str, set[str]] = {"hit": set(), "task": set(), "index": set()}
+    if is_distributed:
+        found["hit"].update(*unless)
+        if found["hit"]:
+            return found["hit"], set()
+    is_gated = bool(unless) and not is_distributed
     sql = f"""
-        SELECT * FROM (
+        SELECT 'task', task_id FROM (
             SELECT task_id FROM (
                 SELECT task_id, entity_id, origin_instance, error_message, last_received_at
                 FROM {table} ORDER BY last_received_at DESC LIMIT {MAX_COUNT}
             ) AS newest WHERE {_has(term, is_postgresql=is_postgresql)}
+            {"AND NOT EXISTS (SELECT 1 FROM hits)" if is_gated else ""}
             ORDER BY last_received_at DESC LIMIT {MAX_FOUND}
         ) AS found
     """  # noqa: S608 (constants: without the numbers PostgreSQL would plan to sort the whole table)
-    queries = [(sql, [anywhere])]
+    queries: list[tuple[str, list[Any]]] = [(sql, [anywhere])]
     if is_postgresql:
-        # A row of NULL says that there is the index.
         queries.append(
-            ("SELECT NULL FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid", [INDEX])
+            ("SELECT 'index', NULL FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid", [INDEX])
         )
-    if not app_settings().distributed:  # Citus mixes no catalogue with its tables
+    if is_gated:
+        queries.append(("SELECT 'hit', task_id FROM hits", []))
+    if not is_distributed:  # Citus mixes no catalogue with its tables
         parts, parameters = zip(*queries, strict=True)
-        queries = [(" UNION ALL ".join(parts), [one for some in parameters for one in some])]
+        hits, of_hits = _with_hits(unless)
+        given = [*of_hits, *(one for some in parameters for one in some)]
+        queries = [(hits + " UNION ALL ".join(parts), given)]
     with connection.cursor() as cursor:
-        found = set()
         for query, given in queries:
             cursor.execute(query, given)
-            found |= {task_id for (task_id,) in cursor.fetchall()}
-        if None in found and len(term) >= SHORTEST_TERM:
+            for kind, task_id in cursor.fetchall():
+                found[kind].add(task_id)
+        if found["index"] and not found["hit"] and len(term) >= SHORTEST_TERM:
             cursor.execute(
                 f"SELECT task_id FROM {table} WHERE {SEARCHED} ILIKE %s LIMIT %s",  # noqa: S608 (constants)
                 [anywhere, MAX_FOUND],
             )
-            found |= {task_id for (task_id,) in cursor.fetchall()}
-    return found - {None}
+            found["task"].update(task_id for (task_id,) in cursor.fetchall())
+    return found["hit"], found["task"]
 
 
 _HAS_RETURNED = Q(last_queued_at__gt=F("first_ended_at")) | Q(last_running_at__gt=F("first_ended_at"))

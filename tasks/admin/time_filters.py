@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
+from .display import filter_links
 from .filters import Filter
 
 #: A task is not found by the time of its last event if that arrived later than this.
@@ -79,14 +80,16 @@ class TimeFilter(Filter):
         given = " … ".join(one.replace("T", " ") for one in self.range_given.values() if one)
         chosen = dict[Any, Any](self.lookup_choices).get(value, value) or given or None
         others = {name: values for name, values in changelist.filter_params.items() if name not in names}
+        first = {"selected": chosen is None, "query_string": link(), "display": _("All")}
+        rest = [
+            {"selected": value == period, "query_string": link(**{names[0]: period}), "display": title}
+            for period, title in self.lookup_choices
+        ]
         yield {
-            "selected": chosen is None, "query_string": link(), "display": _("All"),
-            "chosen": chosen, "range": self.range_given, "others": others, "note": self.note,
+            **first, "chosen": chosen, "links": filter_links([first, *rest]), "range": self.range_given,
+            "others": others, "note": self.note,
         }  # fmt: skip
-        for period, title in self.lookup_choices:
-            yield {
-                "selected": value == period, "query_string": link(**{names[0]: period}), "display": title
-            }  # fmt: skip
+        yield from rest
 
 
 def _between(

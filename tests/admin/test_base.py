@@ -11,6 +11,8 @@ from django.contrib import admin
 from django.contrib.admin import EmptyFieldListFilter
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.templatetags.admin_list import results
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.models import Group
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.urls import clear_script_prefix, set_script_prefix
@@ -132,7 +134,63 @@ def test_the_rows_are_those_of_djangos_own_list(admin_client: Client, model: str
     record(task_id="<b>", status="failed", error_message="<i>", origin_zone="z", entity_id=" ")
     shown = admin_client.get(f"/admin/sartiq_tasks/{model}/").context["cl"]
 
-    assert list(shown.rows()) == ["".join(row) for row in results(shown)]
+    assert shown.rows() == ["".join(row) for row in results(shown)]
+
+
+def test_a_row_of_a_hosts_own_model_leads_to_its_page(admin_client: Client) -> None:
+    shown = admin_client.get("/admin/sartiq_tasks/task/").context["cl"]
+    shown.model, shown.opts = Group, Group._meta
+    shown.pk_attname = "id"
+
+    assert shown.url_for_result(Group(id=7)) == "/admin/auth/group/7/change/"
+
+
+@pytest.mark.parametrize("number", [0, 999, 1000, 1234567])
+def test_a_number_is_written_as_django_does(
+    admin_client: Client, settings: Any, monkeypatch: Any, number: int
+) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    monkeypatch.setattr(TaskAdmin, "list_display", ("id_shown", "event_count"))
+    record()
+    Task.objects.update(event_count=number)
+    shown = admin_client.get("/admin/sartiq_tasks/task/").context["cl"]
+
+    assert shown.rows() == ["".join(row) for row in results(shown)]
+
+
+def test_a_checkbox_is_djangos_own(admin_client: Client) -> None:
+    for task_id in ("t-1", "<b>'\"&", "\ue000\ue001"):
+        record(NOON, task_id=task_id, status="running")
+    shown = admin_client.get("/admin/sartiq_tasks/task/?silent=1").context["cl"]
+
+    assert shown.rows() == ["".join(row) for row in results(shown)]
+    assert 'value="&lt;b&gt;&#x27;&quot;&amp;"' in "".join(shown.rows())
+
+
+def test_a_checkbox_of_the_hosts_own(admin_client: Client, monkeypatch: Any) -> None:
+    monkeypatch.setattr(RecordAdmin, "action_checkbox", lambda _self, row: f"<{row.pk}>", raising=False)
+    monkeypatch.setattr(RecordAdmin.action_checkbox, "short_description", "own", raising=False)
+    record(NOON, task_id="t-1", status="running")
+    shown = admin_client.get("/admin/sartiq_tasks/task/?silent=1").context["cl"]
+
+    assert '<td class="action-checkbox">&lt;t-1&gt;</td>' in shown.rows()[0]
+
+
+@pytest.mark.parametrize(
+    ("new", "remove"),
+    [
+        (None, None),
+        ({"task_type": "a b&c"}, None),
+        ({"q": None, "p": 2, "origin_zone": "ä"}, None),
+        (None, ["task"]),
+        ({"task_type": ["x", "y"]}, ["q", "origin"]),
+    ],
+)
+def test_a_lists_address_is_djangos(admin_client: Client, new: Any, remove: Any) -> None:
+    record()
+    shown = admin_client.get("/admin/sartiq_tasks/task/?task_type=one&q=a%26b&origin_zone=z").context["cl"]
+
+    assert shown.get_query_string(new, remove) == ChangeList.get_query_string(shown, new, remove)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -141,3 +141,40 @@ def test_a_query_string_holds_any_text() -> None:
 )
 def test_two_values_of_progress_are_told_apart(was: float, now: float, told: Any) -> None:
     assert display.percent_change(was, now) == told
+
+
+def test_links_are_escaped() -> None:
+    choices = [{"selected": False, "query_string": "?", "display": "All"},
+               {"selected": True, "query_string": "?a=1&b=2", "display": EVIL}]  # fmt: skip
+
+    html = display.filter_details("status", EVIL, EVIL, choices)
+    assert "<script" not in html
+    assert '<li class="selected"><a href="?a=1&amp;b=2" aria-current="true">&quot;&gt;' in html
+    assert '<details class="st-filter st-chosen" name="st-filter"><summary>Status: <b>&quot;' in html
+    assert '<div class="st-choices"><p class="help">&quot;' in html
+    assert '<details class="st-filter" ' in display.filter_details("status", None, "", choices)
+
+    count: dict[str, Any] = {"name": "failed", "label": EVIL, "symbol": "", "number": 3, "url": "?a=1&b=2"}
+    html = display.count_links(
+        [{**count, "is_current": True, "before": EVIL}, {**count, "id": "i", "is_current": False}]
+    )
+    assert "<script" not in html
+    assert html.count(' aria-current="true"') == html.count(' id="i"') == 1
+    assert html.count('href="?a=1&amp;b=2"') == 2
+    assert html.count('<li><span class="st-before">&quot;') == 1
+    assert display.link("/a/", EVIL) == '<a href="/a/">&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;</a>'
+    assert display.link("/a/", display.cut("x" * 11)).count("<span") == 1
+
+
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        (datetime(2026, 5, 1, 11, tzinfo=UTC), ">11:00:00.000<"),
+        (datetime(2026, 4, 30, 11, tzinfo=UTC), ">2026-04-30 11:00<"),
+    ],
+)
+def test_a_time_of_the_same_day_has_no_date(at: datetime, shown: str) -> None:
+    tag = display.time_tag_of_day(at, datetime(2026, 5, 1, 12, tzinfo=UTC))
+
+    assert shown in tag
+    assert f'title="{display.exact(at)}"' in tag

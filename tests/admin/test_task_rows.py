@@ -64,6 +64,50 @@ def test_any_part_in_any_letter_case(admin_client: Client, term: str, found: set
     assert set(listed(admin_client, q=term)) == found
 
 
+@pytest.mark.parametrize(
+    ("term", "found", "wider"),
+    [
+        ("train-1", {"train-1"}, "?q=%2Atrain-1"),
+        ("model-7", {"train-1"}, "?q=%2Amodel-7"),
+        ("rain-1", {"train-1", "gen-2"}, None),
+        ("*train-1", {"train-1", "gen-2"}, None),
+        ("*model-7", {"train-1", "gen-3"}, None),
+        ("*", {"*-4"}, "?q=%2A%2A"),
+        ("*-4", {"*-4"}, None),
+    ],
+)
+@pytest.mark.parametrize("most", [1000, 0])
+@pytest.mark.parametrize("is_distributed", [False, True])
+def test_parts_are_looked_for_if_an_index_finds_nothing_or_they_are_asked_for(
+    admin_client: Client, monkeypatch: Any, settings: Any, term: str, found: set[str], wider: str | None,
+    most: int, is_distributed: bool,
+) -> None:  # fmt: skip
+    if is_distributed:
+        settings.SARTIQ_TASKS = {"DISTRIBUTED": True}
+    if most == 0 and wider:
+        monkeypatch.setattr(task_rows, "MAX_FOUND", most)
+    record(task_id="train-1", entity_id="model-7")
+    record(task_id="gen-2", status="failed", error_message="train-1 took the node")
+    record(task_id="gen-3", origin_instance="of-model-7")
+    record(task_id="*-4")
+
+    answer: Any = admin_client.get(LIST, {"q": term})
+    assert {row.pk for row in answer.context["cl"].result_list} == found
+    assert answer.context["wider"] == wider
+    assert ("Search for any part too" in answer.content.decode()) == (wider is not None)
+
+
+def test_what_an_index_finds_is_read_in_as_many_queries(
+    admin_client: Client, django_assert_num_queries: Any
+) -> None:
+    record(task_id="train-1")
+    listed(admin_client, q="train-1")
+
+    # As below: the statement that looks for parts says that there is no need to.
+    with django_assert_num_queries(6 + more_on_citus(5)):
+        assert listed(admin_client, q="train-1") == ["train-1"]
+
+
 @pytest.fixture
 def old(monkeypatch: Any) -> None:
     """A task that is not among the two last heard from."""
