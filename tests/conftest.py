@@ -6,8 +6,7 @@ import os
 import shutil
 import sys
 import types
-from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from tests import cluster, factories
-from tests.coverage import uncovered
+from tests.coverage import count_coverage
 from tests.databases import is_citus
 from tests.selection import counts_for_coverage, is_slow, needs_each_database
 from tests.servers import private_postgresql, templates, temporary_directory
@@ -65,11 +64,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Count coverage in the cases that it needs only."""
-    with nullcontext() if counts_for_coverage(item) else uncovered():
-        return (yield)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Count coverage in the cases that it needs only. To pause takes longer than most cases do."""
+    count_coverage(counts_for_coverage(item))
 
 
 @pytest.fixture(scope="session")

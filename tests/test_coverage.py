@@ -11,11 +11,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = """
 import subprocess, sys
-from tests.coverage import uncovered
+from tests.coverage import count_coverage
 from tasks import before
-with uncovered():
-    from tasks import paused
-    subprocess.run([sys.executable, "-c", "from tasks import in_another"], check=True)
+count_coverage(False)
+count_coverage(False)
+from tasks import paused
+subprocess.run([sys.executable, "-c", "from tasks import in_another"], check=True)
+count_coverage(True)
+count_coverage(True)
 from tasks import after
 subprocess.run([sys.executable, "-c", "from tasks import in_another_after"], check=True)
 """
