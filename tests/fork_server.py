@@ -33,6 +33,7 @@ LIBRARIES = (
 
 def main() -> None:
     """Answer until the input ends. In a copy, run the program instead, and end as it ends."""
+    del sys.path[0]  # this file's directory, whose modules are no libraries
     import_libraries()
     gc.freeze()  # the copies need not look for garbage in what they share
     while line := sys.stdin.buffer.readline():
@@ -73,7 +74,7 @@ def run(
     for number, (name, mode) in enumerate(zip([os.devnull, *streams], ["rb", "ab", "ab"], strict=True)):
         with Path(name).open(mode) as file:
             os.dup2(file.fileno(), number)
-    sys.path[0] = cwd
+    sys.path.insert(0, cwd)
     while arguments[0] == "-W":
         sys.warnoptions.append(arguments[1])
         warnings.simplefilter(arguments[1])  # type: ignore[arg-type]

@@ -16,6 +16,8 @@ TELLING = """
 import os, sys, warnings
 print(__name__, sys.argv, sys.path[0], os.getcwd(), sys.warnoptions)
 print(os.environ["OF_THE_TEST"], "HOME" in os.environ)
+import coverage  # tests has a module of this name, too
+print(coverage.__file__)
 print("tasks" in sys.modules, "django.conf" in sys.modules and sys.modules["django.conf"].settings.configured)
 print(repr(sys.stdin.read()), flush=True)
 print("on the other stream", file=sys.stderr, flush=True)
