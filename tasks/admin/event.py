@@ -17,14 +17,8 @@ from . import display
 from .addresses import event_url, task_url
 from .base import RecordAdmin
 from .curl import copy_buttons
-from .filters import (
-    ErrorCategoryFilter,
-    EventTypeFilter,
-    SourceFilter,
-    StatusFilter,
-    TaskFilter,
-    TaskTypeFilter,
-)
+from .filters import ErrorCategoryFilter, EventTypeFilter, SourceFilter, StatusFilter, TaskTypeFilter
+from .linked_filters import TaskFilter
 from .original_body import payload_of
 from .time_filters import EventTimeFilter, ReceivedFilter
 

@@ -24,8 +24,9 @@ from ..ops.hours import HOUR, counted_hours, hour_of
 from ..querysets.scans import capped_counts
 from . import display
 from .handler import states
+from .overview_charts import charts
 from .overview_figures import Figures, figures
-from .overview_html import Lists, charts, number, tiles
+from .overview_html import Lists, number, tiles
 from .overview_needs import Need, handler_needs, needs, usual_failures
 from .paginator import MAX_COUNT
 from .permissions import ReadOnly

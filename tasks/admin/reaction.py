@@ -26,7 +26,8 @@ from . import display, reaction_display
 from .addresses import event_url, task_url
 from .base import RecordAdmin
 from .confirmation import confirmation, is_confirmed
-from .filters import HandlerFilter, KindFilter, StateFilter, TaskFilter
+from .filters import HandlerFilter, StateFilter
+from .linked_filters import KindFilter, TaskFilter
 from .time_filters import CreatedFilter
 
 #: An action changes at most this many at once: each is a transaction of its own, and a field of the form that

@@ -9,7 +9,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ..serializers import task_status_event
-from .filters import Filter, LinkedFilter, SourceFilter
+from .filters import Filter, SourceFilter
+from .linked_filters import LinkedFilter
 
 #: Every type of error there is: asking the table for those that it has would read it whole.
 ERROR_TYPES = (

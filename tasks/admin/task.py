@@ -23,17 +23,8 @@ from ..querysets.text import may_be_stored
 from . import display, history, task_facts, task_reactions, task_rows, task_silence, timeline
 from .addresses import event_urls, row_id, task_url, without_placeholder
 from .base import RecordAdmin
-from .filters import (
-    EntityFilter,
-    ErrorCategoryFilter,
-    FailureFilter,
-    InstanceFilter,
-    MeaningFilter,
-    SilentFilter,
-    TaskTypeFilter,
-    VersionFilter,
-    ZoneFilter,
-)
+from .filters import ErrorCategoryFilter, MeaningFilter, SilentFilter, TaskTypeFilter, ZoneFilter
+from .linked_filters import EntityFilter, FailureFilter, InstanceFilter, VersionFilter
 from .paginator import MAX_COUNT
 from .plots import plots
 from .time_filters import LastEventFilter, LastHeardFilter

@@ -119,38 +119,14 @@ def _by_a_part(
     These are the tasks last heard from, and those in the index. If ``unless`` has ids, they are not searched.
     """
     connection = connections[using]
-    is_postgresql = connection.vendor == "postgresql"
-    table = connection.ops.quote_name(Task._meta.db_table)
-    anywhere = f"%{connection.ops.prep_for_like_query(term)}%"
-    is_distributed = app_settings().distributed
     found: dict[str, set[str]] = {"hit": set(), "task": set(), "index": set()}
-    if is_distributed:
+    if app_settings().distributed:  # Citus mixes no catalogue with its tables, so each is read by itself
         found["hit"].update(*unless)
         if found["hit"]:
             return found["hit"], set()
-    is_gated = bool(unless) and not is_distributed
-    sql = f"""
-        SELECT 'task', task_id FROM (
-            SELECT task_id FROM (
-                SELECT task_id, entity_id, origin_instance, error_message, last_received_at
-                FROM {table} ORDER BY last_received_at DESC LIMIT {MAX_COUNT}
-            ) AS newest WHERE {_has(term, is_postgresql=is_postgresql)}
-            {"AND NOT EXISTS (SELECT 1 FROM hits)" if is_gated else ""}
-            ORDER BY last_received_at DESC LIMIT {MAX_FOUND}
-        ) AS found
-    """  # noqa: S608 (constants: without the numbers PostgreSQL would plan to sort the whole table)
-    queries: list[tuple[str, list[Any]]] = [(sql, [anywhere])]
-    if is_postgresql:
-        queries.append(
-            ("SELECT 'index', NULL FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid", [INDEX])
-        )
-    if is_gated:
-        queries.append(("SELECT 'hit', task_id FROM hits", []))
-    if not is_distributed:  # Citus mixes no catalogue with its tables
-        parts, parameters = zip(*queries, strict=True)
-        hits, of_hits = _with_hits(unless)
-        given = [*of_hits, *(one for some in parameters for one in some)]
-        queries = [(hits + " UNION ALL ".join(parts), given)]
+        queries = _queries(connection, term)
+    else:
+        queries = [_in_one(_queries(connection, term, is_gated=bool(unless)), unless)]
     with connection.cursor() as cursor:
         for query, given in queries:
             cursor.execute(query, given)
@@ -158,11 +134,51 @@ def _by_a_part(
                 found[kind].add(task_id)
         if found["index"] and not found["hit"] and len(term) >= SHORTEST_TERM:
             cursor.execute(
-                f"SELECT task_id FROM {table} WHERE {SEARCHED} ILIKE %s LIMIT %s",  # noqa: S608 (constants)
-                [anywhere, MAX_FOUND],
+                f"SELECT task_id FROM {_table(connection)} WHERE {SEARCHED} ILIKE %s LIMIT %s",  # noqa: S608 (constants)
+                [_anywhere(connection, term), MAX_FOUND],
             )
             found["task"].update(task_id for (task_id,) in cursor.fetchall())
     return found["hit"], found["task"]
+
+
+def _queries(connection: Any, term: str, *, is_gated: bool = False) -> list[tuple[str, list[Any]]]:
+    """Return what to read, as rows of a kind and an id; gated, only if there are no ``hits``."""
+    is_postgresql = connection.vendor == "postgresql"
+    sql = f"""
+        SELECT 'task', task_id FROM (
+            SELECT task_id FROM (
+                SELECT task_id, entity_id, origin_instance, error_message, last_received_at
+                FROM {_table(connection)} ORDER BY last_received_at DESC LIMIT {MAX_COUNT}
+            ) AS newest WHERE {_has(term, is_postgresql=is_postgresql)}
+            {"AND NOT EXISTS (SELECT 1 FROM hits)" if is_gated else ""}
+            ORDER BY last_received_at DESC LIMIT {MAX_FOUND}
+        ) AS found
+    """  # noqa: S608 (constants: without the numbers PostgreSQL would plan to sort the whole table)
+    queries: list[tuple[str, list[Any]]] = [(sql, [_anywhere(connection, term)])]
+    if is_postgresql:
+        queries.append(
+            ("SELECT 'index', NULL FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid", [INDEX])
+        )
+    if is_gated:
+        queries.append(("SELECT 'hit', task_id FROM hits", []))
+    return queries
+
+
+def _in_one(
+    queries: Iterable[tuple[str, list[Any]]], unless: Iterable[QuerySet[Any, Any]]
+) -> tuple[str, list[Any]]:
+    """Return the queries as one, which has the ids in ``unless`` as ``hits``."""
+    parts, parameters = zip(*queries, strict=True)
+    hits, of_hits = _with_hits(unless)
+    return hits + " UNION ALL ".join(parts), [*of_hits, *(one for some in parameters for one in some)]
+
+
+def _table(connection: Any) -> str:
+    return str(connection.ops.quote_name(Task._meta.db_table))
+
+
+def _anywhere(connection: Any, term: str) -> str:
+    return f"%{connection.ops.prep_for_like_query(term)}%"
 
 
 _HAS_RETURNED = Q(last_queued_at__gt=F("first_ended_at")) | Q(last_running_at__gt=F("first_ended_at"))

@@ -75,13 +75,13 @@ def record_event(
     """
     received_at = received_at or timezone.now()
     key = _stored_key(idempotency_key) if idempotency_key is not None else digest
-    row = {
-        **event,
-        "received_at": received_at,
-        "source": source[:COLUMN_LENGTH],
-        "idempotency_key": key,
-        "payload_digest": digest,
-    }
+    row = dict(
+        event,
+        received_at=received_at,
+        source=source[:COLUMN_LENGTH],
+        idempotency_key=key,
+        payload_digest=digest,
+    )
     state = state_of(
         event, event_id=0, received_at=received_at, tie=tie_of(digest, key), settings=app_settings()
     )

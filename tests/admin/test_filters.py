@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from tasks.admin import filters
+from tasks.admin import linked_filters
 from tests.cluster import not_on_citus
 from tests.factories import NOON, record
 
@@ -182,7 +182,7 @@ def test_tasks_by_the_time_of_their_last_event(
 def test_what_is_under_each_value_of_another_column(
     admin_client: Client, monkeypatch: Any, column: str, most: int
 ) -> None:
-    monkeypatch.setattr(filters, "MAX_FIRST", most)
+    monkeypatch.setattr(linked_filters, "MAX_FIRST", most)
     for number, zone in enumerate(["a", "b", None]):
         record(task_id=f"t{number}", origin_zone=zone, task_type=f"type {number}", **{column: "this"})
     record(task_id="other", origin_zone="a", **{column: "that"})

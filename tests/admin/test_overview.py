@@ -15,8 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tasks.admin import overview
+from tasks.admin.overview_charts import charts
 from tasks.admin.overview_figures import figures
-from tasks.admin.overview_html import Lists, about, charts
+from tasks.admin.overview_html import Lists, about
 from tasks.handlers import on_change
 from tasks.handlers.registry import declaring
 from tasks.handlers.standing import Standing

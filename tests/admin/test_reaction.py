@@ -188,7 +188,7 @@ def test_the_newest_first_and_the_other_way_round() -> None:
 
 
 def test_a_kind_is_looked_for_among_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.admin.filters.MAX_COUNT", 2)
+    monkeypatch.setattr("tasks.admin.linked_filters.MAX_COUNT", 2)
     for task_id in "abc":
         record(task_id=task_id)
 
