@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 
+from tests.coverage import CONFIGURATION
 from tests.forking import run_forked
 
 TELLING = """
 import os, sys, warnings
 print(__name__, sys.argv, sys.path[0], os.getcwd(), sys.warnoptions)
 print(os.environ["OF_THE_TEST"], "HOME" in os.environ)
-import coverage  # tests has a module of this name, too
-print(coverage.__file__)
 print("tasks" in sys.modules, "django.conf" in sys.modules and sys.modules["django.conf"].settings.configured)
 print(repr(sys.stdin.read()), flush=True)
 print("on the other stream", file=sys.stderr, flush=True)
@@ -50,6 +50,16 @@ def test_it_is_told_the_same_and_tells_the_same(tmp_path: Path, arguments: tuple
     )  # fmt: skip
     assert (copied.stdout, copied.stderr) == (new.stdout, new.stderr)
     assert copied.returncode == new.returncode == 3
+
+
+def test_coverage_counts_what_it_runs(tmp_path: Path) -> None:
+    counting = Coverage(data_file=str(tmp_path / "counted"), data_suffix=True)
+    variables = {**ENVIRONMENT, CONFIGURATION: counting.config.serialize()}
+
+    run = run_forked(sys.executable, "-c", "print(1)", cwd=tmp_path, env=variables, is_counted=True)
+
+    assert (run.stdout, run.stderr) == ("1\n", "")
+    assert list(tmp_path.glob("counted*"))
 
 
 @pytest.mark.parametrize(
