@@ -66,22 +66,21 @@ def record_event(
     for the event are stored with it, and ``event_recorded`` is sent after the commit.
 
     ``confirming`` are conditions in SQL with their parameters, which the statement that stores the event
-    checks without a further round trip.
+    checks without a further round trip. Raises ``Unconfirmed``, with nothing stored, if one does not hold
+    or if the key belongs to another event; only a call without conditions tells which.
 
-    Raises ``Unconfirmed``, with nothing stored, if one does not hold or if the key belongs to another
-    event; only a call without conditions tells which.
     Raises ``IdempotencyConflict`` if the key belongs to an event with another body, ``ContractViolation``
     if this database can never hold the event, and ``django.db.Error`` if nothing could be stored now.
     """
     received_at = received_at or timezone.now()
     key = _stored_key(idempotency_key) if idempotency_key is not None else digest
-    row = dict(
-        event,
-        received_at=received_at,
-        source=source[:COLUMN_LENGTH],
-        idempotency_key=key,
-        payload_digest=digest,
-    )
+    row = {
+        **event,
+        "received_at": received_at,
+        "source": source[:COLUMN_LENGTH],
+        "idempotency_key": key,
+        "payload_digest": digest,
+    }
     state = state_of(
         event, event_id=0, received_at=received_at, tie=tie_of(digest, key), settings=app_settings()
     )
