@@ -260,7 +260,7 @@ def _task_named_in(body: bytes | memoryview) -> str | None:
 
 
 def _buttons(body: bytes) -> SafeString:
-    """Return what copies a body; one that is no text, or too long for a page to hold twice, has nothing."""
+    """Return what copies a body; one that is not text, or too long for a page to hold twice, gives nothing."""
     try:
         text = body.decode()
     except UnicodeDecodeError:

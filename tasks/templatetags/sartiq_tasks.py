@@ -28,7 +28,7 @@ def rejected_of_last_day(context: dict[str, Any]) -> int | None:
 
 @register.simple_tag(takes_context=True)
 def needs_somebody(context: dict[str, Any]) -> list[Need]:
-    """Return what the compute overview says needs somebody, to be asked for who may see tasks."""
+    """Return what the compute overview says needs somebody, for a user that may see tasks."""
     request = context["request"]
     return what_needs_you(request, request.current_app)
 
