@@ -260,7 +260,7 @@ def _task_named_in(body: bytes | memoryview) -> str | None:
 
 
 def _buttons(body: bytes) -> SafeString:
-    """Return what copies a body; one that is not text, or too long for a page to hold twice, gives nothing."""
+    """Return what copies a body: nothing if it is not text, or too long for a page to hold twice."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
