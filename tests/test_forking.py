@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from coverage import Coverage
+from coverage.config import CoverageConfig
 
 from tests.coverage import CONFIGURATION
 from tests.forking import run_forked
@@ -53,8 +53,10 @@ def test_it_is_told_the_same_and_tells_the_same(tmp_path: Path, arguments: tuple
 
 
 def test_coverage_counts_what_it_runs(tmp_path: Path) -> None:
-    counting = Coverage(data_file=str(tmp_path / "counted"), data_suffix=True)
-    variables = {**ENVIRONMENT, CONFIGURATION: counting.config.serialize()}
+    # No Coverage of its own: to make one stops this process, if it counts, from saving what it has counted.
+    counting = CoverageConfig()
+    counting.data_file, counting.parallel = str(tmp_path / "counted"), True
+    variables = {**ENVIRONMENT, CONFIGURATION: counting.serialize()}
 
     run = run_forked(sys.executable, "-c", "print(1)", cwd=tmp_path, env=variables, is_counted=True)
 
