@@ -21,7 +21,16 @@ def main() -> None:
         prog="python -m benchmarks.ingest",
         description="Measure the webhook against its peers, in interleaved rounds on one PostgreSQL.",
     )
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of each contender (default 7)")
+    parser.add_argument(
+        "--starts",
+        type=int,
+        default=1,
+        help="start all of them anew so many times (default 1): one start of the same code is up to a tenth"
+        " faster than another, which no number of rounds shows",
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="rounds of each contender in each start (default 7)"
+    )
     parser.add_argument("--seconds", type=int, default=3, help="seconds of each round (default 3)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32], help="default: 1 8 32")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="only these contenders")
@@ -38,18 +47,21 @@ def main() -> None:
             contenders(database, given.only, given.former),
             key=lambda contender: ["former", *NAMES].index(contender.name),
         )
-        with running(chosen):
-            for contender in chosen:
-                contender.measure(database, 8, 1)  # to warm up: connections, plans, caches
-            plan = [
-                (contender, connections)
-                for _ in range(given.rounds)
-                for connections in given.connections
-                for contender in chosen
-            ]
-            for contender, connections in tqdm(plan, unit="measurement"):
-                one = contender.measure(database, connections, given.seconds)
-                measured.setdefault((contender.name, connections), []).append(one)
+        plan = [
+            (contender, connections)
+            for _ in range(given.rounds)
+            for connections in given.connections
+            for contender in chosen
+        ]
+        with tqdm(total=given.starts * len(plan), unit="measurement") as progress:
+            for _ in range(given.starts):
+                with running(chosen):
+                    for contender in chosen:
+                        contender.measure(database, 8, 1)  # to warm up: connections, plans, caches
+                    for contender, connections in plan:
+                        one = contender.measure(database, connections, given.seconds)
+                        measured.setdefault((contender.name, connections), []).append(one)
+                        progress.update()
         versions = report.versions(database)
     print(report.table(measured, given.connections))
     print(versions)

@@ -1,8 +1,9 @@
-"""A cursor for long statements: none is converted more than once.
+"""A cursor for long statements: none is converted more than once, and a session learns its types once.
 
 psycopg turns ``%s`` into its own placeholders before it sends a statement, and remembers the result only up
 to 4,096 bytes and 50 parameters. The statement that records an event is longer, and to convert it takes a
-third of a delivery: docs/performance-runs.md.
+third of a delivery. A new cursor looks up anew how each type is sent and read, which takes a twentieth:
+docs/performance-runs.md.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+#: The attribute of psycopg's connection in which it keeps a cursor of ours.
+KEPT = "sartiq_tasks_cursor"
+
 
 def cursor_for_long_statements(connection: BaseDatabaseWrapper) -> CursorWrapper:
     """Return ``connection.cursor()``, with all that a backend or a tool does to it.
@@ -25,9 +29,9 @@ def cursor_for_long_statements(connection: BaseDatabaseWrapper) -> CursorWrapper
     """
     session: Any = connection.connection
     factory = getattr(session, "cursor_factory", None)
-    if connection.vendor != "postgresql" or factory not in _classes():
+    if connection.vendor != "postgresql" or factory not in _factories():
         return connection.cursor()
-    session.cursor_factory = _classes()[factory]
+    session.cursor_factory = _factories()[factory]
     try:
         return connection.cursor()
     finally:
@@ -35,8 +39,8 @@ def cursor_for_long_statements(connection: BaseDatabaseWrapper) -> CursorWrapper
 
 
 @cache
-def _classes() -> Mapping[Any, Any]:
-    """Return by Django's class of a cursor the one that takes its place."""
+def _factories() -> Mapping[Any, Any]:
+    """Return by Django's class of a cursor what makes the one in its place."""
     from django.db.backends.postgresql import base as postgresql
 
     base: Any = postgresql
@@ -46,6 +50,22 @@ def _classes() -> Mapping[Any, Any]:
     from psycopg.adapt import Transformer
 
     class BindingInServer(RawCursor[Any]):
+        #: Set while it is lent to one of Django's cursors, which closes it.
+        is_lent = False
+
+        @classmethod
+        def of_session(cls, session: Any, **options: Any) -> Any:
+            """Return the one that the session keeps, or a new one if that is lent, and keep it."""
+            cursor = getattr(session, KEPT, None)
+            if cursor is None or cursor.is_lent:
+                cursor = cls(session, **options)
+                setattr(session, KEPT, cursor)
+            cursor.is_lent = True
+            return cursor
+
+        def close(self) -> None:
+            self.is_lent = False
+
         def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
             return super().execute(query if params is None else _numbered(query), params, **kwargs)
 
@@ -56,7 +76,7 @@ def _classes() -> Mapping[Any, Any]:
                 query = query.encode() % tuple(b"NULL" if one is None else literal(one) for one in params)
             return super().execute(query, **kwargs)
 
-    return {base.ServerBindingCursor: BindingInServer, base.Cursor: BindingInClient}
+    return {base.ServerBindingCursor: BindingInServer.of_session, base.Cursor: BindingInClient}
 
 
 @lru_cache(maxsize=256)

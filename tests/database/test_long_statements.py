@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import ProgrammingError, connection, transaction
 from django.db.backends.postgresql import base
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -146,12 +146,47 @@ def test_a_hosts_own_cursor_class_stays(monkeypatch: pytest.MonkeyPatch, factory
 
 def test_psycopg2s_cursor_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(base, "ServerBindingCursor")
-    long_statements._classes.cache_clear()
+    long_statements._factories.cache_clear()
     try:
         with cursor_for_long_statements(connection) as cursor:
             assert type(cursor.cursor) is TracingInServer.__base__
     finally:
-        long_statements._classes.cache_clear()
+        long_statements._factories.cache_clear()
+
+
+def test_a_session_has_one_cursor_for_all_but_no_two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection.connection, "cursor_factory", base.ServerBindingCursor)
+    with cursor_for_long_statements(connection) as first:
+        first.execute("SELECT %s::text", ["first"])
+        with cursor_for_long_statements(connection) as within:
+            within.execute("SELECT %s::int", [2])
+            assert within.cursor is not first.cursor
+            assert within.fetchone() == (2,)
+        assert first.fetchone() == ("first",)
+    with (
+        pytest.raises(ProgrammingError),
+        transaction.atomic(),
+        cursor_for_long_statements(connection) as failing,
+    ):
+        failing.execute("SELECT nothing_of_that_name")
+    with cursor_for_long_statements(connection) as again:
+        again.execute("SELECT %s::bool", [True])
+        assert again.fetchone() == (True,)
+
+    assert failing.cursor is again.cursor is within.cursor
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_new_session_has_a_cursor_of_its_own() -> None:
+    with cursor_for_long_statements(connection) as cursor:
+        cursor.execute("SELECT 1")
+    former = connection.connection
+    connection.close()
+
+    with cursor_for_long_statements(connection) as cursor:
+        cursor.execute("SELECT 2")
+        assert cursor.fetchone() == (2,)
+        assert cursor.cursor.connection is connection.connection is not former
 
 
 def test_other_cursors_are_djangos_own(monkeypatch: pytest.MonkeyPatch) -> None:
