@@ -12,7 +12,7 @@ WORKERS ?= $(shell echo $$(($(PROCESSORS) * 3 / 2)))
 # The project's own settings demand a SECRET_KEY, so the tools use those of the tests.
 TOOLS_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help run demo test test-all test-versions bench bench-admin bench-handlers fuzz screenshots docs check check-types check-style check-django messages format lock wheel release-check audit clean
+.PHONY: help run demo test trials test-all test-versions bench bench-admin bench-handlers fuzz screenshots docs check check-types check-style check-django messages format lock wheel release-check audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -38,15 +38,18 @@ run: .venv/run ## Serve on 127.0.0.1:8000 (PORT, DATABASE_URL), with an admin an
 demo: .venv/run ## Play a cluster against the server of `make run` (PORT; ARGS goes to simulate_compute)
 	$(BIN)/python scripts/demo.py $(ARGS)
 
-test: .venv/dev ## Run the whole suite on SQLite and PostgreSQL, and fail below the coverage it must have (ARGS runs a part, uncovered)
+test: .venv/dev ## Run the suite without its trials on SQLite and PostgreSQL, and fail below its coverage (ARGS runs a part, uncovered)
 ifdef ARGS
 	scripts/test -n $(WORKERS) --dist worksteal $(ARGS)
 else
 	$(BIN)/coverage erase
-	COVERED=yes scripts/test -n $(WORKERS) --dist worksteal
+	COVERED=yes scripts/test -n $(WORKERS) --dist worksteal -m "not trial"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 endif
+
+trials: .venv/dev ## Run the rest of the suite on both: other backends, browsers, a newcomer's first minutes, kills
+	scripts/test -n $(WORKERS) --dist worksteal -m trial
 
 test-all: .venv/dev ## Run the suite on every supported Python and Django that is found
 	PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox run $(ARGS)

@@ -19,7 +19,7 @@ from django.test import Client
 from tests import cluster, factories
 from tests.coverage import count_coverage
 from tests.databases import is_citus
-from tests.selection import counts_for_coverage, is_slow, needs_each_database
+from tests.selection import counts_for_coverage, is_slow, is_trial, needs_each_database
 from tests.servers import private_postgresql, templates, temporary_directory
 
 pytest_plugins = ["tasks.testing.fixtures"]
@@ -52,10 +52,12 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark slow cases, skip those that need a missing Citus, and leave out those that have run already."""
+    """Mark slow cases and trials, skip what needs a missing Citus, and leave out what has run already."""
     for item in items:
         if is_slow(item):
             item.add_marker(pytest.mark.slow)
+        if is_trial(item):
+            item.add_marker(pytest.mark.trial)
         if item.get_closest_marker("citus") and not is_citus():
             item.add_marker(pytest.mark.skip("needs a Citus cluster: TEST_CITUS_URL names its coordinator"))
     if config.getoption("second_database"):

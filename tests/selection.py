@@ -8,15 +8,11 @@ from django.test import SimpleTestCase
 #: What starts servers, browsers or other programs, waits, asks for hundreds of pages, or stores thousands of
 #: rows: left out by ``-m "not slow"``.
 SLOW = (
-    "tests/admin/test_any_text.py",
     "tests/admin/test_history.py::test_a_refresh_is_small_after_2000_events",
     "tests/admin/test_overview.py::test_every_number_leads_to_exactly_its_rows",
-    "tests/browser/",
-    "tests/handlers/test_kills.py",
     "tests/handlers/test_recording.py::test_32_writers_in_random_order_with_retries",
     "tests/handlers/test_worker.py",
     "tests/hostile/",
-    "tests/hosts/",
     "tests/auth/test_known_tokens.py::test_a_token_that_is_revoked_is_rejected_by_every_worker_at_once",
     "tests/commands/test_simulate_compute.py",
     "tests/database/test_live_connection.py",
@@ -24,29 +20,44 @@ SLOW = (
     "tests/database/test_sqlite_file.py::test_read_only_for_a_while",
     "tests/database/test_sqlite_file.py::test_replaced_by",
     "tests/ledger/test_order_of_arrival.py",
-    "tests/ledger/test_pruning.py::test_while_8_writers_post",
     "tests/ledger/test_silence_races.py",
     "tests/ops/test_metrics.py::test_any_process_answers_for_all",
     "tests/ops/test_metrics.py::test_off_imports_no_client",
     "tests/ops/test_metrics.py::test_the_age_is_of_now_and_stays_in_no_file",
     "tests/ops/test_metrics.py::test_the_first_deliveries_of_a_process_may_come_at_once",
     "tests/project/test_manage.py",
-    "tests/test_coming_from_fastapi.py",
     "tests/test_coverage.py",
     "tests/test_databases.py",
     "tests/test_deploy.py",
     "tests/test_forking.py",
     "tests/test_fuzz.py",
-    "tests/test_how_to_backup.py",
-    "tests/test_kills.py",
     "tests/test_monitoring.py",
     "tests/test_odd_requests.py",
-    "tests/test_readme.py",
-    "tests/test_run.py",
     "tests/test_server.py",
     "tests/test_settings.py",
     "tests/test_views.py::test_32_identical_posts_at_once",
     "tests/testing/test_fixtures.py::test_production_imports_none_of_it",
+)
+
+#: The longest of the slow ones, which ``make test`` leaves to ``make trials``: the app in other backends, in
+#: browsers and as a newcomer gets it; what is killed, cut off or kept waiting for as long as it may be; and
+#: each address of the app with any text in it.
+TRIALS = (
+    "tests/admin/test_any_text.py",
+    "tests/browser/",
+    "tests/handlers/test_kills.py",
+    "tests/handlers/test_worker.py::test_a_slow_one_is_not_called_again_when_its_lease_passes",
+    "tests/handlers/test_worker.py::test_killed_again_and_again",
+    "tests/handlers/test_worker.py::test_one_that_hangs_is_ended_and_the_worker_ends_to_be_started_again",
+    "tests/hostile/test_connections.py",
+    "tests/hosts/",
+    "tests/ledger/test_pruning.py::test_while_8_writers_post",
+    "tests/test_coming_from_fastapi.py",
+    "tests/test_how_to_backup.py",
+    "tests/test_kills.py",
+    "tests/test_monitoring.py::test_a_real_prometheus_scrapes_the_server_and_runs_the_rules",
+    "tests/test_readme.py",
+    "tests/test_run.py",
     "tests/watchdog/test_process.py",
 )
 
@@ -104,7 +115,12 @@ DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "own_database"}
 
 def is_slow(item: pytest.Item) -> bool:
     """Return whether the case is left out by ``-m "not slow"``."""
-    return item.nodeid.startswith(SLOW)
+    return item.nodeid.startswith(SLOW) or is_trial(item)
+
+
+def is_trial(item: pytest.Item) -> bool:
+    """Return whether the case is one of ``make trials``, and not of ``make test``."""
+    return item.nodeid.startswith(TRIALS)
 
 
 def counts_for_coverage(item: pytest.Item) -> bool:
@@ -113,7 +129,7 @@ def counts_for_coverage(item: pytest.Item) -> bool:
     Those are the fast ones, and on a second database those of them that know which one they run on.
     """
     if is_slow(item):
-        return item.nodeid.startswith(COVERING)
+        return item.nodeid.startswith(COVERING) and not is_trial(item)
     return asks_which_database(item) or not item.config.getoption("second_database")
 
 
