@@ -47,21 +47,18 @@ def main() -> None:
             contenders(database, given.only, given.former),
             key=lambda contender: ["former", *NAMES].index(contender.name),
         )
-        plan = [
-            (contender, connections)
-            for _ in range(given.rounds)
-            for connections in given.connections
-            for contender in chosen
-        ]
-        with tqdm(total=given.starts * len(plan), unit="measurement") as progress:
+        planned = given.starts * given.rounds * len(given.connections) * len(chosen)
+        with tqdm(total=planned, unit="measurement") as progress:
             for _ in range(given.starts):
                 with running(chosen):
                     for contender in chosen:
                         contender.measure(database, 8, 1)  # to warm up: connections, plans, caches
-                    for contender, connections in plan:
-                        one = contender.measure(database, connections, given.seconds)
-                        measured.setdefault((contender.name, connections), []).append(one)
-                        progress.update()
+                    for connections in given.connections * given.rounds:
+                        for contender in chosen:
+                            one = contender.measure(database, connections, given.seconds)
+                            measured.setdefault((contender.name, connections), []).append(one)
+                            progress.update()
+                chosen.reverse()  # none always has the same one before it
         versions = report.versions(database)
     print(report.table(measured, given.connections))
     print(versions)
