@@ -132,6 +132,24 @@ def test_it_takes_over_what_a_dead_worker_left(settings: Any) -> None:
     assert sorted(Reaction.objects.values_list("attempts", flat=True)) == [1, 2, 2]
 
 
+def test_it_takes_over_nothing_while_it_runs_anything() -> None:
+    """It might die of what another died of, and the others with it."""
+    declare()
+    record(task_id="runs")
+    one = Worker(["a"], threads=1)
+    assert one._step()
+    record(task_id="left")
+    (left,) = claiming.claim(["a"], limit=1, lease=timedelta(0))
+    one._take_over = [left.pk]
+
+    assert not one._step()
+    assert [held.suspect for held in one._held.values()] == [False]
+
+    one._held.clear()
+    assert one._step()
+    assert [held.suspect for held in one._held.values()] == [True]
+
+
 def test_told_to_stop_it_gives_back_what_no_thread_has_taken(may_return: threading.Event) -> None:
     began = threading.Event()
 
