@@ -133,6 +133,9 @@ REJECTED = {
 }  # fmt: skip
 
 
+SAID_BY_NGINX = ("header_of_a_megabyte", "no_host", "two_authorizations", "header_without_a_name")
+
+
 @pytest.mark.parametrize("name", STORED)
 def test_event_is_kept(site: Site, name: str) -> None:
     before = site.event_count()
@@ -155,6 +158,8 @@ def test_request_is_rejected(site: Site, name: str) -> None:
     answer = site.send(request)
 
     assert answer.status in (expected if isinstance(expected, tuple) else (expected,))
+    if answer.status == 400 and name in SAID_BY_NGINX and site.front == "nginx":
+        assert answer.json() == {"detail": "The request is not valid HTTP."}
     if answer.status in (401, 405, 415) and request.path.startswith(WEBHOOK) and request.method != b"HEAD":
         assert set(answer.json()) == {"detail"}
     if answer.status == 401 and request.path.startswith(WEBHOOK):
