@@ -42,12 +42,12 @@ def parts(given: argparse.Namespace) -> Sequence[Part]:
     )
 
 
-def predicted(connections: int, *, processor: float, wait: float, cores: int = CORES) -> float:
-    """Return the deliveries a second of ``connections`` that queue for ``cores`` cores.
+def predicted(connections: int, *, processor: float, wait: float) -> float:
+    """Return the deliveries a second of ``connections`` that queue for ``CORES`` cores.
 
-    By Seidmann's approximation several cores are one that is ``cores`` times as fast, and a delay.
+    By Seidmann's approximation several cores are one that is as many times as fast, and a delay.
     """
-    queued, delayed = processor / cores, processor * (cores - 1) / cores + wait
+    queued, delayed = processor / CORES, processor * (CORES - 1) / CORES + wait
     length = rate = 0.0
     for number in range(1, connections + 1):
         time = queued * (1 + length)
@@ -78,7 +78,7 @@ def main() -> None:
         found = predicted(connections, processor=processor, wait=wait)
         print(f"| {connections} | {found:,.0f} | {measured:,} | {measured / found:.2f} |")
 
-    print("\n| GPU workers | deliveries/s | " + " | ".join(f"{one.name}" for one in parts(given)), end=" | ")
+    print("\n| GPU workers | deliveries/s | " + " | ".join(one.name for one in parts(given)), end=" | ")
     print("stored a day | first to fill a machine | Citus cores |\n" + "|---" * 9 + "|")
     for workers in WORKERS:
         rate = workers / given.every

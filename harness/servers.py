@@ -166,7 +166,7 @@ def stop(process: psutil.Popen) -> None:
 
 @contextmanager
 def temporary_directory() -> Iterator[Path]:
-    """A directory that PostgreSQL's user can enter, unlike pytest's own."""
+    """Make a directory that PostgreSQL's user can enter, unlike pytest's own, until the end of the block."""
     place = Path(tempfile.mkdtemp(prefix="sartiq-tasks-"))
     try:
         yield place

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from tasks.ops.health import healthz, readyz
 from tasks.ops.metrics import MetricsView
 
-# This template shows how many deliveries were rejected in the last day.
+# This template puts what needs somebody at the top of the start page.
 admin.site.index_template = "admin/sartiq_tasks/index.html"
 admin.site.site_header = admin.site.site_title = "Sartiq compute tasks"
 # There is no other site that the admin could link to.

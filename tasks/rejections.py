@@ -24,7 +24,7 @@ __all__ = ("try_again",)
 
 logger = logging.getLogger("sartiq_tasks.rejections")
 
-#: What makes a delivery be kept: faults of its own, whoever sent it and whatever the database's state.
+#: A delivery that one of these rejects is kept: the fault is its own, whoever sent it.
 REJECTIONS = (ContractViolation, BodyTooLarge, UnsupportedMediaType)
 #: The headers that are kept because they help to find the fault. None of them can hold a credential.
 HEADERS = (
@@ -146,7 +146,7 @@ def _update(rejected: RejectedDelivery, columns: Mapping[str, Any]) -> None:
     RejectedDelivery.objects.using(using).filter(pk=rejected.pk).update(**columns)
 
 
-def count_rejected(since: timedelta) -> int:
-    """Return how many deliveries were rejected within ``since`` from now, kept or only counted."""
-    recent = RejectedDelivery.objects.filter(received_at__gte=timezone.now() - since)
+def count_rejected(within: timedelta) -> int:
+    """Return how many deliveries were rejected in the time ``within`` until now, kept or only counted."""
+    recent = RejectedDelivery.objects.filter(received_at__gte=timezone.now() - within)
     return recent.count() + (recent.aggregate(not_kept=Sum("not_kept"))["not_kept"] or 0)

@@ -49,8 +49,8 @@ __all__ = ("DocsView", "DocumentView", "TaskWebhookView")
 logger = logging.getLogger("sartiq_tasks.views")
 
 _URLS = f"{__package__}.urls"
-# Django's response, filled in: DRF's is a template that is rendered later, and of an object json makes a new
-# encoder each time.
+# Filled in for a plain HttpResponse: DRF's is rendered later, as a template is, and json.dumps() with options
+# makes a new encoder each time.
 _ANSWER = '{"id":%d,"task_id":%s,"duplicate":%s}'
 _JSON = json.JSONEncoder(ensure_ascii=False)
 _JSON_HEADERS = {"Content-Type": "application/json"}

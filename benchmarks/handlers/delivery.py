@@ -172,9 +172,7 @@ def while_reactions_wait(server: PostgreSQL, sender: Sender, rounds: int) -> str
     return "\n".join(lines)
 
 
-def fill(
-    server: PostgreSQL, number: int, *, handler: str = "every", tasks: int = 0, due: str = "now()"
-) -> None:
+def fill(server: PostgreSQL, number: int, *, handler: str = "every", tasks: int = 0) -> None:
     """Have ``number`` reactions of as many tasks and no others, or of ``tasks`` tasks."""
     table = Reaction._meta.db_table
     task = f"'waits-' || n % {tasks}" if tasks else "'waits-' || n"

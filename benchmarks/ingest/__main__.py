@@ -25,7 +25,7 @@ def main() -> None:
         "--starts",
         type=int,
         default=1,
-        help="start all of them anew so many times (default 1): one start of the same code is up to a tenth"
+        help="start all of them again so many times (default 1): one start of the same code is up to a tenth"
         " faster than another, which no number of rounds shows",
     )
     parser.add_argument(

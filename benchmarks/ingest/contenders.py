@@ -58,7 +58,7 @@ class Server:
     environment: Mapping[str, str] = field(default_factory=dict)
     #: Where its code is.
     directory: Path = ROOT
-    #: Where its events are; none where nothing is stored.
+    #: The table of its events; empty if it stores nothing.
     table: str = ""
     database: str = ""
     token: str = ""

@@ -19,7 +19,8 @@ from typing import Any
 
 import psycopg
 
-from .contenders import project_environment
+from harness.environment import project_environment
+
 from .postgresql import PostgreSQL, postgresql
 from .profile import body
 from .size import fill

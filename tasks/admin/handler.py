@@ -76,7 +76,7 @@ class HandlerAdmin(RecordAdmin):
         return TemplateResponse(request, "admin/sartiq_tasks/handlers.html", context)
 
     def row(self, one: Standing, now: datetime) -> dict[str, Any]:
-        """Return the context of a handler's page."""
+        """Return the context of a handler's row."""
         url = reverse("admin:sartiq_tasks_reaction_changelist", current_app=self.admin_site.name)
         address = f"{url}?handler={display.query(one.name)}"
         return {

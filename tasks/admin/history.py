@@ -41,7 +41,7 @@ class Timeline:
 def page_before(
     task: Task, before: int | None, settings: AppSettings, event_url: Callable[[int], str] | None
 ) -> Timeline:
-    """Return the last events received before the one with the id ``before``, or of all."""
+    """Return the last events received before the one with the id ``before``, or the last of all."""
     events = _of(task) if before is None else _of(task).filter(pk__lt=before)
     found = list(events.for_timeline()[: PAGE + CONTEXT])
     return _told(found, found[:PAGE], PAGE + CONTEXT, settings, event_url)
@@ -115,7 +115,7 @@ def history(task: Task, settings: AppSettings) -> History:
 
 
 def _rows(events: Any) -> list[Any]:
-    """Return the events as plain objects, because a thousand instances of a model are dear."""
+    """Return the events as plain objects, because a thousand instances of a model are slow."""
     rows = events.values(
         "pk", "timestamp", "received_at", "status", "progress", "idempotency_key", "payload_digest",
         "has_metadata",

@@ -108,9 +108,8 @@ class FailureFilter(LinkedFilter):
         """Return the tasks of the kind. Their error holds the words of its headline: the database looks for
         the longest piece, and the headline of what it finds decides.
         """
-        category, _separator, line = value.rpartition("\n")
-        of_category = {"error_category": category} if _separator else {"error_category": None}
-        rows = queryset.filter(**of_category)
+        category, separator, line = value.rpartition("\n")
+        rows = queryset.filter(error_category=category if separator else None)
         if piece := max(line.split(ANY_NUMBER), key=len):
             rows = rows.filter(error_message__contains=piece)
         read = rows.with_ends_of_error().newest(MOST_READ).values_list("pk", "error_start", "error_end")

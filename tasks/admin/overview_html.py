@@ -220,7 +220,7 @@ def number(count: int, cap: int | None = None) -> str:
 
 
 def percentage(share: float | None) -> str:
-    """Return a share, with a digit after the point where it is small."""
+    """Return a share, with one decimal if it is small."""
     if share is None:
         return display.EMPTY
     hundredths = share * 100

@@ -281,8 +281,8 @@ class TaskAdmin(RecordAdmin):
         return task_silence.of_list(self, request, queryset, "mark_as_not_lost")
 
     def part_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Return a part of a task's page: the events ``before`` an id, or else its state, with what has
-        been received ``after`` an id, told from ``since`` where the page's newest block begins.
+        """Return a part of a task's page: with ``before`` the events before that id, otherwise the state
+        and the events after the id ``after``, told from ``since``, where the page's newest block begins.
         """
         task = self.get_object(request, unquote(without_placeholder(object_id)))
         if task is None:

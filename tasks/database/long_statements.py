@@ -2,7 +2,7 @@
 
 psycopg turns ``%s`` into its own placeholders before it sends a statement, and remembers the result only up
 to 4,096 bytes and 50 parameters. The statement that records an event is longer, and to convert it takes a
-third of a delivery. A new cursor looks up anew how each type is sent and read, which takes a twentieth:
+third of a delivery. A new cursor looks up again how each type is sent and read, which takes a twentieth:
 docs/performance-runs.md.
 """
 

@@ -63,11 +63,12 @@ class Report:
     is_first: bool
 
 
-def _nobody() -> None:
-    """Do nothing."""
+def _do_nothing() -> None: ...
 
 
-def attempt(reaction: Reaction, handler: Declared, using: str, begin: Callable[[], None] = _nobody) -> Report:
+def attempt(
+    reaction: Reaction, handler: Declared, using: str, begin: Callable[[], None] = _do_nothing
+) -> Report:
     """Call ``handler`` for a claimed reaction, and store the outcome. ``begin`` is called just before it."""
     called = False
 

@@ -135,7 +135,7 @@ class Worker:
             blocked.shorten_chains(self._turn)
         if time.monotonic() - self._swept >= _SWEEP:
             with self._turn:
-                see(self._names, self._using)
+                mark_seen(self._names, self._using)
             self._sweep(self._names)
             self._swept = time.monotonic()
 
@@ -281,7 +281,7 @@ class Worker:
         return any(one.taken and not one.abandoned for one in list(self._held.values()))
 
 
-def see(names: Sequence[str], using: str) -> None:
+def mark_seen(names: Sequence[str], using: str) -> None:
     """Store that a worker serves the handlers ``names`` now, and since when each is known."""
     now = timezone.now()
     handlers = Handler.objects.using(using)

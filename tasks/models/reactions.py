@@ -122,7 +122,7 @@ class Reaction(models.Model):
 
     @property
     def key(self) -> str:
-        """A name for this reaction that is the same at every attempt, for whom the handler calls."""
+        """An idempotency key for a service that the handler calls: the same at every attempt."""
         return f"{self.handler}:{self.task_id}:{self.seq}"
 
 

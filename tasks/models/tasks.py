@@ -138,7 +138,7 @@ class Task(models.Model):
 
     @property
     def is_ended(self) -> bool:
-        """Whether it has succeeded, failed or was cancelled."""
+        """Whether it has succeeded or failed, or was cancelled."""
         return Meaning(self.meaning).is_terminal
 
     @property

@@ -25,8 +25,8 @@ from django.views import View
 from ..conf import app_settings
 from ..handlers.registry import declared
 from ..models import Task
-from .reaction_metrics import HowHandlersStand
-from .silence_metrics import WhatIsSilent
+from .reaction_metrics import HandlerCollector
+from .silence_metrics import SilenceCollector
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
@@ -89,15 +89,15 @@ def _asked() -> CollectorRegistry:
     from prometheus_client import CollectorRegistry
 
     registry = CollectorRegistry()
-    registry.register(_NewestEvent())
+    registry.register(_NewestEventCollector())
     if declared():
-        registry.register(HowHandlersStand())
+        registry.register(HandlerCollector())
     if app_settings().watches:
-        registry.register(WhatIsSilent())
+        registry.register(SilenceCollector())
     return registry
 
 
-class _NewestEvent:
+class _NewestEventCollector:
     # Not a Gauge: that would leave its value in a file of PROMETHEUS_MULTIPROC_DIR, to be read when outdated.
     def collect(self) -> Iterator[Metric]:
         """Yield the age of the newest event, or nothing if there is none or the database is away."""

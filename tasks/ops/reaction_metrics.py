@@ -69,8 +69,8 @@ def serving(host: str, port: int) -> Iterator[None]:
         thread.join()
 
 
-class HowHandlersStand:
-    """What each handler has pending, due and dead now."""
+class HandlerCollector:
+    """Collects what each handler has pending, due and dead now."""
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, or nothing if the database is away."""

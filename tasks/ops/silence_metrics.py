@@ -33,8 +33,8 @@ def count(answers: Mapping[str, int]) -> None:
         instruments().labels(outcome).inc(number)
 
 
-class WhatIsSilent:
-    """How many tasks are silent and lost now, by type, and how many are held back."""
+class SilenceCollector:
+    """Collects how many tasks are silent and lost now, by type, and how many are held back."""
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, or nothing if the database is away."""

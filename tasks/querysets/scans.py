@@ -58,7 +58,7 @@ def walk(model: type[Model], using: str, column: str, name: str) -> str:
 
 
 def capped_counts(counted: Mapping[str, QuerySet[Any]], *, cap: int, using: str) -> dict[str, int]:
-    """Return how many rows each has, in one query.
+    """Return how many rows each of ``counted`` has, in one query.
 
     No count goes beyond ``cap`` + 1, which stands for "more than ``cap``".
     """
@@ -110,8 +110,8 @@ def _values_one_by_one(model: type[Model], column: str, *, using: str, most: int
 def in_batches(rows: QuerySet[Any], *, size: int = 2000) -> Iterator[Any]:
     """Yield all rows, the greatest primary key first, in constant memory and without a long transaction.
 
-    Each batch is a query of its own that goes on where the last one ended, so that neither a
-    pooler in transaction mode nor SQLite's writers are minded by a slow reader.
+    Each batch is a query of its own that goes on where the last one ended, so that a slow reader holds up
+    neither a pooler in transaction mode nor SQLite's writers.
     """
     rows = rows.order_by("-pk")
     batch = list(rows[:size])

@@ -19,7 +19,7 @@ from .text import begins_with, ends_of_error
 if TYPE_CHECKING:
     from ..models import Task  # noqa: F401 (the type of the rows)
 
-#: What a task may mean that is marked as lost.
+#: The meanings that a task marked as lost may have.
 MAY_BE_LOST = (Meaning.QUEUED.value, Meaning.RUNNING.value)
 #: A task that was judged as lost is marked by then, unless it is held back.
 HELD_AFTER = timedelta(minutes=1)
@@ -45,7 +45,7 @@ class TaskQuerySet(QuerySet["Task"]):
         return self.meaning(Meaning.FAILED)
 
     def ended(self) -> TaskQuerySet:
-        """Return the tasks that have succeeded, failed or were cancelled."""
+        """Return the tasks that have succeeded or failed, or were cancelled."""
         return self.filter(meaning__in=sorted(TERMINAL))
 
     def silent(self, *, after: timedelta | None = None, now: datetime | None = None) -> TaskQuerySet:
@@ -102,9 +102,10 @@ class TaskQuerySet(QuerySet["Task"]):
         return self.order_by("-last_received_at", "task_id")[:most]
 
     def queued_since(self, *, of: int) -> datetime | None:
-        """Return since when the first task is queued, by its events: ``of`` those heard from longest ago.
+        """Return since when, by its events, the task that was queued first has been: one of the ``of`` queued
+        tasks heard from longest ago.
 
-        Of one that has run before it is the time of the last event that says so.
+        If it has run before, this is the time of the last event that says that it is queued.
         """
         has_returned = Q(last_running_at__isnull=False) | Q(last_ended_at__isnull=False)
         since = Case(When(has_returned, then="last_queued_at"), default="first_queued_at")

@@ -17,6 +17,7 @@ from .faults import Delivery
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _TIMEOUT = 30
+_CONNECTIONS = 4
 
 
 class TokenRejectedError(Exception):
@@ -52,8 +53,8 @@ class Sender:
     """Posts deliveries to the server at ``url`` as the OAuth 2 client given.
 
     What fails for a reason that may pass (no connection, 408, 429, 5xx) is tried again, after the
-    answer's ``Retry-After`` or a pause that doubles, for ``patience`` seconds. Of one instance any
-    number of threads may post.
+    answer's ``Retry-After`` or a pause that doubles, for ``patience`` seconds. Any number of threads may
+    share one instance.
     """
 
     url: str
@@ -67,7 +68,7 @@ class Sender:
     def log_in(self, session: requests.Session, *, instead_of: str = "") -> str:
         """Return a token other than ``instead_of``, fetched unless another thread has just done so.
 
-        Raises ``TokenRejectedError``, or ``requests.RequestException`` where the server is not there.
+        Raises ``TokenRejectedError``, or ``requests.RequestException`` if no server answers.
         """
         with self._lock:
             if self._token == instead_of:
@@ -83,7 +84,7 @@ class Sender:
             return self._token
 
     def post(self, session: requests.Session, delivery: Delivery) -> Outcome:
-        """Post one delivery until it is answered for good or the patience is at an end."""
+        """Post one delivery until it is answered for good, or until ``patience`` has run out."""
         end = time.monotonic() + self.patience
         pause, attempts, answer = _FIRST_PAUSE, 0, None
         while True:
@@ -121,16 +122,14 @@ class Sender:
             timeout=_TIMEOUT,
         )
 
-    def post_all(
-        self, deliveries: Sequence[Delivery], *, rate: float, connections: int = 4
-    ) -> Iterator[Outcome]:
+    def post_all(self, deliveries: Sequence[Delivery], *, rate: float) -> Iterator[Outcome]:
         """Post ``deliveries``, at most ``rate`` a second, and yield the outcome of each when it is known.
 
         A task's deliveries share a connection and so keep their order.
         """
         with ExitStack() as stack:
             lanes = []
-            for _ in range(connections):
+            for _ in range(_CONNECTIONS):
                 session = stack.enter_context(requests.Session())
                 lanes.append((session, stack.enter_context(ThreadPoolExecutor(1))))
             futures: list[Future[Outcome]] = []
@@ -138,7 +137,7 @@ class Sender:
                 begin, told = time.monotonic(), 0
                 for number, delivery in enumerate(deliveries):
                     self.sleep(max(0.0, begin + number / rate - time.monotonic()))
-                    session, pool = lanes[crc32(delivery.task_id.encode()) % connections]
+                    session, pool = lanes[crc32(delivery.task_id.encode()) % _CONNECTIONS]
                     futures.append(pool.submit(self.post, session, delivery))
                     while told < len(futures) and futures[told].done():
                         yield futures[told].result()
@@ -151,6 +150,6 @@ class Sender:
 
 
 def _retry_after(answer: requests.Response) -> float:
-    """Return the seconds that the answer asks to wait (RFC 9110, section 10.2.3), 0 where it names none."""
+    """Return the seconds that the answer asks to wait (RFC 9110, section 10.2.3), 0 if it names none."""
     seconds = answer.headers.get("Retry-After", "")
     return float(seconds) if seconds.isdecimal() else 0.0

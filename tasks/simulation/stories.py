@@ -209,7 +209,7 @@ def _ending(
 def _until(
     steps: list[tuple[datetime, str, float]], reached: int, status: str
 ) -> list[tuple[datetime, str, float]]:
-    """Return the steps before ``reached``, and the end in its stead."""
+    """Return the steps before ``reached``, and the end in its place."""
     *_, progress = steps[min(reached, len(steps) - 2)]
     return [*steps[:reached], (steps[reached][0], status, progress)]
 

@@ -12,8 +12,8 @@ from ..models import Task, TaskStatusEvent
 from ..querysets.tasks import MAY_BE_LOST
 from .reporting import SOURCE
 
-#: Tasks, or the share of the queued and running ones, that may be marked within an hour.
-MAX_MARKS, MAX_SHARE = 10, 5
+#: So many tasks may be marked within an hour, or if that is more, one in so many of those queued and running.
+MAX_MARKS, ONE_IN = 10, 5
 WINDOW = timedelta(hours=1)
 _SLICE = timedelta(minutes=15)
 
@@ -37,7 +37,7 @@ def held_back(judged: Sequence[Task], now: datetime) -> dict[str, Held]:
         marked = tasks.lost()
         recent = marked.filter(lost_at__gt=now - WINDOW).count()
         living = tasks.filter(meaning__in=MAY_BE_LOST).count() - marked.count()
-        if recent + len(free) > max(MAX_MARKS, living // MAX_SHARE):
+        if recent + len(free) > max(MAX_MARKS, living // ONE_IN):
             held |= dict.fromkeys(free, Held.TOO_MANY)
     return held
 

@@ -17,7 +17,7 @@ from tasks.handlers import Change, on_change, on_event, on_found, on_lost
 from tasks.handlers.control import pause
 from tasks.handlers.registry import declaring
 from tasks.handlers.sql import database
-from tasks.handlers.worker import see
+from tasks.handlers.worker import mark_seen
 from tasks.models import Handler, Reaction
 from tests.databases import more_on_citus
 from tests.factories import record, user
@@ -61,7 +61,7 @@ def rows(client: Client) -> dict[str, str]:
 
 
 def test_each_handler_in_two_queries(operator: Client, django_assert_num_queries: Any) -> None:
-    see(["refund", "tell", "keep"], database())
+    mark_seen(["refund", "tell", "keep"], database())
     for number in range(3):
         record(task_id=f"t{number}", status="failed")
     now = timezone.now()
@@ -72,7 +72,7 @@ def test_each_handler_in_two_queries(operator: Client, django_assert_num_queries
     Reaction.objects.filter(handler="tell").delete()
     pause("keep")
     Handler.objects.filter(name="keep").update(paused_at=now - 5 * MINUTE)
-    see(["once"], database())
+    mark_seen(["once"], database())
 
     told = rows(operator)
 

@@ -15,7 +15,7 @@ from harness.browser import PHONE
 from tasks.handlers import Change, on_change, on_event
 from tasks.handlers.registry import declaring
 from tasks.handlers.sql import database
-from tasks.handlers.worker import see
+from tasks.handlers.worker import mark_seen
 from tasks.models import Reaction, RejectedDelivery, TaskStatusEvent
 from tasks.testing import Handlers
 from tests import factories
@@ -91,7 +91,7 @@ def cluster() -> Iterator[None]:
         event(9, "odd", "hibernating", progress=0)
         Handlers().run()
         Reaction.objects.filter(handler="billing.refund_customer").update(attempts=1)
-        see(["billing.refund_customer"], database())
+        mark_seen(["billing.refund_customer"], database())
         factories.rejected()
         factories.rejected(b'{"task_id": "train-1", "progress": 7,}')
         yield

@@ -15,7 +15,7 @@ from harness.browser import PHONE
 from tasks.handlers import Change, on_change, on_event
 from tasks.handlers.registry import declaring
 from tasks.handlers.sql import database
-from tasks.handlers.worker import see
+from tasks.handlers.worker import mark_seen
 from tasks.models import Reaction
 from tasks.testing import Handlers
 from tests.browser.conftest import hold_to_strict_policy
@@ -59,7 +59,7 @@ def shop() -> Iterator[list[str]]:
         record(task_id="train-failed", status="failed", progress=30)
         Handlers().run()
         Reaction.objects.filter(handler="shop.refund").update(attempts=1)
-        see(["shop.refund"], database())
+        mark_seen(["shop.refund"], database())
         record(task_id="train-waiting")
         Reaction.objects.filter(task="train-waiting").update(due_at=timezone.now() - timedelta(minutes=9))
         yield accounts
@@ -150,7 +150,7 @@ def test_the_handlers_page_refreshes_itself(open_page: OpenPage) -> None:
     expect(row).to_contain_text("No worker")
     expect(row).to_contain_text("Late")
 
-    see(["shop.keep-checkpoint"], database())
+    mark_seen(["shop.keep-checkpoint"], database())
     Reaction.objects.filter(state="pending").update(state="done")
     expect(row).to_contain_text("Works")
 

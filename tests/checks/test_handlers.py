@@ -12,7 +12,7 @@ from django.db import connection
 from tasks.checks.handlers import check_waiting
 from tasks.handlers import Change, on_change, on_event
 from tasks.handlers.registry import declaring
-from tasks.handlers.worker import see
+from tasks.handlers.worker import mark_seen
 from tasks.models import Handler, Reaction
 from tests.factories import record
 
@@ -107,7 +107,7 @@ def test_reactions_that_wait_for_nobody() -> None:
     record(status="failed", timestamp="2030-01-01T00:00:00Z")
     assert waiting() == ["sartiq_tasks.W051"]
     assert check_waiting(databases=["other"]) == check_waiting() == []
-    see(["unserved"], "default")
+    mark_seen(["unserved"], "default")
     assert waiting() == []
 
 

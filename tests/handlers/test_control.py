@@ -16,7 +16,7 @@ from tasks.handlers.control import give_up, pause, try_again
 from tasks.handlers.registry import declaring
 from tasks.handlers.sql import database
 from tasks.handlers.standing import standings
-from tasks.handlers.worker import see
+from tasks.handlers.worker import mark_seen
 from tasks.ledger.catching_up import catch_up
 from tasks.ledger.pruning import ended_tasks, old_events, prune_reactions, prune_tasks
 from tasks.models import Handler, Reaction, Task, TaskStatusEvent
@@ -49,7 +49,7 @@ def test_pausing_loses_nothing(handlers: Handlers, capsys: pytest.CaptureFixture
     assert "paused, no worker" in capsys.readouterr().out
 
     call_command("handlers", "resume", "refund")
-    see(["refund"], database())
+    mark_seen(["refund"], database())
     call_command("handlers", "--check")
     handlers.run()
     assert calls == [(1, False)]
@@ -260,7 +260,7 @@ def test_a_new_handler_may_hear_of_some_tasks_and_of_what_is_new_alone(handlers:
 def test_a_rolling_deploy_misses_no_ending(handlers: Handlers) -> None:
     record(task_id="before", status="failed", timestamp="2026-05-01T12:00:00Z")
     calls = declare(to="failed")
-    see(["refund"], database())
+    mark_seen(["refund"], database())
     with declaring():  # a process of before, which does not know the handler
         record(task_id="missed", status="failed")
         record(task_id="before", status="error", timestamp="2026-05-01T12:01:00Z")

@@ -14,7 +14,7 @@ from tasks.handlers import Change, on_change, standing
 from tasks.handlers.control import pause
 from tasks.handlers.sql import database
 from tasks.handlers.standing import Standing, standings
-from tasks.handlers.worker import see
+from tasks.handlers.worker import mark_seen
 from tasks.models import Handler, Reaction
 from tasks.testing import Handlers
 from tests.factories import record
@@ -41,7 +41,7 @@ def test_each_handler_that_is_declared_or_known(handlers: Handlers, django_asser
     refunds.filter(task="t2").update(due_at=now - 6 * MINUTE)
     Reaction.objects.filter(handler="never-seen").exclude(task="t0").delete()
     Reaction.objects.filter(handler="never-seen").update(handler="gone", state="dead")
-    see(["refund", "once"], database())
+    mark_seen(["refund", "once"], database())
     pause("refund")
 
     with django_assert_num_queries(2 if app_settings().distributed else 1):

@@ -48,7 +48,7 @@ class Command(BaseCommand):
         "Play a compute cluster: trainings, generations and upscalings post their status to a running "
         "server, over HTTP and with real tokens, in quick motion. What the server cannot take at the moment "
         "is sent again, as a cluster would. At the end a table shows what was sent against what was "
-        "answered; the command fails where an answer was not the one due. "
+        "answered; the command fails if an answer was not the one due. "
         "Faults take a share between 0 and 1, 0.05 when none is given."
     )
     requires_system_checks = ()
