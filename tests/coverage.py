@@ -1,4 +1,4 @@
-"""Pauses counting coverage, with which Python 3.11 takes nearly twice as long."""
+"""Pause counting coverage: while it counts, Python 3.11 takes nearly twice as long."""
 
 from __future__ import annotations
 

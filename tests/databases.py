@@ -57,5 +57,5 @@ def place(kind: str) -> Path:
     return directory
 
 
-# The wheel of PostgreSQL keeps a lock there, and warns where there is none.
+# The wheel of PostgreSQL keeps a lock in that directory, and warns if there is none.
 os.environ.setdefault("XDG_RUNTIME_DIR", str(place("runtime")))

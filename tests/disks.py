@@ -51,7 +51,7 @@ class Disk:
 
 @contextmanager
 def disk(directory: Path) -> Iterator[Disk]:
-    """Mount a new disk in ``directory`` until the end of the block; skip the test where that cannot be."""
+    """Mount a new disk in ``directory`` until the end of the block; skip the test if that cannot be."""
     if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
         pytest.skip("a disk of one's own takes root and mkfs.ext4")
     one = Disk(directory)

@@ -321,7 +321,7 @@ def test_merge_is_associative(one: State, two: State, three: State) -> None:
 
 @given(STATES, STATES)
 def test_merge_is_commutative(one: State, two: State) -> None:
-    if one["first_order"] != two["first_order"]:  # else their ties are equal, so that they are one event
+    if one["first_order"] != two["first_order"]:  # otherwise their ties are equal, so that they are one event
         assert merge(one, two) == merge(two, one)
 
 

@@ -124,7 +124,7 @@ def test_a_body_that_ends_early_is_400_and_nothing_is_kept_of_it(post: Any) -> N
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "nonsense", "*/*;q=0", ""])
-def test_an_odd_accept_is_no_reason_to_lose_an_event(post: Any, accept: str) -> None:
+def test_an_odd_accept_loses_no_event(post: Any, accept: str) -> None:
     answer = post(body(), headers={"Accept": accept})
 
     assert (answer.status_code, answer["Content-Type"]) == (200, "application/json")

@@ -19,7 +19,7 @@ from tests.factories import body
 
 pytestmark = pytest.mark.django_db
 
-NO_GOOD = (401, {"detail": "Could not validate credentials"}, "Bearer")
+INVALID = (401, {"detail": "Could not validate credentials"}, "Bearer")
 NONE_AT_ALL = (401, {"detail": "Not authenticated"}, "Bearer")
 NOT_ALLOWED = (403, {"detail": "Not enough permissions"}, None)
 
@@ -69,16 +69,14 @@ BAD = [expired, revoked, of_an_inactive_user, for_another_audience, of_a_deleted
 def test_an_invalid_token(make: Any) -> None:
     response = post(f"Bearer {make()}")
 
-    assert answer(response) == NO_GOOD
+    assert answer(response) == INVALID
     assert not TaskStatusEvent.objects.exists()
 
 
 @pytest.mark.parametrize("make", BAD)
 def test_no_answer_tells_which_tokens_exist(make: Any) -> None:
     token = make()
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         response = post(f"Bearer {token}")
     with CaptureQueriesContext(connection) as queries_of_unknown:
         response_to_unknown = post("Bearer never-issued")
@@ -102,7 +100,7 @@ def test_no_token_at_all(authorization: str | None) -> None:
     ["x" * 8000, "\u00e9\u00ff", "a b c", "'; DROP TABLE oauth2_provider_accesstoken; --", "%00", "=" * 40],
 )
 def test_an_odd_token(token: str) -> None:
-    assert answer(post(f"Bearer {token}")) == NO_GOOD
+    assert answer(post(f"Bearer {token}")) == INVALID
 
 
 def test_a_token_of_a_user_who_was_deactivated_later() -> None:
@@ -112,7 +110,7 @@ def test_a_token_of_a_user_who_was_deactivated_later() -> None:
     user.is_active = False
     user.save()
 
-    assert (before, answer(post(f"Bearer {token}"))) == (200, NO_GOOD)
+    assert (before, answer(post(f"Bearer {token}"))) == (200, INVALID)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])

@@ -124,7 +124,7 @@ def test_a_password_client_of_ones_own_is_left_alone() -> None:
     assert get_access_token_model().objects.get().application == own
 
 
-def test_the_source_is_the_user_of_the_token_or_else_its_client() -> None:
+def test_the_source_is_the_user_of_the_token_otherwise_its_client() -> None:
     client, _ = create_compute_client("cluster")
     ada = factories.user("add_taskstatusevent", username="ada")
     post_event(issue_token(client), task_id="a")

@@ -61,7 +61,7 @@ def test_the_mark_stands_until_the_next_event() -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "no such status", None])
-def test_nothing_else_than_queued_and_running_is_marked(status: str | None) -> None:
+def test_nothing_but_queued_and_running_tasks_is_marked(status: str | None) -> None:
     record(status=status)
 
     assert not mark_lost(task())
@@ -300,7 +300,7 @@ def test_a_new_handler_hears_of_the_marks_that_stand() -> None:
 
 def test_noticed_once_and_again_after_the_next_event() -> None:
     record(NOON)
-    record(NOON, task_id="heard")
+    record(NOON, task_id="other")
 
     assert notice(NOON + minutes(16)) == 2
     assert notice(NOON + minutes(16)) == 0
