@@ -58,6 +58,29 @@ def test_every_answer_of_the_document_is_in_the_table() -> None:
     assert set(responses) <= {row[0] for row in ANSWERS}
 
 
+def test_every_answer_of_the_token_endpoint_is_in_its_table() -> None:
+    document = Client().get("/api/v1/openapi.json").json()
+    responses = document["paths"]["/api/v1/login/access-token"]["post"]["responses"]
+
+    named = {status for row in rows("Tokens") for status in re.findall(r"\d{3}", row[0])}
+    assert named == set(responses) - {"200"}
+
+
+def test_what_is_about_the_event_is_final_and_the_sender_of_the_docs_knows_it() -> None:
+    """A person can put right a wrong address or client, so that the same event is taken."""
+    final = {row[0] for row in ANSWERS if row[3] == "no" and row[0] != "200"}
+    rule = re.search(r"\n\*\*200: done\..*?\. ([\d, or]+): never send it again unchanged", PAGE)
+    code = re.search(r"^FINAL = {(.*)}$", (ROOT / "docs" / "how-to-send.md").read_text(), flags=re.MULTILINE)
+    document = Client().get("/api/v1/openapi.json").json()
+    responses = document["paths"]["/api/v1/tasks/webhook"]["post"]["responses"]
+    not_again = {status for status, one in responses.items() if "Do not send it again" in one["description"]}
+
+    assert rule
+    assert code
+    assert set(re.findall(r"\d{3}", rule[1])) == set(re.findall(r"\d{3}", code[1])) == final
+    assert not_again == final - {"422"}
+
+
 def test_what_carries_retry_after_is_to_be_sent_again() -> None:
     waiting = {one.status_code for one in own_exceptions() if hasattr(one, "wait")} | {
         drf.Throttled.status_code

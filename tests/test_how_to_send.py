@@ -24,21 +24,37 @@ class _Scripted(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         server: Any = self.server
         if self.path.endswith("access-token"):
-            server.tokens += 1
-            self.answer(200, f'{{"access_token": "token-{server.tokens}"}}')
+            status = server.token_script.pop(0) if server.token_script else 200
+            server.tokens += status == 200
+            self.answer(status, f'{{"access_token": "token-{server.tokens}"}}')
             return
         server.posts.append((self.headers["Authorization"], self.headers["Idempotency-Key"], body))
         status = server.script.pop(0) if server.script else 200
         if status is None:
             self.close_connection = True
             return
-        self.answer(status, '{"id": 1, "task_id": "task-1", "duplicate": false}')
+        text = '{"id": 1, "task_id": "task-1", "duplicate": false}'
+        if status == "a page":
+            self.answer(200, "<html>")
+        elif status == "half":
+            self.answer(200, text, is_whole=False)
+        elif status == "a date":
+            self.answer(503, text, retry_after="Wed, 21 Oct 2026 07:28:00 GMT")
+        else:
+            self.answer(status, text)
 
-    def answer(self, status: int, text: str) -> None:
+    def do_GET(self) -> None:
+        self.server.gets += 1  # type: ignore[attr-defined]
+        self.answer(200, "{}")
+
+    def answer(self, status: int, text: str, *, is_whole: bool = True, retry_after: str = "5") -> None:
         self.send_response(status)
         if status in (429, 503):
-            self.send_header("Retry-After", "5")
-        self.send_header("Content-Length", str(len(text)))
+            self.send_header("Retry-After", retry_after)
+        if status in (301, 302):
+            self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", str(len(text) + (not is_whole)))
+        self.close_connection = not is_whole
         self.end_headers()
         self.wfile.write(text.encode())
 
@@ -49,7 +65,7 @@ class _Scripted(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Any]:
     one: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Scripted)
-    one.script, one.posts, one.tokens = [], [], 0
+    one.script, one.token_script, one.posts, one.tokens, one.gets = [], [], [], 0, 0
     thread = threading.Thread(target=one.serve_forever, args=(0.01,))
     thread.start()
     yield one
@@ -76,9 +92,12 @@ def test_an_event_is_sent_once_where_all_is_well(server: Any, sender: Any) -> No
     assert (len(server.posts), sender.slept) == (1, [])
 
 
-@pytest.mark.parametrize("fault", [400, 408, 429, 500, 502, 503, 504, None])
+FAULTS = [301, 302, 400, 403, 404, 405, 408, 429, 500, 502, 503, 504, None, "a page", "half", "a date"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_what_may_pass_is_sent_again_with_the_same_key_and_bytes(
-    server: Any, sender: Any, fault: Any
+    server: Any, sender: Any, fault: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.script = [fault, fault]
 
@@ -88,6 +107,10 @@ def test_what_may_pass_is_sent_again_with_the_same_key_and_bytes(
     assert len(set(server.posts)) == 1
     assert len(sender.slept) == 2
     assert min(sender.slept) >= (5 if fault in (429, 503) else 0.5)
+    assert max(sender.slept) <= 5
+    assert server.gets == 0
+    assert len(caplog.records) == 2
+    assert str(fault) in caplog.text or not isinstance(fault, int)
 
 
 def test_two_events_have_two_keys(server: Any, sender: Any) -> None:
@@ -97,18 +120,36 @@ def test_two_events_have_two_keys(server: Any, sender: Any) -> None:
     assert len({key for _token, key, _body in server.posts}) == 2
 
 
-def test_a_401_is_answered_with_a_new_token_once(server: Any, sender: Any) -> None:
+def test_a_401_is_answered_with_a_new_token_at_once(server: Any, sender: Any) -> None:
     server.script = [401]
     sender.send({"task_id": "task-1"})
 
     assert [token for token, _key, _body in server.posts] == ["Bearer token-1", "Bearer token-2"]
-
-    server.script = [401, 401]
-    with pytest.raises(sender.namespace["Rejected"], match="401"):
-        sender.send({"task_id": "task-1"})
+    assert sender.slept == []
 
 
-@pytest.mark.parametrize("status", [403, 405, 409, 411, 413, 415, 422])
+@pytest.mark.parametrize("script", [[401, 401, 401, 401], [401, 503, 401, 503, 401], [None, 401, 401]])
+def test_an_event_outlives_any_number_of_tokens(server: Any, sender: Any, script: list[int]) -> None:
+    server.script = list(script)
+
+    assert sender.send({"task_id": "task-1"})["id"] == 1
+
+    assert len({(key, body) for _token, key, body in server.posts}) == 1
+    assert len({token for token, _key, _body in server.posts}) == script.count(401) + 1
+    assert len(sender.slept) <= script.count(503) + 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 503])
+def test_an_event_waits_until_there_is_a_token(server: Any, sender: Any, status: int) -> None:
+    server.token_script = [status, status]
+
+    assert sender.send({"task_id": "task-1"})["id"] == 1
+
+    assert (len(server.posts), len(sender.slept)) == (1, 2)
+    assert min(sender.slept) >= (5 if status in (429, 503) else 0.5)
+
+
+@pytest.mark.parametrize("status", [409, 411, 413, 415, 422])
 def test_a_final_answer_is_never_followed_by_another_try(server: Any, sender: Any, status: int) -> None:
     server.script = [status]
 

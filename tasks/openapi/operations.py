@@ -45,7 +45,7 @@ _ANSWERS: Mapping[int, tuple[str, str]] = {
         "Could not validate credentials",
     ),
     403: (
-        "The token lacks the scope, or its user the permission. Do not send it again.",
+        "The token lacks the scope, or its user the permission. Send it again once a person has given it.",
         "Not enough permissions",
     ),
     409: (
@@ -92,8 +92,8 @@ def parameters() -> list[Schema]:
             "in": "header",
             "required": False,
             "schema": {"type": "string"},
-            "description": "The sender's own name for this event. Without one (and without webhook-id) the "
-            "body itself is the key.",
+            "description": "The sender's own name for this event, in ASCII. Without one (and without "
+            "webhook-id) the body itself is the key.",
             "example": "5e0c2f1e-train-2041-epoch-3",
         },
         {

@@ -167,6 +167,18 @@ def test_request_is_rejected(site: Site, name: str) -> None:
     site.assert_well(events=before + (1 if answer.status == 200 else 0))
 
 
+@pytest.mark.parametrize("key", ["caf\xe9".encode("latin-1"), "caf\xe9".encode(), "\u2603".encode()])
+def test_a_key_that_is_not_ascii_is_not_seen(site: Site, key: bytes) -> None:
+    """The server that speaks HTTP leaves it out; docs/contract.md says so."""
+    event = E.replace(b"HEADERS", b"key-%b-%b" % (key.hex().encode(), site.front.encode()))
+    answers = [
+        site.send(replace(POST, body=event, headers=b"Idempotency-Key: %b%d\r\n" % (key, number)))
+        for number in (1, 2)
+    ]
+
+    assert [answer.json()["duplicate"] for answer in answers] == [False, True]
+
+
 def test_options_says_what_is_taken(site: Site) -> None:
     before = site.event_count()
 
