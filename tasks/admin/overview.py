@@ -19,7 +19,7 @@ from ..conf import app_settings
 from ..handlers.registry import declared
 from ..handlers.standing import Standing, standings
 from ..lifecycle import Meaning
-from ..models import Overview, RejectedDelivery, Task, TaskStatusEvent
+from ..models import Overview, RejectedDelivery, Silence, Task, TaskStatusEvent
 from ..ops.hours import HOUR, counted_hours, hour_of
 from ..querysets.scans import capped_counts
 from . import display
@@ -34,6 +34,8 @@ from .zones import InViewersZone
 
 #: How long one request may count hours of the past.
 BUDGET = timedelta(milliseconds=200)
+#: The watchdog is behind if for so long it has not looked at a silent task that was due.
+BEHIND_AFTER = timedelta(minutes=5)
 #: Of so many queued tasks, those heard from longest ago, the page tells since when the first one is queued.
 MOST_QUEUED = 100
 #: The kinds of failure, task types and senders that are shown, at most.
@@ -109,6 +111,7 @@ def what_needs_you(request: Any, site: str) -> list[Need]:
     }
     if may_see["rejecteddelivery"]:
         signs["rejected"] = _still_rejected(now)
+    signs |= _overdue(now)
     # Whether there is one is enough.
     seen = capped_counts(signs, cap=0, using=Task.objects.db)
     if seen.pop("any") and not any(seen.values()):
@@ -145,6 +148,11 @@ def _still_rejected(now: datetime) -> QuerySet[RejectedDelivery]:
     return RejectedDelivery.objects.filter(received_at__gte=now - timedelta(days=1), accepted_at=None)
 
 
+def _overdue(now: datetime) -> dict[str, QuerySet[Any]]:
+    """Return under ``overdue`` what the watchdog has not looked at though it was due, if there is one."""
+    return {"overdue": Silence.objects.due(now - BEHIND_AFTER)} if app_settings().watches else {}
+
+
 def _shortest_limit() -> timedelta | None:
     """Return for how long a task of any type may be silent."""
     limits = app_settings().silence_limits.values()
@@ -153,14 +161,15 @@ def _shortest_limit() -> timedelta | None:
 
 def _standing(now: Any) -> dict[str, Any]:
     """Return how many tasks are in which state, since when the first one is queued, and under
-    ``still_rejected`` how many deliveries of the last day were kept and not accepted since.
+    ``still_rejected`` how many deliveries of the last day were kept and not accepted since. With a watchdog
+    it is said under ``overdue`` how many tasks it is behind with.
     """
     rejected = _still_rejected(now)
     counts = Task.objects.counts(
         cap=MAX_COUNT,
         now=now,
         meanings=(Meaning.QUEUED, Meaning.RUNNING, Meaning.OTHER),
-        also={"held_back": Task.objects.held_back(now), "still_rejected": rejected},
+        also={"held_back": Task.objects.held_back(now), "still_rejected": rejected, **_overdue(now)},
     )
     oldest = Task.objects.queued_since(of=MOST_QUEUED) if counts["queued"] else None
     held_back = counts["held_back"] if counts["silent"] else 0

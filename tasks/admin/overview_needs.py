@@ -81,6 +81,13 @@ def _silence(told: Figures, lists: Lists) -> Iterator[Need]:
             held_back,
         )
         yield Need(text % {"count": number(held_back, MAX_COUNT)}, lists.tasks(silent="held"))
+    if overdue := told.standing.get("overdue"):
+        text = ngettext(
+            "The watchdog is behind with %(count)s task. Is run_handlers running?",
+            "The watchdog is behind with %(count)s tasks. Is run_handlers running?",
+            overdue,
+        )
+        yield Need(text % {"count": number(overdue, MAX_COUNT)}, None)
 
 
 def _failures(told: Figures, lists: Lists) -> Iterator[Need]:

@@ -52,7 +52,7 @@ class AnswerFilter(Filter):
 class OutcomeFilter(Filter):
     """By whether it was accepted when it was tried again."""
 
-    title = _("tried again")
+    title = _("outcome")
     parameter_name = "accepted"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:

@@ -254,8 +254,8 @@ class TaskAdmin(RecordAdmin):
         return super().get_ordering(request)
 
     def has_ask_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may have the cluster asked."""
-        return bool(request.user.has_perm(task_silence.ASK))
+        """Return whether the user may have the cluster asked, if it can be."""
+        return task_silence.may_ask(request)
 
     def has_mark_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may mark tasks as lost, and take the mark back."""

@@ -65,15 +65,20 @@ DECISIONS: Mapping[str, Decision] = {
 }
 
 
+def may_ask(request: HttpRequest) -> bool:
+    """Return whether the user may have the cluster asked, and it is known how to ask it."""
+    return request.user.has_perm(ASK) and probe_of(app_settings()) is not None
+
+
 def context(task: Task, request: HttpRequest) -> dict[str, Any]:
     """Return the template's context: the task's silence, and the decisions that the user may take."""
-    now, settings = timezone.now(), app_settings()
+    now = timezone.now()
     is_silent, silence = task.is_silent(now), None
     if is_silent or task.is_lost or task.is_ended:
         silence = Silence.objects.using(task._state.db).filter(pk=task.pk).first()
     is_over = silence is not None and silence.event_count != task.event_count
     offered = {
-        "ask_now": (is_silent or task.is_lost) and probe_of(settings) is not None,
+        "ask_now": (is_silent or task.is_lost) and may_ask(request),
         "mark_as_lost": is_silent and not task.is_lost,
         "mark_as_not_lost": task.is_lost,
     }

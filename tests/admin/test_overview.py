@@ -396,6 +396,25 @@ def test_tasks_that_are_held_back_need_somebody(admin_client: Client) -> None:
     assert told not in conclusion(admin_client)
 
 
+def test_a_watchdog_that_is_behind_needs_somebody(admin_client: Client, settings: Any) -> None:
+    task(HOUR, "silent", "running")
+    notice(timezone.now())
+    told = "The watchdog is behind with 1 task. Is run_handlers running?"
+    for due, setting, is_behind in [
+        (minutes(6), {"PROBE_URL": "http://cluster/jobs"}, True),
+        (minutes(6), {"LOST_AFTER": HOUR}, True),
+        (minutes(4), {"PROBE_URL": "http://cluster/jobs"}, False),
+        (minutes(6), {}, False),  # nobody looks, and nobody is meant to
+    ]:
+        Silence.objects.update(due_at=timezone.now() - due)
+        settings.SARTIQ_TASKS = setting
+        assert (told in conclusion(admin_client)) is is_behind
+    task(minutes(1), "silent", "done")
+    settings.SARTIQ_TASKS = {"LOST_AFTER": HOUR}
+    Silence.objects.update(due_at=timezone.now() - minutes(6))
+    assert told in admin_client.get("/admin/").content.decode(), "the start page tells it, too"
+
+
 def test_lost_tasks_need_somebody(admin_client: Client) -> None:
     task(HOUR, "lost", "running")
     Task.objects.update(lost_at=timezone.now(), lost_events=1)

@@ -255,6 +255,18 @@ def choose(client: Client, query: str, action: str, *task_ids: str, **more: str)
     return client.post(f"{LIST}?{query}", content, follow=True)
 
 
+def test_nobody_is_offered_to_ask_a_cluster_that_cannot_be_asked(admin_client: Client, settings: Any) -> None:
+    record(NOON)
+    assert 'value="ask_now"' in admin_client.get(f"{LIST}?silent=1").content.decode()
+    settings.SARTIQ_TASKS = {}
+
+    html = admin_client.get(f"{LIST}?silent=1").content.decode()
+    assert 'value="mark_as_lost"' in html
+    assert 'value="ask_now"' not in html
+    choose(admin_client, "silent=1", "ask_now", "task-1")
+    assert not Silence.objects.due(timezone.now()).exists()
+
+
 def test_many_at_once(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [f"t-{number}" for number in range(3)]
     for task_id in ids:

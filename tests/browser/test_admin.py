@@ -150,6 +150,10 @@ def test_the_list_refreshes_itself_and_can_be_paused(open_page: OpenPage) -> Non
     factories.record(task_id="newer-still")
     page.wait_for_timeout(6000)
     expect(page.locator("#result_list")).not_to_contain_text("newer-still")
+    page.goto(RUNNING)
+    expect(page.locator("#st-live-toggle")).to_have_text("Pause")
+    page.go_back()
+    expect(page.locator("#st-live-state")).to_have_text("Paused")
 
     page.click("#st-live-toggle")
     expect(page.locator("#result_list")).to_contain_text("newer-still")

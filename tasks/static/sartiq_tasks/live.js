@@ -79,7 +79,9 @@
         if (!bar) return;
         const button = document.getElementById("st-live-toggle");
         const state = document.getElementById("st-live-state");
-        let paused = sessionStorage.getItem("st-live-paused") === "yes";
+        /* For this page alone: on another, nobody would expect to look at what is old. */
+        const key = `st-live-paused ${location.pathname}`;
+        let paused = sessionStorage.getItem(key) === "yes";
         let busy = false;
 
         const tell = () => {
@@ -109,7 +111,7 @@
                 }
                 grow(page);
                 refreshRegions(page);
-                state.textContent = `${bar.dataset.updated} ${new Date().toLocaleTimeString()}`;
+                state.textContent = `${bar.dataset.updated} ${new Date().toLocaleTimeString(undefined, { hourCycle: "h23" })}`;
                 /* A task that has ended no longer refreshes. */
                 if (!page.getElementById("st-live")) {
                     clearInterval(timer);
@@ -124,7 +126,7 @@
 
         button.addEventListener("click", () => {
             paused = !paused;
-            sessionStorage.setItem("st-live-paused", paused ? "yes" : "no");
+            sessionStorage.setItem(key, paused ? "yes" : "no");
             tell();
             refresh();
         });
