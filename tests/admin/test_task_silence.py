@@ -107,6 +107,13 @@ def test_each_needs_its_permission(permission: str, offered: set[str]) -> None:
     assert decide(without_view, next(iter(offered))).status_code == 403
 
 
+def test_what_needs_a_decision_stands_before_the_facts(admin_client: Client) -> None:
+    record(NOON)
+    html = page(admin_client)
+
+    assert html.index('class="st-note"') < html.index('value="ask_now"') < html.index('class="st-facts"')
+
+
 def test_to_ask_now(admin_client: Client) -> None:
     record(NOON)
     answer = decide(admin_client, "ask_now")
