@@ -293,7 +293,10 @@ def test_a_fault_of_the_data_is_not_tried_again_whatever_failed_before(statement
     ],
 )
 def test_what_a_new_session_cures_is_cured(spoil: str) -> None:
+    tries: list[int] = []
+
     def operation() -> None:
+        tries.append(1)
         with connection.cursor() as cursor:
             cursor.execute("UPDATE spoilt SET id = id")
             cursor.execute("SELECT * FROM spoilt")
@@ -307,9 +310,13 @@ def test_what_a_new_session_cures_is_cured(spoil: str) -> None:
     try:
         for _ in range(4):  # until both statements are prepared
             operation()
-        run(spoil)
+        # As a pooler or another process would: if psycopg sees one, it forgets its prepared statements.
+        connection.connection.pgconn.exec_(spoil.encode())
+        tries.clear()
         on_live_connection(operation)
+        assert len(tries) == 2, "it failed in the old session"
         on_live_connection(operation)
+        assert len(tries) == 3
     finally:
         connection.close()
         run("DROP TABLE spoilt")
@@ -320,7 +327,14 @@ def test_what_a_new_session_cures_is_cured(spoil: str) -> None:
 def test_a_read_only_session_of_sqlite_is_cured() -> None:
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA query_only = ON")
-    assert on_live_connection(lambda: Task.objects.filter(pk=0).update(event_count=1)) == 0
+    tries: list[int] = []
+
+    def operation() -> int:
+        tries.append(1)
+        return Task.objects.filter(pk=0).update(event_count=1)
+
+    assert on_live_connection(operation) == 0
+    assert len(tries) == 2, "it failed in the old session"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections
+from django.db.backends.signals import connection_created
 from django.utils import timezone
 
 from tasks.handlers import Change, blocked, claiming, holding, on_event, worker
@@ -20,7 +21,7 @@ from tasks.handlers.worker import Worker
 from tasks.models import Handler, Reaction
 from tests.cluster import not_on_citus
 from tests.factories import record
-from tests.handlers.test_leases import Clock, thread
+from tests.handlers.test_leases import Clock, let_lease_run_out, thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -280,13 +281,36 @@ def test_once_ends_with_one_line_if_the_database_stays_away(
 
 
 def test_what_it_cannot_write_down_is_tried_again_after_its_lease(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, settings: Any
 ) -> None:
+    settings.SARTIQ_TASKS = {"HANDLER_LEASE": timedelta(seconds=0.6)}
+    calls = declare()
+    record()
+    real, failures = worker.attempt, [OperationalError("away")]
+
+    def attempt(*args: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*args)
+
+    monkeypatch.setattr(worker, "attempt", attempt)
+    assert Worker(["a"], threads=1).run(once=True)
+    assert "An outcome could not be written" in caplog.text
+    assert calls == []
+    let_lease_run_out()
+
+    assert Worker(["a"], threads=1).run(once=True)
+    assert calls == ["task-1:1"]
+    assert (Reaction.objects.get().state, Reaction.objects.get().attempts) == ("done", 2)
+
+
+def test_a_report_that_fails_changes_no_outcome(caplog: pytest.LogCaptureFixture) -> None:
     declare()
     record()
-    one = Worker(["a"], threads=1, report=lambda report: 1 / 0)  # type: ignore[arg-type]
-    assert one.run(once=True)
-    assert "An outcome could not be written" in caplog.text
+
+    assert Worker(["a"], threads=1, report=lambda report: 1 / 0).run(once=True)  # type: ignore[arg-type]
+    assert "ZeroDivisionError" in caplog.text
+    assert Reaction.objects.get().state == "done"
 
 
 def test_it_watches_while_an_atomic_run_holds_sqlites_lock(may_return: threading.Event) -> None:
@@ -336,12 +360,24 @@ def test_crowds_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == []
 
 
-def test_a_reaction_is_removed_with_its_connection_closed() -> None:
-    """A worker's threads leave no connection behind: a test database could not be removed."""
+def test_its_threads_end_with_it_and_leave_no_connection_behind() -> None:
+    """Otherwise a test database could not be removed."""
     declare()
     record()
-    before = threading.active_count()
-    assert Worker(["a"], threads=2).run(once=True)
+    before, own = threading.active_count(), connections[database()]
+    made: list[Any] = []
+
+    def note(connection: Any, **said: Any) -> None:
+        made.append(connection)
+
+    connection_created.connect(note)
+    try:
+        assert Worker(["a"], threads=2).run(once=True)
+    finally:
+        connection_created.disconnect(note)
     assert threading.active_count() <= before
-    assert connections[database()].connection is not None
+    assert own.connection is not None
+    theirs = [one for one in made if one is not own]
+    assert theirs
+    assert [one for one in theirs if one.connection is not None] == []
     assert Reaction.objects.get().ended_at <= timezone.now()

@@ -217,7 +217,7 @@ def test_lost_and_found_are_told_once_each(cluster: Cluster) -> None:
 
 
 def test_a_cluster_that_comes_back_after_a_day_reports_the_ending(cluster: Cluster) -> None:
-    """It forgot the task, lost it was, and a lost one is asked about for ever, though ever more rarely."""
+    """It forgot the task, which was marked. A lost task is asked about for ever, though ever more rarely."""
     record(NOON)
     cluster.now = NOON + minutes(16)
     cluster.others_speak()
@@ -285,9 +285,13 @@ def test_alive_puts_off_lost_after(cluster: Cluster) -> None:
     record(NOON)
     cluster.look(after=minutes(50))
     cluster.says = OSError("away")
+    cluster.now = NOON + minutes(123)
     cluster.others_speak()
 
-    assert cluster.look(after=minutes(60)).lost == 0
+    assert cluster.look(after=minutes(1)).lost == 0
+    assert cluster.look(after=minutes(1)).lost == 1, (
+        "so long after the sign of life, and as long as a silence"
+    )
 
 
 def test_without_a_probe_it_is_lost_after_so_much_longer(cluster: Cluster) -> None:
