@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -168,29 +169,36 @@ def reserved(host: str, port: int) -> Iterator[str]:
     Granian shares its port with any server of the same user (``SO_REUSEPORT``): two servers would
     both start, and the kernel would deal the deliveries to both.
     """
-    try:
-        family, _, _, _, (address, *_) = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections do not count
-            probe.bind((address, port))
-        # Until the workers listen, a name in the kernel keeps the port from a second server of ours.
-        with closing(socket.socket(socket.AF_UNIX)) as name:
+    with closing(socket.socket(socket.AF_UNIX)) as name:
+        try:
+            family, _, _, _, (address, *_) = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections do not count
+                probe.bind((address, port))
+            # Until the workers listen, a name in the kernel keeps the port from a second server of ours.
             if sys.platform == "linux":  # pragma: no branch (tested on Linux; no other has such names)
                 name.bind(f"\0sartiq-tasks {address} {port}")
-            yield str(address)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        sys.exit(f"Nothing can listen on {host}, port {port}: {reason}. HOST and PORT name others.")
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            sys.exit(f"Nothing can listen on {host}, port {port}: {reason}. HOST and PORT name others.")
+        yield str(address)
 
 
 def _prepare_machine() -> None:
     # What former processes counted is not what these will count.
     if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        for file in Path(directory).glob("*.db"):
-            file.unlink()
+        try:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            for file in Path(directory).glob("*.db"):
+                file.unlink()
+            with TemporaryFile(dir=directory):
+                pass  # it can be written
+        except OSError as error:
+            sys.exit(f"PROMETHEUS_MULTIPROC_DIR={directory} cannot be used: {error.strerror}.")
+    else:  # prometheus-client would take an empty one for the current directory
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     # A worker that wakes up does not interrupt one that is at work, if the kernel lets us.
     if sys.platform == "linux":  # pragma: no branch (tested on Linux; no other has such a policy)
         with suppress(OSError):

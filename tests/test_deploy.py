@@ -106,6 +106,15 @@ def test_systemd_reads_the_unit(name: str, tmp_path: Path) -> None:
     assert (done.returncode, complaints) == (0, [])
 
 
+def test_the_unit_may_write_where_the_page_on_monitoring_lets_the_workers_count() -> None:
+    unit = (DEPLOY / "systemd" / "sartiq-tasks.service").read_text()
+    page = (ROOT / "docs" / "how-to-monitor.md").read_text()
+
+    assert (made := re.search(r"^RuntimeDirectory=(\S+)$", unit, flags=re.MULTILINE))
+    assert (named := re.search(r"PROMETHEUS_MULTIPROC_DIR=([^`]+)", page))
+    assert named[1].startswith(f"/run/{made[1]}/")
+
+
 def compose() -> dict[str, Any]:
     read: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     return read

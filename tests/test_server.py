@@ -18,6 +18,7 @@ import psutil
 import pytest
 import requests
 
+from sartiq_tasks.server import reserved
 from tests.factories import body
 from tests.servers import ROOT, Server, free_port, manage, project_environment, serving, stop
 
@@ -101,6 +102,9 @@ def test_one_of_two_that_start_at_once_ends(tmp_path: Path) -> None:
         ({"HOST": "192.0.2.1"}, "Cannot assign requested address"),
         ({"WORKERS": "0"}, "invalid _positive value: '0'"),
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL is not the URL of a database"),
+        ({"PROMETHEUS_MULTIPROC_DIR": "/proc"}, "PROMETHEUS_MULTIPROC_DIR=/proc cannot be used: "),
+        ({"PROMETHEUS_MULTIPROC_DIR": "/proc/a/b"}, "PROMETHEUS_MULTIPROC_DIR=/proc/a/b cannot be used: "),
+        ({"PROMETHEUS_MULTIPROC_DIR": __file__}, "test_server.py cannot be used: File exists."),
     ],
 )
 def test_a_server_that_cannot_start_says_so_and_ends(
@@ -110,6 +114,31 @@ def test_a_server_that_cannot_start_says_so_and_ends(
 
     assert done.returncode != 0
     assert words in done.stderr.splitlines()[-1]
+
+
+def test_a_fault_that_comes_later_is_not_laid_to_the_port() -> None:
+    with pytest.raises(OSError, match="later"), reserved("127.0.0.1", free_port()):
+        raise OSError("later")
+
+
+@pytest.mark.parametrize("name", ["", "metrics"])
+def test_the_workers_count_in_the_directory_that_is_named_and_in_no_other(
+    own_database: str, tmp_path: Path, name: str
+) -> None:
+    """An empty variable names none: prometheus-client would write where the server was started."""
+    directory = str(tmp_path / name) if name else ""
+    before = set(ROOT.glob("*.db"))
+    with serving(
+        own_database, "--workers", "1", METRICS_TOKEN="a" * 16, PROMETHEUS_MULTIPROC_DIR=directory
+    ) as server:
+        assert server.post(body()).status_code == 200
+        page = requests.get(
+            f"{server.url}/metrics", headers={"Authorization": f"Bearer {'a' * 16}"}, timeout=60
+        )
+
+        assert 'deliveries_total{outcome="stored"} 1.0' in page.text
+        assert set(ROOT.glob("*.db")) == before
+        assert len(list(tmp_path.glob("metrics/*.db"))) == (2 if name else 0)
 
 
 def test_an_address_of_ipv6(tmp_path: Path) -> None:
