@@ -223,3 +223,29 @@ def test_modules_that_hide_it(tmp_path: Path, host_database: dict[str, Any], own
     assert "no issues" in host.manage("check")
     host.write(own, "")
     assert "No module named 'sartiq.tasks'" in host.manage("check", status=1)
+
+
+@once
+@pytest.mark.parametrize("templates", ["TEMPLATES[0]['OPTIONS'] = {}", "TEMPLATES = []"])
+def test_an_api_without_the_admin(tmp_path: Path, host_database: dict[str, Any], templates: str) -> None:
+    host = new_host(tmp_path, host_database)
+    settings = (
+        "INSTALLED_APPS = [f'django.contrib.{name}' for name in ('auth', 'contenttypes', 'staticfiles')]\n"
+        f"INSTALLED_APPS += ['backend']\nMIDDLEWARE = []\n{templates}\n"
+    )
+    host.write("backend/settings.py", f"\n{settings}", append=True)
+    host.write("backend/urls.py", "from django.urls import path\nurlpatterns = []\n")
+    write(host, *blocks("The lines"), *blocks("Your tests"))
+    host.write(
+        "backend/task_handlers.py",
+        "from sartiq.tasks.handlers import on_change\n\n"
+        "@on_change(to='failed')\ndef tell(change):\n    print(f'told of {change.task_id}')\n",
+    )
+    host.manage("migrate", options=("-W", "error"))
+    token = host.create_client()["access_token"]
+    with host.serving() as url:
+        assert deliver(url, token, task_id="t1", status="failed").status_code == 200
+        for page in ("openapi.json", "docs"):
+            assert requests.get(f"{url}/api/v1/{page}", timeout=60).status_code == 200
+    assert "told of t1" in host.manage("run_handlers", "--once")
+    assert "OK" in host.manage("test", "backend", options=("-W", "error"))
