@@ -15,6 +15,8 @@ import requests
 from .faults import Delivery
 
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+#: No answer, or half of one.
+_UNANSWERED = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _TIMEOUT = 30
 _CONNECTIONS = 4
@@ -68,7 +70,7 @@ class Sender:
     def log_in(self, session: requests.Session, *, instead_of: str = "") -> str:
         """Return a token other than ``instead_of``, fetched unless another thread has just done so.
 
-        Raises ``TokenRejectedError``, or ``requests.RequestException`` if no server answers.
+        Raises ``TokenRejectedError``, or ``requests.RequestException`` if the server cannot answer now.
         """
         with self._lock:
             if self._token == instead_of:
@@ -78,6 +80,8 @@ class Sender:
                     auth=(self.client_id, self.client_secret),
                     timeout=_TIMEOUT,
                 )
+                if answer.status_code in _RETRIED:
+                    raise requests.ConnectionError(f"{answer.status_code} {answer.text[:200]}")
                 if answer.status_code != 200:
                     raise TokenRejectedError(f"{answer.status_code} {answer.text[:200]}")
                 self._token = answer.json()["access_token"]
@@ -92,7 +96,7 @@ class Sender:
             wait = pause
             try:
                 answer = self._try(session, delivery)
-            except (requests.ConnectionError, requests.Timeout):
+            except _UNANSWERED:
                 answer = None
             else:
                 if answer.status_code not in _RETRIED:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -20,10 +20,10 @@ DELIVERY = Delivery("task-1", b"{}")
 
 
 @contextmanager
-def server(*answers: Answer | None, tokens: Answer = TOKEN) -> Iterator[tuple[str, list[Any]]]:
+def server(*answers: Answer | None, tokens: Sequence[Answer] = (TOKEN,)) -> Iterator[tuple[str, list[Any]]]:
     """Serve ``answers`` to posts of events in turn, the last for ever; None closes the connection."""
     seen: list[Any] = []
-    left = list(answers)
+    left, tokens_left = list(answers), list(tokens)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -33,14 +33,14 @@ def server(*answers: Answer | None, tokens: Answer = TOKEN) -> Iterator[tuple[st
                 seen.append((self.headers["Authorization"], self.headers["Content-Type"], content))
                 answer = left.pop(0) if len(left) > 1 else left[0]
             else:
-                answer = tokens
+                answer = tokens_left.pop(0) if len(tokens_left) > 1 else tokens_left[0]
             if answer is None:
                 self.connection.close()
                 return
             status, headers, value = answer
             text = json.dumps(value).encode()
             self.send_response(status)
-            for name, content_of in {**headers, "Content-Length": str(len(text))}.items():
+            for name, content_of in {"Content-Length": str(len(text)), **headers}.items():
                 self.send_header(name, content_of)
             self.end_headers()
             self.wfile.write(text)
@@ -96,6 +96,24 @@ def test_a_rejection_is_final() -> None:
     assert not outcome.is_expected
 
 
+@pytest.mark.parametrize("length", ["1000", "51"])
+def test_half_an_answer_is_none(length: str) -> None:
+    half = (200, {"Content-Length": length, "Connection": "close"}, STORED[2])
+    with server(half, STORED) as (url, seen):
+        outcome, _ = send(url)
+
+    assert (outcome.status, outcome.attempts, len(seen)) == (200, 2, 2)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_token_is_asked_for_again_if_there_can_be_none_now(status: int) -> None:
+    with server(STORED, tokens=[(status, {}, {}), (status, {}, {}), TOKEN]) as (url, seen):
+        outcome, pauses = send(url)
+
+    assert (outcome.status, len(seen)) == (200, 1)
+    assert pauses == [0.2, 0.4]
+
+
 @pytest.mark.parametrize(
     ("headers", "waited"),
     [({}, 0.2), ({"Retry-After": "7"}, 7), ({"Retry-After": "soon"}, 0.2), ({"Retry-After": "0"}, 0.2)],
@@ -149,7 +167,7 @@ def test_a_token_that_another_thread_has_fetched_is_used() -> None:
 
 def test_a_rejected_client_is_an_error() -> None:
     with (
-        server(STORED, tokens=(401, {}, {"error": "invalid_client"})) as (url, _),
+        server(STORED, tokens=[(401, {}, {"error": "invalid_client"})]) as (url, _),
         pytest.raises(TokenRejectedError, match=r"401 .*invalid_client"),
     ):
         send(url)
