@@ -58,17 +58,17 @@ def test_nothing_is_asked_unless_something_is_looked_after(
         assert scraped() == {}
 
 
-def test_a_database_that_is_away(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("asked", ["silent", "lost", "held_back"])
+def test_a_database_that_is_away(asked: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(NOON)
     settings.SARTIQ_TASKS = {"LOST_AFTER": minutes(60)}
 
     def away(*args: Any, **options: Any) -> None:
         raise DatabaseError
 
-    monkeypatch.setattr(TaskQuerySet, "silent", away)
-    with pytest.raises(DatabaseError):
-        Task.objects.silent()
-    monkeypatch.setattr(TaskQuerySet, "silent", TaskQuerySet.all)
-    monkeypatch.setattr(TaskQuerySet, "held_back", away)
+    notice(timezone.now())
+    assert scraped() == {"silent training": 1, "held_back": 0}
+    monkeypatch.setattr(TaskQuerySet, asked, away)
     assert scraped() == {}
 
 
