@@ -101,3 +101,43 @@ def test_the_recipes(tmp_path: Path, host_database: dict[str, Any]) -> None:
         "no row yet",
         "False 5 None",
     ]
+
+
+def test_the_app_is_removed_and_what_points_to_its_tasks_stays(
+    tmp_path: Path, host_database: dict[str, Any]
+) -> None:
+    host = plugged_in_as_the_page_says(tmp_path, host_database)
+    host.shell(
+        "from trainings.models import Incident\n"
+        "Incident.objects.create(task_id='t1', event_id=1, error_message='out of memory')"
+    )
+    to_zero = ("migrate", "sartiq_tasks", "zero")
+    assert "Undo Create model Training" in host.manage(*to_zero, "--plan")
+
+    found = re.search(r"`task_id = (models\.CharField\(.*?\))`", text_of("docs/plugging-in.md"))
+    assert found
+    column = {True: found[1], False: found[1].replace("null=True, ", "")}
+    for path in ("trainings/models.py", "trainings/migrations/0001_initial.py"):
+        text = (host.directory / path).read_text()
+        for start in ("task = ", "('task', "):
+            text = re.sub(
+                re.escape(start) + r"models\.ForeignKey\(.*?(?:\)\),|\n?    \)|\))\n",
+                lambda key: (
+                    f"{key[0].partition('models.')[0].replace('task', 'task_id')}"
+                    f"{column['null=True' in key[0]]}{'),' if key[0].startswith('(') else ''}\n"
+                ),
+                text,
+                flags=re.DOTALL,
+            )
+        host.write(path, re.sub(r"\n *\('sartiq_tasks', .*?\),", "", text))
+    for path in ("trainings/api.py", "trainings/admin.py", "trainings/tests.py"):
+        host.write(path, "")
+    host.write("backend/urls.py", "urlpatterns = []\n")
+
+    assert "No changes" in host.manage("makemigrations", "--check", "trainings")
+    assert "trainings" not in host.manage(*to_zero, "--plan")
+    host.manage(*to_zero)
+    left = (
+        "from trainings.models import Incident; print(*Incident.objects.values_list('task_id', 'event_id'))"
+    )
+    assert host.shell(left) == "('t1', 1)\n"

@@ -95,8 +95,8 @@ def test_the_lines_then_tests_removal_and_installation_again(
     with host.serving() as url:
         assert deliver(url, token).status_code == 200
 
-    to_zero, stale = commands("Upgrade and removal")[:2]
-    manage(host, to_zero)
+    plan, to_zero, stale = commands("Upgrade and removal")[:3]
+    manage(host, plan, to_zero)
     for path, text in originals.items():
         host.write(path, text)
     manage(host, stale)
