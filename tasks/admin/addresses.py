@@ -52,7 +52,13 @@ def row_urls(model: str, site: str) -> Callable[[Any], str]:
     before, after = _around_id(model, site)
     if model != "task":
         return lambda pk: f"{before}{pk}{after}"
-    return lambda task_id: f"{before}{percent_quoted(quoted(task_id), safe='')}{after}"
+    return lambda task_id: f"{before}{_in_path(task_id)}{after}"
+
+
+# Of the events in a list, many are of one task.
+@lru_cache(maxsize=1024)
+def _in_path(task_id: str) -> str:
+    return percent_quoted(quoted(task_id), safe="")
 
 
 def _around_id(model: str, site: str) -> tuple[str, str]:

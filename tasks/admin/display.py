@@ -123,7 +123,8 @@ def shown(text: str | None) -> str:
 def link(url: str, text: SafeString | str) -> SafeString:
     """Return a link to an address of the admin's own, which needs no escape."""
     told = text if isinstance(text, SafeString) else escape(text)
-    return mark_safe(f'<a href="{url}">{told}</a>')  # noqa: S308 (escaped)
+    # For each cell of a list: mark_safe() takes several times as long.
+    return SafeString(f'<a href="{url}">{told}</a>')  # escaped
 
 
 def cut(text: str) -> SafeString | str:
@@ -131,7 +132,7 @@ def cut(text: str) -> SafeString | str:
     if len(text) <= 10:
         return text
     told = escape(text)
-    return mark_safe(f'<span title="{told}">{told}</span>')  # noqa: S308 (escaped)
+    return SafeString(f'<span title="{told}">{told}</span>')  # escaped
 
 
 def local_time(at: datetime) -> datetime:
@@ -173,13 +174,13 @@ def time_tag_of_day(at: datetime, day_of: datetime) -> SafeString:
     """Return a time: without its date if it is that of ``day_of``, otherwise to the minute."""
     told = _told(at)
     date, _space, clock = told[0].partition(" ")
-    is_same_day = _told(day_of)[0].startswith(date)
+    is_same_day = local_time(day_of).date().isoformat() == date
     return _time_tag(at, told, clock if is_same_day else told[0][: len("2026-05-01 12:00")])
 
 
 def _time_tag(at: datetime, told: tuple[str, str], text: str | None) -> SafeString:
     kind = "st-time" if text is None else "st-ago"
-    return mark_safe(  # noqa: S308 (a name of a zone and a text, escaped)
+    return SafeString(  # a name of a zone and a text, escaped
         f'<time class="{kind}" datetime="{at.isoformat()}" title="{escape(told[1])}">'
         f"{escape(text or told[0])}</time>"
     )
@@ -259,14 +260,16 @@ def query(text: str) -> str:
     return quote_plus(text)
 
 
-def filter_details(title: Any, chosen: Any, note: Any, choices: Iterable[Any]) -> SafeString:
-    """Return a filter of the bar above a list, which names what is chosen."""
+def filter_details(
+    title: Any, chosen: Any, note: Any, choices: Iterable[Any], form: SafeString | str = ""
+) -> SafeString:
+    """Return a filter of the bar above a list, which names what is chosen, with a form below the choices."""
     told = "" if chosen is None else f": <b>{conditional_escape(chosen)}</b>"
     help_text = f'<p class="help">{conditional_escape(note)}</p>' if note else ""
     return mark_safe(  # noqa: S308 (escaped)
         f'<details class="st-filter{" st-chosen" if told else ""}" name="st-filter">'
         f"<summary>{escape(capfirst(str(title)))}{told}</summary>\n"
-        f'<div class="st-choices">{help_text}<ul>{filter_links(choices)}</ul></div></details>'
+        f'<div class="st-choices">{help_text}<ul>{filter_links(choices)}</ul>{form}</div></details>'
     )
 
 

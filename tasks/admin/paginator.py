@@ -17,6 +17,8 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def _counted(self) -> int:
         rows: Any = self.object_list
+        if isinstance(rows, list):
+            return len(rows)
         return int(rows.order_by().values("pk")[: MAX_COUNT + 1].count())
 
     @cached_property

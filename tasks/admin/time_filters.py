@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from html import escape
 from typing import Any
 
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
-from .display import filter_links
+from .display import filter_details
 from .filters import Filter
 
 #: A task is not found by the time of its last event if that arrived later than this.
@@ -22,8 +25,6 @@ LATEST = timedelta(days=1)
 
 class TimeFilter(Filter):
     """By a time: within a period until now, on one day, or between two times."""
-
-    template = "admin/sartiq_tasks/time_filter.html"
 
     @classmethod
     def parameters(cls) -> tuple[str, ...]:
@@ -71,7 +72,7 @@ class TimeFilter(Filter):
         return _between(queryset, str(self.parameter_name), start, end)
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        """Return the choices; the first one carries what the form of the range needs."""
+        """Return the choices; the first one carries all of them with the form of the range."""
         names, value = self.parameters(), self.value()
 
         def link(**chosen: str) -> str:
@@ -85,11 +86,28 @@ class TimeFilter(Filter):
             {"selected": value == period, "query_string": link(**{names[0]: period}), "display": title}
             for period, title in self.lookup_choices
         ]
-        yield {
-            **first, "chosen": chosen, "links": filter_links([first, *rest]), "range": self.range_given,
-            "others": others, "note": self.note,
-        }  # fmt: skip
+        form = _range_form(self.range_given, others)
+        yield {**first, "details": filter_details(self.title, chosen, self.note, [first, *rest], form)}
         yield from rest
+
+
+def _range_form(ends: Mapping[str, str], others: Mapping[str, Iterable[Any]]) -> SafeString:
+    """Return the form of a range, which keeps the other parameters of the list's address."""
+    kept = "".join(
+        f'<input type="hidden" name="{escape(name)}" value="{escape(str(value))}">'
+        for name, values in others.items()
+        for value in values
+    )
+    fields = "\n".join(
+        f'<label for="st-{name}">{escape(label)}</label>\n'
+        f'<input type="datetime-local" step="1" id="st-{name}" name="{name}" value="{escape(value)}">'
+        for (name, value), label in zip(ends.items(), (gettext("From"), gettext("Until")), strict=True)
+    )
+    show = escape(gettext("Show"))  # apart, because makemessages looks into no f-string
+    return mark_safe(  # noqa: S308 (escaped)
+        f'<form method="get" class="st-range">\n{kept}\n{fields}\n'
+        f'<button type="submit" class="button">{show}</button>\n</form>'
+    )
 
 
 def _between(

@@ -38,6 +38,18 @@ def needs_somebody(context: dict[str, Any]) -> list[Need]:
     return what_needs_you(request, request.current_app)
 
 
+@register.simple_tag
+def record_filter(cl: Any, spec: Any) -> Any:
+    """Show a filter as ``{% admin_list_filter %}`` does, without a template if it has none of its own."""
+    from django.contrib.admin.templatetags.admin_list import admin_list_filter
+
+    from ..admin.filters import Filter
+
+    if isinstance(spec, Filter) and spec.template == Filter.template:
+        return next(spec.choices(cl))["details"]
+    return admin_list_filter(cl, spec)
+
+
 @register.inclusion_tag("admin/sartiq_tasks/results.html")
 def record_list(cl: Any) -> dict[str, Any]:
     """Show a list's rows as ``{% result_list %}`` does, each of them made at once."""

@@ -10,7 +10,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin import EmptyFieldListFilter
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
-from django.contrib.admin.templatetags.admin_list import results
+from django.contrib.admin.templatetags.admin_list import admin_list_filter, results
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
@@ -20,8 +20,10 @@ from django.urls import clear_script_prefix, set_script_prefix
 from tasks.admin import register
 from tasks.admin.addresses import event_url, task_url
 from tasks.admin.base import RecordAdmin
+from tasks.admin.filters import ZoneFilter
 from tasks.admin.task import TaskAdmin
 from tasks.models import Task
+from tasks.templatetags.sartiq_tasks import record_filter
 from tests import factories
 from tests.factories import NOON, record, rejected
 
@@ -117,6 +119,22 @@ def test_a_list_takes_the_filters_that_a_host_adds_and_no_others(query: str, fou
     with nullcontext() if found is not None else pytest.raises(DisallowedModelAdminLookup):
         listed = HostsTaskAdmin(Task, admin.site).get_changelist_instance(request)
         assert {task.pk for task in listed.result_list} == found
+
+
+def test_a_filter_with_a_template_of_its_own_is_shown_by_it(rf: RequestFactory) -> None:
+    record(origin_zone="eu")
+    request = rf.get("/admin/sartiq_tasks/task/")
+    request.user = factories.user("view_task", is_staff=True)
+    listed = HostsTaskAdmin(Task, admin.site).get_changelist_instance(request)
+    known = {type(spec): spec for spec in listed.filter_specs}
+
+    shown = record_filter(listed, known[ZoneFilter])
+    assert shown.startswith('<details class="st-filter" name="st-filter"><summary>Origin zone</summary>')
+    assert '<a href="?origin_zone=eu">eu</a>' in shown
+    assert shown == admin_list_filter(listed, known[ZoneFilter]).strip()
+    known[ZoneFilter].template = "admin/filter.html"
+    assert "By origin zone" in record_filter(listed, known[ZoneFilter])
+    assert "By cluster" in record_filter(listed, known[ClusterFilter])
 
 
 def test_addresses_follow_where_the_project_is_mounted() -> None:

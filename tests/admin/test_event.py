@@ -13,6 +13,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from tasks.admin.addresses import event_url
+from tasks.admin.event import TaskStatusEventAdmin
 from tasks.admin.original_body import payload_of
 from tasks.models import TaskStatusEvent
 from tasks.serializers import task_status_event
@@ -44,12 +45,41 @@ def test_the_queries_of_the_list(admin_client: Client, django_assert_num_queries
         record(task_id=f"t{number}", metadata={"a": 1})
     page(admin_client)
 
-    # Session, user, the choices of five filters in one, the number of rows, the rows.
-    with django_assert_num_queries(5 + more_on_citus(8)):
+    # Session, user, the choices of five filters in one, the rows, which fit on a page.
+    with django_assert_num_queries(4 + more_on_citus(8)):
         page(admin_client)
     # The tasks about the entity.
-    with django_assert_num_queries(6 + more_on_citus(8)):
+    with django_assert_num_queries(5 + more_on_citus(8)):
         page(admin_client, f"{LIST}?q=t1")
+
+
+@pytest.mark.parametrize(
+    ("query", "queries", "shown", "pages"),
+    [
+        ("", 5, ["t4", "t3"], True),
+        ("p=2", 5, ["t2", "t1"], True),
+        ("p=3", 5, ["t0"], True),
+        ("all=", 5, ["t4", "t3", "t2", "t1", "t0"], True),
+        ("status=queued", 4, ["t1", "t0"], False),
+        ("status=none", 4, [], False),
+    ],
+)
+def test_rows_are_counted_if_there_are_more_than_the_first_page_shows(
+    admin_client: Client, monkeypatch: Any, django_assert_num_queries: Any, query: str, queries: int,
+    shown: list[str], pages: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(TaskStatusEventAdmin, "list_per_page", 2)
+    for number in range(5):
+        record(task_id=f"t{number}", status="queued" if number < 2 else "running")
+    page(admin_client)
+
+    with django_assert_num_queries(queries + more_on_citus(8)):
+        answer: Any = admin_client.get(f"{LIST}?{query}")
+    listed = answer.context["cl"]
+    assert [row.task_id for row in listed.result_list] == shown
+    assert (listed.multi_page, listed.result_count) == (pages, 5 if pages else len(shown))
+    assert (listed.can_show_all, listed.show_admin_actions, listed.full_result_count) == (True, True, None)
+    assert f"{listed.result_count} task status events" in answer.content.decode()
 
 
 def test_an_event_page_holds_every_field(admin_client: Client, django_assert_num_queries: Any) -> None:

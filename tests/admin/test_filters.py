@@ -212,3 +212,18 @@ def test_an_index_serves_it(admin_client: Client, query: dict[str, str], index: 
     rows = answer.context["cl"].queryset.order_by().values("pk")
 
     assert index in rows.explain()
+
+
+@pytest.mark.parametrize("model", ["task", "taskstatusevent"])
+def test_the_form_of_a_range_holds_what_was_given_as_text(admin_client: Client, model: str) -> None:
+    evil, name = '"><script>', {"task": "last_received_at", "taskstatusevent": "received_at"}[model]
+    query = urlencode({"q": "a", "task_type": evil, f"{name}_from": evil, f"{name}_to": "2026-05-01T12:00"})
+    html = admin_client.get(f"/admin/sartiq_tasks/{model}/?{query}").content.decode()
+
+    assert evil not in html
+    form = html[: html.index(f'id="st-{name}_from"')].rpartition("<form")[2]
+    for kept, value in (("q", "a"), ("task_type", "&quot;&gt;&lt;script&gt;")):
+        assert f'<input type="hidden" name="{kept}" value="{value}">' in form
+    assert f'type="hidden" name="{name}' not in form
+    assert f'id="st-{name}_from" name="{name}_from" value="&quot;&gt;&lt;script&gt;">' in html
+    assert f'id="st-{name}_to" name="{name}_to" value="2026-05-01T12:00">' in html

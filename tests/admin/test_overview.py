@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
@@ -535,6 +536,27 @@ def test_without_time_it_says_what_is_still_to_be_counted(
         last = admin_client.get(OVERVIEW)
     assert last.context["missing"] == 0
     assert "All is well" in last.content.decode()
+
+
+def test_the_page_changes_nothing_of_what_is_kept_for_the_next() -> None:
+    cluster()
+    now = timezone.now()
+    for _ in range(3):  # the third one reads what the second one read
+        counted = hours.counted_hours(now, budget=timedelta(minutes=10))
+    before = deepcopy((counted.hours, counted.details))
+    of_day = counted.details_within(hours.hour_of(now) - 23 * HOUR, hours.hour_of(now) + HOUR)
+    assert any(one["failures"] for one in of_day)
+
+    figures(
+        counted,
+        now,
+        standing={},
+        last_events={"cluster": now},
+        still_rejected=0,
+        handlers=(),
+        silence_limit=None,
+    )
+    assert (counted.hours, counted.details) == before
 
 
 def test_the_number_of_queries_does_not_grow(admin_client: Client) -> None:

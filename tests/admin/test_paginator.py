@@ -28,6 +28,16 @@ def test_count(
         assert (pages.count, pages.is_capped) == (count, is_capped)
 
 
+def test_rows_that_are_read_are_counted_without_a_query(
+    monkeypatch: Any, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(paginator, "MAX_COUNT", 3)
+    for length, count, is_capped in ((0, 0, False), (3, 3, False), (4, 3, True)):
+        pages = paginator.CappedPaginator([object()] * length, 2)
+        with django_assert_num_queries(0):
+            assert (pages.count, pages.is_capped) == (count, is_capped)
+
+
 def test_a_later_page_reads_no_column_of_the_rows_before_it(django_assert_num_queries: Any) -> None:
     for number in range(5):
         record(NOON + minutes(number), task_id=str(number), status="failed", error_message=f"error {number}")

@@ -247,6 +247,20 @@ def test_an_hour_that_has_aged_by_a_quarter_is_counted_again() -> None:
     assert ended(Overview.objects.get(hour=NOON).details) == {("training", "failed", 1)}
 
 
+def test_what_is_kept_is_parsed_once_and_again_when_it_changes() -> None:
+    old_ledger()
+    failed(1, "a")
+    now = NOON + 4 * HOUR
+    counted_hours(now, budget=ALL)
+    first, second = (counted_hours(now, budget=ALL) for _ in range(2))
+
+    assert first.hours[NOON] is second.hours[NOON]
+    assert first.details[NOON] is second.details[NOON]
+    Overview.objects.filter(hour=NOON).update(counts={"failed": 2}, details=NOTHING)
+    changed = counted_hours(now, budget=ALL)
+    assert (changed.hours[NOON], changed.details[NOON]) == ({"failed": 2}, NOTHING)
+
+
 def test_a_row_is_named_by_its_hour() -> None:
     assert str(Overview(hour=NOON)) == "2026-05-01 12:00:00+00:00"
 
