@@ -48,6 +48,28 @@ def test_with_and_without_a_final_slash(path: str) -> None:
     assert resolve(path).func.csrf_exempt
 
 
+def asks_for_the_user(get_response: Any) -> Any:
+    """Middleware of a host that looks at the user after the view."""
+
+    def middleware(request: Any) -> Any:
+        response = get_response(request)
+        response["Is-Authenticated"] = str(request.user.is_authenticated)
+        return response
+
+    return middleware
+
+
+@pytest.mark.parametrize(("sent", "status"), [(full_body(), 200), (b"{}", 422)])
+def test_middleware_finds_a_user_though_a_client_has_none(
+    post: Any, settings: Any, sent: Any, status: int
+) -> None:
+    settings.MIDDLEWARE = [f"{__name__}.asks_for_the_user", *settings.MIDDLEWARE]
+
+    answers = [post(sent) for _ in range(2)]
+
+    assert [(answer.status_code, answer["Is-Authenticated"]) for answer in answers] == [(status, "False")] * 2
+
+
 @pytest.mark.parametrize("header", ["Idempotency-Key", "webhook-id"])
 def test_the_senders_own_key(post: Any, header: str) -> None:
     first = post(body(), headers={header: "a-1"})
