@@ -37,6 +37,17 @@ def found(client: Client, model: str, query: dict[str, str]) -> set[str]:
     return {str(getattr(row, "task_id")) for row in response.context["cl"].result_list}  # noqa: B009 (both models)
 
 
+def test_a_filter_by_time_tells_each_of_its_choices(admin_client: Client) -> None:
+    """A host's own template of a filter may show them all."""
+    changes: Any = admin_client.get("/admin/sartiq_tasks/task/?last_received_at=1h").context["cl"]
+    (spec,) = (one for one in changes.filter_specs if one.parameter_name == "last_received_at")
+    told = list(spec.choices(changes))
+
+    assert [one["display"] for one in told[1:]] == [title for _value, title in spec.lookup_choices]
+    assert [one["selected"] for one in told] == [False, True, *[False] * (len(told) - 2)]
+    assert "last_received_at=24h" in told[2]["query_string"]
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [

@@ -340,6 +340,17 @@ def test_it_watches_while_an_atomic_run_holds_sqlites_lock(may_return: threading
     assert not Reaction.objects.filter(state="pending").exists()
 
 
+def test_it_sweeps_at_once_and_then_less_often_than_it_looks_after_the_rest(clock: Clock) -> None:
+    declare()
+    swept: list[Any] = []
+    one = Worker(["a"], threads=1, sweep=swept.append)
+
+    for seconds, times in [(0.0, 1), (worker._SWEEP - 1, 1), (1.0, 2)]:
+        clock.sleep(seconds)
+        one._look_after()
+        assert swept == [["a"]] * times
+
+
 @not_on_citus("its claims look past a crowd")
 def test_crowds_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim looks at a limited number of a handler's reactions, which those that wait must not fill."""
