@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 from tqdm import tqdm
@@ -53,11 +54,10 @@ def main() -> None:
                 with running(chosen):
                     for contender in chosen:
                         contender.measure(database, 8, 1)  # to warm up: connections, plans, caches
-                    for connections in given.connections * given.rounds:
-                        for contender in chosen:
-                            one = contender.measure(database, connections, given.seconds)
-                            measured.setdefault((contender.name, connections), []).append(one)
-                            progress.update()
+                    for connections, contender in product(given.connections * given.rounds, chosen):
+                        one = contender.measure(database, connections, given.seconds)
+                        measured.setdefault((contender.name, connections), []).append(one)
+                        progress.update()
                 chosen.reverse()  # none always has the same one before it
         versions = report.versions(database)
     print(report.table(measured, given.connections))

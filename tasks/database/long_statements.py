@@ -64,6 +64,7 @@ def _factories() -> Mapping[Any, Any]:
             return cursor
 
         def close(self) -> None:
+            """Stay open for the next statement."""
             self.is_lent = False
 
         def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
