@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from ..handlers.standing import Standing
 from ..lifecycle import Meaning
-from ..ops.hours import HOUR, Counted, Details, hour_of, kind_key, length_at, merged_lengths
+from ..ops.hours import HOUR, Counted, Details, hour_of, kind_key
+from ..ops.lengths import length_at, merged_lengths
 
 #: A failure rate counts as higher if chance exceeds it less than once in a thousand days: three standard
 #: deviations, and at least this many failures.

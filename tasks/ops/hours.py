@@ -12,7 +12,6 @@ events tell when the tasks of a kind of failure failed.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import accumulate, groupby
+from itertools import groupby
 from typing import Any
 
 from django.db import Error, router, transaction
@@ -30,6 +29,7 @@ from django.db.models.functions import Cast, TruncHour
 from ..lifecycle import TERMINAL, Meaning
 from ..models import Overview, RejectedDelivery, Task
 from .headline import alike, headline
+from .lengths import lengths_by_hour
 
 HOUR = timedelta(hours=1)
 #: Two weeks of days in any time zone, and the hour that a change of the clocks adds.
@@ -42,10 +42,6 @@ SETTLED = timedelta(minutes=10)
 MOST_READ = 1000
 #: At most this many kinds of failure are kept for an hour, and this many places for each kind.
 MOST_KINDS, MOST_PLACES = 50, 20
-#: Lengths are kept by their power of this: within five per cent.
-_BASE = 1.1
-_LOG_OF_BASE = math.log(_BASE)
-_NONE = timedelta()
 
 #: What is known about an hour, as JSON: see ``summary()`` and ``count_hours()``.
 Counts = Mapping[str, Any]
@@ -209,7 +205,7 @@ def count_hours(hours: Sequence[datetime]) -> dict[datetime, Details]:
     is_all = len(read) < most
     for hour, *ended in _tally(read) if is_all else _ended(tasks.ended()):
         counts[hour]["ended"].append(ended)
-    for hour, lengths in _lengths(read).items():
+    for hour, lengths in lengths_by_hour(read).items():
         counts[hour]["lengths"] = lengths
     if not is_all or any(meaning == Meaning.FAILED for _hour, _type, meaning, *_lengths in read):
         for hour, kinds in _failures(tasks.failed().newest(most)).items():
@@ -237,24 +233,6 @@ def _ended(ended: Any) -> Any:
     by_hour = ended.annotate(hour=TruncHour("last_received_at", tzinfo=UTC)).order_by()
     groups = by_hour.values("hour", "task_type", "meaning").annotate(tasks=Count("pk"))
     return groups.values_list("hour", "task_type", "meaning", "tasks")
-
-
-def _lengths(read: Iterable[tuple[Any, ...]]) -> dict[datetime, list[Any]]:
-    """Return how long tasks of each type waited and ran, by the hour."""
-    counters: dict[datetime, dict[tuple[str, str], Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
-    for hour, task_type, _meaning, *lengths in read:
-        for name, length in zip(("waited", "ran"), lengths, strict=True):
-            # In the wrong order they are no length, as for ``Task.waited``.
-            if length is not None and length >= _NONE:
-                counters[hour][task_type, name][_power(length)] += 1
-    return {
-        hour: [[*key, list(powers.items())] for key, powers in of_hour.items()]
-        for hour, of_hour in counters.items()
-    }
-
-
-def _power(length: timedelta) -> int:
-    return round(math.log(max(length.total_seconds(), 0.1)) / _LOG_OF_BASE)
 
 
 def _failures(failed: Any) -> dict[datetime, list[Any]]:
@@ -293,21 +271,3 @@ def _rejected(start: datetime, end: datetime) -> Any:
     by_hour = rejected.annotate(hour=TruncHour("received_at", tzinfo=UTC)).order_by()
     groups = by_hour.values("hour", "source").annotate(kept=Count("pk"), others=Sum("not_kept"))
     return groups.values_list("hour", "source", "kept", "others")
-
-
-def length_at(powers: Mapping[int, int], share: float) -> timedelta:
-    """Return the length that ``share`` of the tasks did not exceed."""
-    ordered = sorted(powers)
-    seen = accumulate(powers[power] for power in ordered)
-    wanted = share * sum(powers.values())
-    reached = (power for power, so_far in zip(ordered, seen, strict=True) if so_far >= wanted)
-    return timedelta(seconds=_BASE ** next(reached))
-
-
-def merged_lengths(hours: Iterable[Details]) -> dict[tuple[str, str], Counter[int]]:
-    """Return the lengths of several hours together, by task type and what was measured."""
-    merged: dict[tuple[str, str], Counter[int]] = {}
-    for counts in hours:
-        for task_type, name, powers in counts["lengths"]:
-            merged.setdefault((task_type, name), Counter()).update(dict(powers))
-    return merged

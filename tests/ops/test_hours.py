@@ -19,8 +19,6 @@ from tasks.ops.hours import (
     counted_hours,
     hour_of,
     kind_key,
-    length_at,
-    merged_lengths,
     summary,
 )
 from tests.factories import NOON, minutes, record, rejected
@@ -129,27 +127,6 @@ def test_an_hour_is_kept_once_its_deliveries_have_settled() -> None:
     for minute, kept in ((69, False), (70, True)):
         counted_hours(NOON + minutes(minute), budget=ALL)
         assert Overview.objects.filter(hour=NOON).exists() is kept
-
-
-def test_lengths_are_within_five_per_cent() -> None:
-    for number, (waited, ran) in enumerate([(1, 60), (2, 120), (3, 600)]):
-        begin = NOON + minutes(number)
-        for status, at in (
-            ("queued", begin),
-            ("running", begin + timedelta(seconds=waited)),
-            ("done", begin + timedelta(seconds=waited + ran)),
-        ):
-            record(at, task_id=f"task-{number}", status=status, timestamp=at.isoformat())
-    record(NOON, task_id="no times of its own", status="done")
-    merged = merged_lengths([count_hour(NOON), NOTHING, count_hour(NOON)])
-
-    assert set(merged) == {("training", "waited"), ("training", "ran")}
-    assert sum(merged["training", "ran"].values()) == 6
-    for name, share, seconds in (
-        ("waited", 0.5, 2), ("waited", 0.95, 3), ("ran", 0.01, 60), ("ran", 0.5, 120), ("ran", 0.95, 600),
-    ):  # fmt: skip
-        told = length_at(merged["training", name], share).total_seconds()
-        assert told == pytest.approx(seconds, rel=0.05)
 
 
 def test_rejected_deliveries_by_client() -> None:
