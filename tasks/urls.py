@@ -3,7 +3,8 @@
 from django.urls import path
 
 from .auth.views import AccessTokenView
-from .views import DocsView, DocumentView, TaskWebhookView
+from .openapi.views import DocsView, DocumentView
+from .views import TaskWebhookView
 
 app_name = "sartiq_tasks"
 

@@ -1,4 +1,4 @@
-"""The webhook, and the OpenAPI document with its interactive page. A view parses, calls and responds."""
+"""The webhook. It parses, calls and responds."""
 
 from __future__ import annotations
 
@@ -8,19 +8,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.apps import apps
-from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db import Error, connections, transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.templatetags.static import static
-from django.urls import get_script_prefix, is_valid_path, reverse
-from django.utils.decorators import method_decorator
-from django.utils.encoding import escape_uri_path
-from django.utils.html import format_html
-from django.utils.http import escape_leading_slashes
-from django.views import View
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.metadata import SimpleMetadata
@@ -38,18 +29,17 @@ from .conf import app_settings
 from .database.live_connection import on_live_connection
 from .exceptions import ContractViolation, DatabaseUnavailable
 from .ledger.recording import Recorded, record_event
-from .openapi.document import TITLE, document
 from .openapi.extensions import WebhookSchema
 from .ops import delivery_log
 from .rejections import REJECTIONS, keep_rejected
 from .serializers import read_event
 from .wire.body import KeepingParser, discard_body, read_body
 
-__all__ = ("DocsView", "DocumentView", "TaskWebhookView")
+__all__ = ("TaskWebhookView",)
 
 logger = logging.getLogger("sartiq_tasks.views")
 
-_URLS = f"{__package__}.urls"
+
 # Filled in for a plain HttpResponse: DRF's is rendered later, as a template is, and json.dumps() with options
 # makes a new encoder each time.
 _ANSWER = '{"id":%d,"task_id":%s,"duplicate":%s}'
@@ -243,82 +233,3 @@ def idempotency_key(headers: Mapping[str, str]) -> bytes | None:
         key = headers.get("HTTP_IDEMPOTENCY_KEY") or key
     # WSGI gives a header's bytes as Latin-1 (PEP 3333).
     return key.encode("latin-1", "backslashreplace") if key else None
-
-
-@method_decorator(login_not_required, name="dispatch")
-class DocumentView(View):
-    """The OpenAPI document of the app's endpoints."""
-
-    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> JsonResponse:
-        """Return the document."""
-        return JsonResponse(
-            document(
-                webhook_path=_sibling_path(request, "openapi", "webhook"),
-                token_path=_sibling_path(request, "openapi", "access-token"),
-                authenticators=TaskWebhookView().get_authenticators(),
-            )
-        )
-
-
-@method_decorator(login_not_required, name="dispatch")
-class DocsView(View):
-    """The interactive page of the document; its files come from drf-spectacular-sidecar, so it works offline.
-
-    It uses no template, because a host need not have a template engine.
-    """
-
-    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Return the page, or a 404 that says what it lacks."""
-        if not apps.is_installed("drf_spectacular_sidecar"):
-            detail = "This page needs drf_spectacular_sidecar in INSTALLED_APPS."
-            return JsonResponse({"detail": detail}, status=404)
-        swagger = "drf_spectacular_sidecar/swagger-ui-dist"
-        files = {
-            "icon": f"{swagger}/favicon-32x32.png",
-            "swagger_css": f"{swagger}/swagger-ui.css",
-            "css": "sartiq_tasks/docs.css",
-            "swagger_js": f"{swagger}/swagger-ui-bundle.js",
-            "js": "sartiq_tasks/docs.js",
-        }
-        try:
-            urls = {name: static(file) for name, file in files.items()}
-        except (ImproperlyConfigured, ValueError):  # no STATIC_URL; not in the storage's manifest
-            logger.exception("The static files of the page cannot be found")
-            detail = "This page needs its static files: set STATIC_URL and run manage.py collectstatic."
-            return JsonResponse({"detail": detail}, status=404)
-        return HttpResponse(
-            format_html(_DOCS, title=TITLE, document=_sibling_path(request, "docs", "openapi"), **urls)
-        )
-
-
-_DOCS = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<title>{title}</title>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="{icon}">
-<link rel="stylesheet" href="{swagger_css}">
-<link rel="stylesheet" href="{css}">
-</head>
-<body>
-<div id="swagger-ui" data-document="{document}"></div>
-<script src="{swagger_js}"></script>
-<script src="{js}"></script>
-</body>
-</html>
-"""
-
-
-def _sibling_path(request: HttpRequest, own: str, name: str) -> str:
-    """Return the path of the endpoint ``name`` under the prefix by which ``request`` came to ``own``.
-
-    ``reverse()`` would not do: of several prefixes that share a namespace it knows only one.
-    """
-    routes = [reverse(one, urlconf=_URLS).removeprefix(get_script_prefix()) for one in (own, name)]
-    path = f"{request.path_info.removesuffix(routes[0])}{routes[1]}"
-    if is_valid_path(path):
-        return escape_leading_slashes(get_script_prefix() + escape_uri_path(path.removeprefix("/")))
-    # The host gave the page another path.
-    match: Any = request.resolver_match
-    return reverse(f"{match.namespace or 'sartiq_tasks'}:{name}", args=match.args, kwargs=match.kwargs)

@@ -13,7 +13,8 @@ from django.urls import include, path
 from django.utils.http import escape_leading_slashes
 
 import tasks.urls
-from tasks.views import DocumentView, TaskWebhookView
+from tasks.openapi.views import DocumentView
+from tasks.views import TaskWebhookView
 
 pytestmark = pytest.mark.django_db
 DOCUMENT = DocumentView.as_view()

@@ -20,7 +20,8 @@ from ..auth.views import AccessTokenView
 from ..conf import app_settings
 from ..database import distribution
 from ..models import Task, TaskStatusEvent
-from ..views import DocsView, TaskWebhookView
+from ..openapi.views import DocsView
+from ..views import TaskWebhookView
 
 #: The databases that the statement which records an event is written for.
 _VENDORS = ("postgresql", "sqlite")

@@ -94,7 +94,8 @@ from sartiq.tasks.testing import (
     CRASH_POINTS, Compute, ComputeTestMixin, Handlers, WorkerKilled, event_body, full_event_body, make_token,
     orders, signed_headers, story,
 )
-from sartiq.tasks.views import DocsView, DocumentView, TaskWebhookView
+from sartiq.tasks.openapi.views import DocsView, DocumentView
+from sartiq.tasks.views import TaskWebhookView
 from sartiq.tasks.watchdog import Alive, Gone, Report, Reported, record_report
 
 MIDDLEWARE = [f"{deliveries_first.__module__}.{deliveries_first.__name__}"]
