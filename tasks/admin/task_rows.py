@@ -20,6 +20,7 @@ from django.http import HttpRequest
 from ..conf import app_settings
 from ..lifecycle import TERMINAL, Meaning
 from ..models import Task
+from ..querysets.scans import sql_of
 from ..querysets.text import ERROR_END, ERROR_START, begins_with
 from .paginator import MAX_COUNT
 
@@ -104,9 +105,9 @@ def _has(term: str, *, is_postgresql: bool) -> str:
     return f'UPPER({text} COLLATE "{collation}") LIKE UPPER(%s COLLATE "{collation}")'
 
 
-def _with_hits(unless: Iterable[QuerySet[Any, Any]]) -> tuple[str, list[Any]]:
+def _with_hits(using: str, unless: Iterable[QuerySet[Any, Any]]) -> tuple[str, list[Any]]:
     """Return the beginning of a statement that has the ids in ``unless`` as ``hits``, and its parameters."""
-    read = [ids.query.sql_with_params() for ids in unless]
+    read = [sql_of(ids, using=using) for ids in unless]
     hits = " UNION ALL ".join(f"SELECT * FROM ({sql}) AS hit" for sql, _given in read)  # noqa: S608 (the ORM's own SQL)
     return f"WITH hits(task_id) AS ({hits}) " if read else "", [one for _sql, given in read for one in given]
 
@@ -126,7 +127,7 @@ def _by_a_part(
             return found["hit"], set()
         queries = _queries(connection, term)
     else:
-        queries = [_in_one(_queries(connection, term, is_gated=bool(unless)), unless)]
+        queries = [_in_one(using, _queries(connection, term, is_gated=bool(unless)), unless)]
     with connection.cursor() as cursor:
         for query, given in queries:
             cursor.execute(query, given)
@@ -165,11 +166,11 @@ def _queries(connection: Any, term: str, *, is_gated: bool = False) -> list[tupl
 
 
 def _in_one(
-    queries: Iterable[tuple[str, list[Any]]], unless: Iterable[QuerySet[Any, Any]]
+    using: str, queries: Iterable[tuple[str, list[Any]]], unless: Iterable[QuerySet[Any, Any]]
 ) -> tuple[str, list[Any]]:
     """Return the queries as one, which has the ids in ``unless`` as ``hits``."""
     parts, parameters = zip(*queries, strict=True)
-    hits, of_hits = _with_hits(unless)
+    hits, of_hits = _with_hits(using, unless)
     return hits + " UNION ALL ".join(parts), [*of_hits, *(one for some in parameters for one in some)]
 
 

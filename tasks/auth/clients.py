@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Protocol, cast
 
-from django.db import transaction
 from django.utils import timezone
 from oauth2_provider.generators import generate_client_secret
 from oauth2_provider.models import get_access_token_model, get_application_model, set_token_value
@@ -35,16 +34,15 @@ def create_compute_client(name: str) -> tuple[ComputeClient, str]:
     exists, because the name is the ``source`` of its events.
     """
     applications = get_application_model().objects
-    with transaction.atomic():
-        if applications.filter(name=name).exists():
-            raise ValueError(f"There is a client named {name!r} already.")
-        secret = generate_client_secret()
-        client = applications.create(
-            name=name,
-            client_type="confidential",
-            authorization_grant_type="client-credentials",
-            client_secret=secret,
-        )
+    if applications.filter(name=name).exists():
+        raise ValueError(f"There is a client named {name!r} already.")
+    secret = generate_client_secret()
+    client = applications.create(
+        name=name,
+        client_type="confidential",
+        authorization_grant_type="client-credentials",
+        client_secret=secret,
+    )
     return client, secret
 
 

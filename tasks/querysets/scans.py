@@ -66,7 +66,7 @@ def capped_counts(counted: Mapping[str, QuerySet[Any]], *, cap: int, using: str)
     parameters: list[Any] = []
     for rows in counted.values():
         try:
-            sql, values = rows.order_by().values("pk")[: cap + 1].query.sql_with_params()
+            sql, values = sql_of(rows.order_by().values("pk")[: cap + 1], using=using)
         except EmptyResultSet:  # the filters contradict each other
             selects.append("0")
             continue
@@ -77,13 +77,22 @@ def capped_counts(counted: Mapping[str, QuerySet[Any]], *, cap: int, using: str)
         return dict(zip(counted, cursor.fetchone(), strict=True))
 
 
+def sql_of(rows: QuerySet[Any], *, using: str) -> tuple[str, tuple[Any, ...]]:
+    """Return the SQL of ``rows`` and its parameters, for the database ``using``.
+
+    ``Query.sql_with_params()`` writes it for the default database, which may be of another kind.
+    """
+    sql, values = rows.query.get_compiler(using).as_sql()
+    return sql, tuple(values)
+
+
 def counts_by(rows: QuerySet[Any], column: str, *, total: str) -> list[tuple[Any, int, int]]:
     """Return the values of a column in limited rows, how many have each, and the sum of ``total`` in these.
 
     The ORM groups limited rows only by joining them to their table.
     """
     try:
-        sql, values = rows.values(column, total).query.sql_with_params()
+        sql, values = sql_of(rows.values(column, total), using=rows.db)
     except EmptyResultSet:  # the filters contradict each other
         return []
     grouped = f"""
