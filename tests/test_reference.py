@@ -134,12 +134,6 @@ def test_every_url() -> None:
     assert rows(sections("###")["sartiq.tasks.urls"]) == named
 
 
-def test_every_check() -> None:
-    codes = {code for source in SOURCES.values() for code in re.findall(r'"(sartiq_tasks\.[EW]\d+)"', source)}
-
-    assert set(rows(section("Settings and checks"))) == codes
-
-
 def test_every_command_and_its_options() -> None:
     ours = {name for name, app in get_commands().items() if app == APP.name}
     listed = rows(section("Commands"))
