@@ -234,7 +234,7 @@ def _after(reaction: Reaction, handler: Declared, error: BaseException) -> tuple
     now = timezone.now()
     if isinstance(error, RetryLater):
         changes = {"due_at": now + error.delay, "started_at": None, "excused": F("excused") + 1}
-        return Outcome.POSTPONED, {**changes, "error": str(error)}
+        return Outcome.POSTPONED, {**changes, "error": text_of(error)}
     if isinstance(error, GiveUp) or reaction.attempt >= max_attempts(handler):
         return Outcome.DEAD, {"state": Reaction.State.DEAD, "ended_at": now, "error": text_of(error)}
     pause = BACKOFF[min(reaction.attempt, len(BACKOFF)) - 1] * random.uniform(0.9, 1.1)  # noqa: S311 (jitter)
@@ -242,9 +242,14 @@ def _after(reaction: Reaction, handler: Declared, error: BaseException) -> tuple
 
 
 def text_of(error: BaseException) -> str:
-    """Return the traceback as text that every database can store, only the end of a long one."""
-    lines = traceback.format_exception(error) if error.__traceback__ else [f"{error}"]
+    """Return the traceback, or the handler's own word, as text that every database can store; of a long one
+    only the end.
+    """
     if isinstance(error, GiveUp):
         lines = [f"Given up by the handler: {error}"]
+    elif isinstance(error, RetryLater) or error.__traceback__ is None:
+        lines = [f"{error}"]
+    else:
+        lines = traceback.format_exception(error)
     encoded = "".join(lines).replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace")
     return encoded[-MAX_ERROR_BYTES:].decode("utf-8", "ignore")

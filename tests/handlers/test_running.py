@@ -169,6 +169,33 @@ def test_a_long_traceback_keeps_its_end(handlers: Handlers) -> None:
 def test_a_traceback_has_only_what_a_database_can_hold() -> None:
     # By the function alone: pytest-xdist cannot carry a lone surrogate in the log of a run.
     assert text_of(ValueError("a\ud800b\0c")) == "a?b\ufffdc"
+    assert text_of(RetryLater("a\ud800b\0c")) == "a?b\ufffdc"
+    assert text_of(GiveUp("a\ud800b\0c")) == "Given up by the handler: a?b\ufffdc"
+
+
+def test_the_reason_for_a_delay_is_stored_whatever_it_holds(handlers: Handlers) -> None:
+    @on_change(name="ask")
+    def ask(change: Change) -> None:
+        raise RetryLater("the service answered \0" + "é" * MAX_ERROR_BYTES + "end", seconds=50)
+
+    record()
+    with put_off_for(50, 0):
+        assert [one.outcome for one in handlers.run()] == [Outcome.POSTPONED]
+
+    error = Reaction.objects.get().error
+    assert len(error.encode()) <= MAX_ERROR_BYTES
+    assert error.endswith("end")
+
+
+@pytest.mark.parametrize("seconds", [4e7, 1e12, float("inf")])
+def test_nothing_is_put_off_past_the_end_of_the_calendar(handlers: Handlers, seconds: float) -> None:
+    @on_change(name="ask")
+    def ask(change: Change) -> None:
+        raise RetryLater(seconds=seconds)
+
+    record()
+    with put_off_for(365 * 86_400, 0):
+        assert [one.outcome for one in handlers.run()] == [Outcome.POSTPONED]
 
 
 def test_retry_later_costs_no_attempt_and_give_up_ends_it(handlers: Handlers) -> None:
