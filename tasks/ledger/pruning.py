@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
 from django.db import router, transaction
-from django.db.models import Count, Exists, Max, Min, OuterRef
+from django.db.models import Count, Exists, F, Max, Min, OuterRef
 from django.utils import timezone
 
 from ..conf import app_settings
@@ -36,7 +36,7 @@ def prune_events(*, before: datetime, batch: int = 1000) -> Iterator[int]:
     if not known["count"]:
         return
     # By windows of time, so that no step scans again what earlier steps deleted.
-    step = (before - known["first"]) / ceil(known["count"] / batch)
+    step = max((before - known["first"]) / ceil(known["count"] / batch), timedelta.resolution)
     start = known["first"]
     while start < before:
         end = min(start + step, before)
@@ -74,6 +74,9 @@ def prune_tasks(*, before: datetime, batch: int = 1000) -> Iterator[int]:
     while found := list(ended_tasks(before).values_list("pk", flat=True)[:batch]):
         tasks = ended_tasks(before).filter(pk__in=found)
         with transaction.atomic(using=tasks.db):
+            # Locked first, because no event may come between the look at a task and its end. A single DELETE
+            # looks only once at the events, and Django reads the rows first if a receiver of signals asks.
+            tasks.update(event_count=F("event_count"))
             deleted = tasks.delete()[0]
             left = set(Task.objects.using(tasks.db).filter(pk__in=found).values_list("pk", flat=True))
             for model in (Reaction, Silence):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.signals import pre_delete
 
 from tasks.ledger.pruning import ended_tasks, old_events, prune_events, prune_rejections, prune_tasks
 from tasks.ledger.rebuilding import rebuild_task
@@ -148,6 +149,42 @@ def test_a_task_that_is_heard_from_meanwhile_stays_and_the_others_go(monkeypatch
     assert sum(prune_tasks(before=before, batch=1)) == 2
     assert set(rows()) == {"a"}
     assert list(Silence.objects.values_list("task_id", flat=True)) == ["a"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("received_at", [NOON + minutes(61), NOON + minutes(1)], ids=["now", "long ago"])
+def test_a_task_is_kept_or_made_again_if_an_event_comes_while_a_host_is_told(received_at: datetime) -> None:
+    """A receiver of ``pre_delete``, such as an audit log's, makes Django read the rows before it deletes."""
+
+    def write() -> None:
+        try:
+            record(task_id="old", key=b"another", received_at=received_at)
+        finally:
+            connection.close()
+
+    def receive(**kwargs: Any) -> None:
+        writer.start()
+        writer.join(1)  # on SQLite, and if the task is locked, it waits for this transaction
+
+    story("old", at=0)
+    list(prune_events(before=NOON + minutes(60)))
+    writer = threading.Thread(target=write)
+    pre_delete.connect(receive, sender=Task)
+    try:
+        list(prune_tasks(before=NOON + minutes(60)))
+    finally:
+        pre_delete.disconnect(receive, sender=Task)
+        writer.join()
+
+    assert TaskStatusEvent.objects.count() == 1
+    assert set(rows()) == {"old"}
+
+
+def test_events_of_the_same_moment_go_one_by_one() -> None:
+    for number in range(3):
+        record(received_at=NOON, progress=number)
+
+    assert list(prune_events(before=NOON + timedelta.resolution, batch=1)) == [1, 1, 1]
 
 
 def test_old_events_are_told_by_their_time_of_receipt() -> None:
