@@ -87,6 +87,16 @@ def test_a_body_on_one_line_is_broken_into_lines() -> None:
     assert "line breaks are added" in shown
 
 
-@pytest.mark.parametrize("sent", [b'{\n"a": 1}', b"plain", b'"' + b"\\" * 50_000, b"[" * 100_000])
-def test_any_other_body_is_shown(sent: bytes) -> None:
-    assert "<pre" in marked(sent, [])
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b'{\n"a": 1}', r'\{\n"a": 1\}'),
+        (b"plain", "plain"),
+        (b'"' + b"\\" * 50_000, r'"\\{1999}<em>\[46001 characters more\]</em>\\{2000}'),
+        (b"[" * 100_000, r"(\[\n *)+<em>\[\d+ characters more\]</em>[\[\n ]{2000}"),
+    ],
+)
+def test_any_other_body_is_shown(sent: bytes, expected: str) -> None:
+    (told,) = re.findall("<pre [^>]*>(.*?)</pre>", marked(sent, []), re.DOTALL)
+
+    assert re.fullmatch(expected, unescape(told))

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shlex
+from datetime import timedelta
 from random import Random
 from typing import Any
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from tasks.admin import rejected as rejected_admin
 from tasks.admin.addresses import task_url
@@ -115,7 +117,7 @@ def test_nobody_edits_them() -> None:
 
     assert client.post(change, {"source": "x"}).status_code == 403
     assert client.post(change.replace("change", "delete")).status_code == 403
-    assert RejectedDelivery.objects.get() == kept
+    assert RejectedDelivery.objects.get().source == kept.source
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,7 @@ def test_nobody_edits_them() -> None:
     [(0, "0 deliveries rejected in"), (1, "1 delivery rejected in"), (2, "2 deliveries rejected in")],
 )
 def test_the_index_page_counts_the_last_day(staff: Client, number: int, text: str) -> None:
+    rejected(received_at=timezone.now() - timedelta(hours=25))
     for _ in range(number):
         rejected()
 
@@ -340,5 +343,5 @@ def test_those_that_were_only_counted_are_explained(staff: Client, not_kept: int
     assert told is None or f"{told} but not kept: at most 60 a minute" in html
 
 
-def test_the_search_that_found_nothing_is_gone(staff: Client) -> None:
+def test_the_list_has_no_search(staff: Client) -> None:
     assert "searchbar" not in staff.get(LIST).content.decode()
