@@ -42,9 +42,13 @@ def main() -> None:
     REPORT.unlink(missing_ok=True)
     with temporary_directory() as here:
         log = here / "server.log"
-        # Bad tokens without end may be part of it.
+        # Bad tokens and requests for tokens without end may be part of it.
         with serving(
-            f"sqlite:///{here}/db.sqlite3", log=log, LOG_DELIVERIES="on", THROTTLE_FAILURES=""
+            f"sqlite:///{here}/db.sqlite3",
+            log=log,
+            LOG_DELIVERIES="on",
+            THROTTLE_FAILURES="",
+            THROTTLE_TOKEN_REQUESTS="",
         ) as server:
             command = [
                 str(SCHEMATHESIS), "run", f"{server.url}/api/v1/openapi.json", *OPTIONS,

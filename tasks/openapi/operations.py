@@ -100,8 +100,9 @@ def parameters() -> list[Schema]:
             "name": "X-Request-ID",
             "in": "header",
             "required": False,
-            "schema": {"type": "string", "maxLength": 128},
-            "description": "A name for this delivery, for the server's log.",
+            "schema": {"type": "string"},
+            "description": "A name for this delivery, for the server's log. One that is longer than 128 "
+            "characters, or has others than letters, digits and ._-:/+=, is replaced, never rejected.",
         },
     ]
 
