@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import reprlib
 import threading
 from collections.abc import Sequence
 from datetime import timedelta
@@ -49,7 +50,7 @@ class Asker:
         reason = call.reason
         if self._thread.is_alive():
             reason = f"The probe did not return within {self._limit:g} s."
-            logger.warning("The probe did not return within %g s", self._limit)
+            logger.warning("The probe did not return within %g s: tasks=%d", self._limit, len(tasks))
         asked = {task.pk for task in tasks}
         said = {one.task_id: one for one in list(call.said) if one.task_id in asked}
         return {**_failures(tasks, reason), **said}
@@ -64,14 +65,19 @@ class _Call:
         self.reason = _NOTHING_SAID
 
     def run(self) -> None:
+        odd: list[object] = []
         try:
             for answer in self._probe(self._tasks):
-                if not isinstance(answer, (Alive, Gone, Report)):
-                    raise ProbeFailed(f"The probe answered {answer!r} instead of Alive, Gone or Report.")
-                self.said.append(answer)
+                is_known = isinstance(answer, (Alive, Gone, Report)) and isinstance(answer.task_id, str)
+                (self.said if is_known else odd).append(answer)
+            if odd:
+                first = reprlib.repr(odd[0])
+                raise ProbeFailed(
+                    f"The probe answered {first} instead of Alive, Gone or Report ({len(odd)} in all)."
+                )
         except Exception as error:  # noqa: BLE001 (whatever a probe raises is its failure)
             self.reason = reason_of(error)
-            logger.warning("The cluster could not be asked: %s", self.reason)
+            logger.warning("Asking the cluster failed: %s tasks=%d", self.reason, len(self._tasks))
         finally:
             connections.close_all()  # this thread's own, if the probe has used any
 
@@ -79,8 +85,9 @@ class _Call:
 def reason_of(error: Exception) -> str:
     """Return one line about ``error``, which every database stores."""
     text = str(error) if isinstance(error, ProbeFailed) else f"{type(error).__name__}: {error}"
-    line = " ".join(text.split()).replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return line.encode("utf-8", "replace").decode()[:MAX_REASON]
+    line = " ".join(text.split())[:MAX_REASON]
+    # Such as U+0000, a lone surrogate, or what a terminal would obey.
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
 
 
 def _failures(tasks: Sequence[Task], reason: str) -> dict[str, Answer | Failure]:

@@ -7,6 +7,7 @@ It sends ``GET PROBE_URL?id=…&id=…`` and takes a list of JSON objects: ``id`
 from __future__ import annotations
 
 import json
+import reprlib
 import time
 from collections.abc import Iterator, Sequence
 from http.client import HTTPException
@@ -25,12 +26,22 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 
 def ask_over_http(tasks: Sequence[Task]) -> Iterator[Answer]:
-    """Yield what the status API at ``PROBE_URL`` says about ``tasks``."""
+    """Yield what the status API at ``PROBE_URL`` says about ``tasks``.
+
+    Entries without an id are named at the end, after those that count.
+    """
+    odd = []
     for query in _queries([task.pk for task in tasks]):
         for item in _get(query):
-            answer = _answer(item)
-            if answer is not None:
+            if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+                odd.append(item)
+            elif answer := _answer(item):
                 yield answer
+    if odd:
+        entry = reprlib.repr(odd[0])
+        raise ProbeFailed(
+            f"The cluster's answer has {entry} instead of an object with an id ({len(odd)} in all)."
+        )
 
 
 def _queries(task_ids: Sequence[str]) -> Iterator[str]:
@@ -45,9 +56,7 @@ def _queries(task_ids: Sequence[str]) -> Iterator[str]:
     yield query
 
 
-def _answer(item: Any) -> Answer | None:
-    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
-        raise ProbeFailed("The cluster's answer is not a list of objects with an id.")
+def _answer(item: dict[str, Any]) -> Answer | None:
     state, body = item.get("state"), item.get("last_update")
     if state in ("running", "queued"):
         return Alive(item["id"])

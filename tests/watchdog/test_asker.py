@@ -38,7 +38,18 @@ def test_answers_before_an_error_count() -> None:
     assert Asker().ask(probe, [A, B]) == {"a": Alive("a"), "b": Failure("b", "The cluster went away.")}
 
 
-def test_one_that_hangs_is_waited_for_once_and_asked_again_when_it_has_returned() -> None:
+@pytest.mark.parametrize("odd", ["running", None, Alive(["a"]), Gone(5), {"a"}])  # type: ignore[arg-type]
+def test_an_odd_answer_costs_the_others_nothing(odd: Any, caplog: pytest.LogCaptureFixture) -> None:
+    answers = Asker().ask(lambda tasks: [odd, Alive("a"), odd], [A, B])
+
+    reason = f"The probe answered {odd!r} instead of Alive, Gone or Report (2 in all)."
+    assert answers == {"a": Alive("a"), "b": Failure("b", reason)}
+    assert caplog.messages == [f"Asking the cluster failed: {reason} tasks=2"]
+
+
+def test_one_that_hangs_is_waited_for_once_and_asked_again_when_it_has_returned(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     released, asker = threading.Event(), Asker(limit=timedelta(seconds=0.2))
 
     def hang(tasks: Any) -> Iterator[Alive]:
@@ -49,6 +60,7 @@ def test_one_that_hangs_is_waited_for_once_and_asked_again_when_it_has_returned(
     second = asker.ask(hang, [A, B])
     assert first == {"a": Alive("a"), "b": Failure("b", "The probe did not return within 0.2 s.")}
     assert second["a"] == Failure("a", "The probe has not returned from an earlier question yet.")
+    assert caplog.messages == ["The probe did not return within 0.2 s: tasks=2"]
     released.set()
     for _ in range(100):
         if asker.ask(lambda tasks: [Alive("b")], [B]) == {"b": Alive("b")}:
@@ -89,7 +101,8 @@ def test_which_probe_it_is() -> None:
     [
         (OSError("a\nb"), "OSError: a b"),
         (ProbeFailed("As it is."), "As it is."),
-        (ValueError("\0 \udc80"), "ValueError: � ?"),
+        (ValueError("\0 \udc80"), "ValueError: � �"),
+        (ProbeFailed("500 \x1b[2J\u202eno"), "500 �[2J�no"),
         (ValueError("x" * 1000), "ValueError: " + "x" * (MAX_REASON - 12)),
     ],
 )

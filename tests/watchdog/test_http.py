@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tasks.models import Task
-from tasks.watchdog.answers import Alive, Answer, Gone, ProbeFailed, Report
+from tasks.watchdog.answers import Alive, Answer, Failure, Gone, ProbeFailed, Report
+from tasks.watchdog.asker import Asker
 from tasks.watchdog.http import MAX_QUERY, ask_over_http
 from tests.factories import body
 
@@ -110,8 +111,9 @@ def test_long_ids_are_asked_for_in_several_requests(api: StatusAPI) -> None:
         (b"\xff", 200, "not JSON"),
         (b"[" * 100_000, 200, "not JSON"),
         ({"jobs": []}, 200, "not a list"),
-        (["a"], 200, "not a list of objects with an id"),
-        ([{"state": "running"}], 200, "not a list of objects with an id"),
+        (["a"], 200, r"has 'a' instead of an object with an id \(1 in all\)"),
+        ([{"state": "running"}, {"id": 5}], 200, r"has \{'state': 'running'\} instead .* \(2 in all\)"),
+        ([None, [[]], {"id": "b" * 999, "state": "missing"}], 200, r"has None instead .* \(2 in all\)"),
     ],
 )
 def test_what_is_no_answer(api: StatusAPI, content: Any, status: int, words: str) -> None:
@@ -119,6 +121,28 @@ def test_what_is_no_answer(api: StatusAPI, content: Any, status: int, words: str
 
     with pytest.raises(ProbeFailed, match=words):
         ask("a")
+
+
+@pytest.mark.parametrize("odd", [{"state": "running"}, {"id": None}, {"id": ["a"]}, "a", None, 1e300, []])
+def test_an_entry_without_an_id_costs_the_others_nothing(
+    api: StatusAPI, odd: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In whichever request: the first has an odd one, and the others are sent all the same."""
+    ids = [f"{number:0255}" for number in range(30)]
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked = parse_qs(urlsplit(handler.path).query)["id"]
+        odd_ones = [odd] if ids[0] in asked else []
+        api.say(handler, [*odd_ones, *({"id": one, "state": "running"} for one in asked if one != ids[5])])
+
+    api.answer = answer
+    answers = Asker().ask(ask_over_http, [Task(task_id=one) for one in ids])
+
+    reason = f"The cluster's answer has {odd!r} instead of an object with an id (1 in all)."
+    assert len(api.requests) > 1
+    assert answers.pop(ids[5]) == Failure(ids[5], reason)
+    assert answers == {one: Alive(one) for one in ids if one != ids[5]}
+    assert caplog.messages == [f"Asking the cluster failed: {reason} tasks=30"]
 
 
 def test_a_redirect_is_not_followed_and_carries_the_token_nowhere(api: StatusAPI, settings: Any) -> None:
