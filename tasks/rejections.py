@@ -69,7 +69,9 @@ def keep_rejected(
                 setattr(rejected, column, _ascii(getattr(rejected, column)))
             on_live_connection(lambda: _keep(rejected))
     except Error:
-        logger.exception("A rejected delivery could not be kept")
+        logger.exception(
+            "A rejected delivery could not be kept: status=%d client=%r", rejected.status, rejected.source
+        )
 
 
 def _ascii(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,8 +36,6 @@ from .wire.body import KeepingParser, discard_body, read_body
 
 __all__ = ("TaskWebhookView",)
 
-logger = logging.getLogger("sartiq_tasks.views")
-
 
 # Filled in for a plain HttpResponse: DRF's is rendered later, as a template is, and json.dumps() with options
 # makes a new encoder each time.
@@ -64,8 +61,7 @@ def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
 
     DRF's own handler would roll a host's transaction back, and with it the kept rejection.
     """
-    if isinstance(error, Error):
-        logger.error("The database failed a delivery", exc_info=error)
+    if isinstance(error, Error):  # which the delivery's report logs
         error = DatabaseUnavailable()
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied(*error.args)
@@ -106,10 +102,11 @@ class TaskWebhookView(APIView):
     permission_classes: Any = None
     #: DRF's defaults: nothing in the host's ``REST_FRAMEWORK`` changes how a delivery is answered.
     settings = APISettings({"EXCEPTION_HANDLER": answer_error}, DEFAULTS, IMPORT_STRINGS)
-    #: The sender, the task and the stored event, as far as the delivery got, for its report.
+    #: For the report, as far as the delivery got: sender, task, and the stored event or the database's error.
     source = ""
     task_id: str | None = None
     recorded: Recorded | None = None
+    failure: Error | None = None
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
@@ -134,6 +131,7 @@ class TaskWebhookView(APIView):
                 recorded=self.recorded,
                 client=self.source,
                 task=self.task_id,
+                failure=self.failure,
                 seconds=time.perf_counter() - started,
             )
 
@@ -177,6 +175,7 @@ class TaskWebhookView(APIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         """Return the answer to ``exc``, after the rest of the body is read, unless it is too long."""
+        self.failure = exc if isinstance(exc, Error) else None
         discard_body(self.request._request, app_settings().max_body_bytes)
         return super().handle_exception(exc)
 

@@ -152,7 +152,7 @@ def test_a_database_that_cannot_keep_it_changes_nothing_about_the_answer(
     monkeypatch.setattr(rejections, "_keep", fail)
 
     assert post(b"[]").status_code == 422
-    assert "could not be kept" in caplog.text
+    assert "could not be kept: status=422 client='" in caplog.text
 
 
 def test_try_again_records_as_of_the_time_of_receipt() -> None:

@@ -53,7 +53,11 @@ def _count(request: Any, kind: str, rate: str, who: str | None = None) -> None:
     try:
         allowed = throttle.allow_request(request, _NO_VIEW)
     except Exception:
-        logger.exception("The cache of the throttles failed, so nothing is throttled")
+        logger.exception(
+            "The cache of the throttles failed, so nothing is throttled: cache=%r counted=%r",
+            app_settings().throttle_cache,
+            kind,
+        )
         return
     if not allowed:
         raise Throttled(throttle.wait())

@@ -12,6 +12,7 @@ from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import TokenView
 from rest_framework import exceptions
 
+from ..database.failures import first_line
 from ..database.live_connection import on_live_connection
 from ..exceptions import DatabaseUnavailable
 from .clients import password_client
@@ -57,13 +58,15 @@ class AccessTokenView(TokenView):
             return on_live_connection(lambda: self._issue(request, *args, **kwargs))
         except DataError:  # such as U+0000 in a name
             return JsonResponse({"error": "invalid_request"}, status=400)
-        except Error:
-            logger.exception("The database failed a request for a token")
-            return JsonResponse(
+        except Error as error:
+            logger.exception("The database failed a request for a token: %r", first_line(error))
+            answer = JsonResponse(
                 {"detail": "No token can be issued now. Ask again."},
                 status=DatabaseUnavailable.status_code,
                 headers={"Retry-After": DatabaseUnavailable.wait},
             )
+            answer._has_been_logged = True  # type: ignore[attr-defined]  # not by django.request, too
+            return answer
 
     def _issue(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         form = request.POST.copy()

@@ -105,6 +105,11 @@ def logged(
     return report
 
 
+def name_of(reaction: Reaction) -> str:
+    """Return how the log names an attempt, whatever its sender called the task."""
+    return f"handler={reaction.handler!r} task={reaction.task_id!r} attempt={reaction.attempt}"
+
+
 def is_worn_out(reaction: Reaction, handler: Declared) -> bool:
     """Return whether more attempts were counted than allowed: the last ones ended without an outcome."""
     return reaction.attempt > max_attempts(handler)
@@ -120,8 +125,11 @@ def tell(report: Report, error: BaseException | None) -> None:
     is_trouble = report.outcome in (Outcome.FAILED, Outcome.DEAD)
     logger.log(
         logging.ERROR if report.outcome is Outcome.DEAD else logging.WARNING if is_trouble else logging.INFO,
-        "reaction %s",
+        "reaction %s: handler=%r task=%r attempt=%d",
         report.outcome.value,
+        report.handler,
+        report.task,
+        report.attempt,
         exc_info=error if is_trouble and not isinstance(error, GiveUp) else None,
         extra={
             "handler": report.handler,

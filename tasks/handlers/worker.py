@@ -15,12 +15,13 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.utils import timezone
 
 from ..conf import app_settings
+from ..database.failures import first_line
 from ..database.live_connection import cut, in_time
 from ..models import Handler
 from . import blocked, claiming, holding
 from .leases import LOOKS, SHARE, Every, Held, Lapsed
 from .registry import Declared, by_name
-from .running import Report, TimedOut, attempt, fail, logged
+from .running import Report, TimedOut, attempt, fail, logged, name_of
 from .sql import database
 
 logger = logging.getLogger("sartiq_tasks.handlers")
@@ -116,8 +117,7 @@ class Worker:
         self._lapsed.forget()
         if self._failing_since is None:
             self._failing_since = now
-            reason = str(error).strip().partition("\n")[0]
-            logger.warning("The worker cannot use its database, and tries again: %s", reason)
+            logger.warning("The worker cannot use its database, and tries again: %s", first_line(error))
         if now - self._failing_since >= patience:
             raise error
         self._stopping.wait(1)
@@ -206,7 +206,10 @@ class Worker:
             with self._turn if held.handler.atomic else nullcontext():
                 self._report(attempt(held.reaction, held.handler, self._using, held.begin))
         except Exception:
-            logger.exception("An outcome could not be written; the reaction is tried again after its lease")
+            logger.exception(
+                "An outcome could not be written; the reaction is tried again after its lease: %s",
+                name_of(held.reaction),
+            )
         finally:
             if not held.abandoned:
                 self._held.pop(held.reaction.pk, None)
@@ -217,7 +220,7 @@ class Worker:
             if held.began is None or held.abandoned or now - held.began < self._limit(held.handler):
                 continue
             held.abandoned = self._hangs = True
-            logger.error("The handler %s takes too long; the worker ends", held.handler.name)
+            logger.error("A handler takes too long; the worker ends: %s", name_of(held.reaction))
             if held.handler.atomic and self._one_at_a_time:
                 continue  # it holds SQLite's lock until this process ends, so nothing can be stored
             if held.handler.atomic:

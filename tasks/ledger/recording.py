@@ -268,4 +268,10 @@ def _announce(event: TaskStatusEvent, task: Task, status_changed: bool) -> None:
     )
     for receiver, response in responses:
         if isinstance(response, Exception):
-            logger.error("Receiver %r of event_recorded failed", receiver, exc_info=response)
+            logger.error(
+                "Receiver %r of event_recorded failed: task=%r event=%d",
+                receiver,
+                event.task_id,
+                event.pk,
+                exc_info=response,
+            )

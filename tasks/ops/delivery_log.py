@@ -1,7 +1,8 @@
 """Report the outcome of each delivery to the log and to the metrics; if both are off, do nothing.
 
-The log is the logger ``sartiq_tasks.deliveries`` at level INFO. Its records have the fields of ``Delivery``
-as attributes, for any formatter; none of them is ever a body or a token.
+The log is the logger ``sartiq_tasks.deliveries``: level ERROR if the database failed the delivery, otherwise
+INFO. Its records have the fields of ``Delivery`` as attributes, for any formatter; none of them is ever a
+body or a token. The message names most of them, for a formatter that shows no attributes.
 """
 
 from __future__ import annotations
@@ -9,16 +10,23 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from django.db import Error
 from django.http import HttpRequest, HttpResponseBase
 
 from ..conf import app_settings
+from ..database.failures import first_line
 from ..ledger.recording import Recorded
 from . import metrics
 
 logger = logging.getLogger("sartiq_tasks.deliveries")
+
+# %r keeps a sender's text on its line: it escapes control characters and line breaks.
+_STORED = "delivery %s: status=%d client=%r task=%r event=%d request_id=%s"
+_NOT_STORED = "delivery %s: status=%d client=%r task=%r errors=%r request_id=%s"
+_FAILED = f"{_NOT_STORED} reason=%r"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _OUTCOMES = {
@@ -31,7 +39,7 @@ _OUTCOMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delivery:
     """The outcome of one delivery."""
 
@@ -61,15 +69,18 @@ def report(
     recorded: Recorded | None,
     client: str,
     task: str | None,
+    failure: Error | None,
     seconds: float,
 ) -> None:
-    """Log and count a delivery; ``response`` is None if the view raised.
+    """Log and count a delivery; ``response`` is None if the view raised, ``failure`` the database's error.
 
     If the report fails, that is logged, and the delivery is answered all the same.
     """
     try:
-        is_logged, is_counted = logger.isEnabledFor(logging.INFO), app_settings().metrics_token is not None
-        if request.method != "POST" or not (is_logged or is_counted):
+        is_delivery, level = request.method == "POST", logging.ERROR if failure else logging.INFO
+        is_logged = logger.isEnabledFor(level) and (is_delivery or failure is not None)
+        is_counted = is_delivery and app_settings().metrics_token is not None
+        if not (is_logged or is_counted):
             return
         status = 500 if response is None else response.status_code
         outcome = _outcome(status, recorded)
@@ -90,9 +101,28 @@ def report(
             )
             if response is not None:
                 response["X-Request-ID"] = delivery.request_id
-            logger.info("delivery %s", outcome, extra=asdict(delivery))
+            message, arguments = _message(delivery, failure)
+            logger.log(level, message, *arguments, extra=vars(delivery), exc_info=failure)
+            if failure and response is not None:
+                response._has_been_logged = True  # type: ignore[attr-defined]  # not by django.request, too
     except Exception:
-        logger.exception("A delivery was answered, but could not be logged and counted")
+        logger.exception(
+            "A delivery was answered, but could not be logged and counted: client=%r task=%r event=%s",
+            client,
+            task,
+            recorded and recorded.event_id,
+        )
+
+
+def _message(delivery: Delivery, failure: Error | None) -> tuple[str, tuple[object, ...]]:
+    """Return the message and its arguments."""
+    one = delivery
+    known = (one.outcome, one.status, one.client, one.task)
+    if one.event is not None:
+        return _STORED, (*known, one.event, one.request_id)
+    if failure is None:
+        return _NOT_STORED, (*known, one.errors, one.request_id)
+    return _FAILED, (*known, one.errors, one.request_id, first_line(failure))
 
 
 def request_id(request: HttpRequest) -> str:

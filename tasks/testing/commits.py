@@ -34,4 +34,4 @@ def _call(callback: Callable[[], object], robust: bool) -> None:
     except Exception:
         if not robust:
             raise
-        logger.exception("A callback of on_commit() raised")
+        logger.exception("A callback of on_commit() raised: %r", callback)

@@ -210,7 +210,7 @@ def mark(now: datetime) -> tuple[int, Counter[Held]]:
         has_spoken = one.pk in last and last[one.pk][0] > one.deliveries
         if not has_spoken and ledger.mark_lost(one.task, at=now):
             lost += 1
-            logger.warning("A task is marked as lost", extra={"task": one.pk})
+            logger.warning("A task is marked as lost: task=%r", one.pk, extra={"task": one.pk})
     return lost, reasons
 
 

@@ -295,7 +295,7 @@ def test_what_it_cannot_write_down_is_tried_again_after_its_lease(
 
     monkeypatch.setattr(worker, "attempt", attempt)
     assert Worker(["a"], threads=1).run(once=True)
-    assert "An outcome could not be written" in caplog.text
+    assert "again after its lease: handler='a' task='task-1' attempt=1" in caplog.text
     assert calls == []
     let_lease_run_out()
 

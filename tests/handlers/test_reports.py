@@ -40,7 +40,7 @@ def test_a_line_of_the_log_has_task_handler_and_attempt(
     (line,) = caplog.records
 
     assert (line.name, line.levelno) == ("sartiq_tasks.handlers", level)
-    assert line.getMessage() == f"reaction {outcome}"
+    assert line.getMessage() == f"reaction {outcome}: handler='refund' task='t-1' attempt=1"
     assert (line.task, line.handler, line.outcome, line.attempt) == ("t-1", "refund", outcome, 1)
     assert line.milliseconds >= 0
     assert line.lag_milliseconds >= 0
@@ -68,4 +68,7 @@ def test_a_run_that_takes_too_long_is_told_too(caplog: Any) -> None:
     assert (report.handler, report.task, report.outcome, report.attempt) == ("slow", "t-1", "failed", 1)
     assert report.is_first
     assert 0 <= report.lag < 60
-    assert "reaction failed" in [record.getMessage() for record in caplog.records]
+    attempt = "handler='slow' task='t-1' attempt=1"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"A handler takes too long; the worker ends: {attempt}", f"reaction failed: {attempt}"
+    ]  # fmt: skip

@@ -274,8 +274,9 @@ def test_a_receiver_that_raises_is_logged_and_costs_nothing(caplog: pytest.LogCa
     finally:
         event_recorded.disconnect(fail)
 
-    assert TaskStatusEvent.objects.count() == 1
+    event = TaskStatusEvent.objects.get()
     assert "the receiver's own trouble" in caplog.text
+    assert f"event_recorded failed: task='task-1' event={event.pk}" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.core.cache import cache
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.http import HttpResponse
 from django.test import Client
+from prometheus_client import REGISTRY
 
 from tasks import views
 from tasks.models import TaskStatusEvent
@@ -38,24 +39,35 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [json.loads(formatter.format(record)) for record in records]
 
 
+def texts(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the lines as a host's ordinary formatter writes them."""
+    formatter = logging.Formatter("%(levelname)s %(name)s %(message)s")
+    return [formatter.format(record) for record in caplog.records if record.name == "sartiq_tasks.deliveries"]
+
+
+def counted(outcome: str) -> float:
+    return REGISTRY.get_sample_value("sartiq_tasks_deliveries_total", {"outcome": outcome}) or 0
+
+
 def test_a_stored_event_and_its_duplicate(caplog: pytest.LogCaptureFixture) -> None:
     token = factories.token(user=factories.user("add_taskstatusevent", username="ada"))
     post(token, **{"X-Request-ID": "req-1"})
     post(token)
 
     stored, duplicate = lines(caplog)
+    pk = TaskStatusEvent.objects.get().pk
     milliseconds = stored.pop("milliseconds")
     assert 0 < milliseconds < 60_000
     assert stored.pop("time")
     assert stored == {
         "level": "INFO",
         "logger": "sartiq_tasks.deliveries",
-        "message": "delivery stored",
+        "message": f"delivery stored: status=200 client='ada' task='task-1' event={pk} request_id=req-1",
         "outcome": "stored",
         "status": 200,
         "client": "ada",
         "task": "task-1",
-        "event": TaskStatusEvent.objects.get().pk,
+        "event": pk,
         "duplicate": False,
         "errors": [],
         "request_id": "req-1",
@@ -80,6 +92,37 @@ def test_what_was_not_stored(
 
     (line,) = lines(caplog)
     assert (line["outcome"], line["errors"], line["task"], line["event"]) == (outcome, errors, task, None)
+
+
+@pytest.mark.parametrize(
+    ("token", "content", "line"),
+    [
+        (None, None, "stored: status=200 client='{0.client}' task='task-1' event={0.event}"),
+        ("bad", None, "unauthenticated: status=401 client='' task=None errors=['authentication_failed']"),
+        (None, b"{", "rejected: status=422 client='{0.client}' task=None errors=['json_invalid']"),
+    ],
+)
+def test_plain_text_names_what_a_formatter_of_attributes_would(
+    caplog: pytest.LogCaptureFixture, token: Any, content: Any, line: str
+) -> None:
+    post(token, content, **{"X-Request-ID": "r"})
+
+    (record,) = [one for one in caplog.records if one.name == "sartiq_tasks.deliveries"]
+    assert texts(caplog) == [f"INFO sartiq_tasks.deliveries delivery {line.format(record)} request_id=r"]
+
+
+@pytest.mark.parametrize(
+    "task_id", ["a\r\nERROR root forged", "\x1b[2Ja", "a\x85b\u2028c", "\u202egnp.exe", "\x08\x08\x7f"]
+)
+def test_plain_text_has_nothing_of_a_senders_that_a_terminal_or_a_reader_of_lines_obeys(
+    caplog: pytest.LogCaptureFixture, task_id: str
+) -> None:
+    post(content=body(task_id=task_id))
+    post(content=body(task_id=task_id, progress=2), **{"Idempotency-Key": "a"})
+    post(content=body(task_id=task_id, progress=3), **{"Idempotency-Key": "a"})
+
+    assert [record.outcome for record in caplog.records] == ["stored", "stored", "conflict"]  # type: ignore[attr-defined]
+    assert all(line.isprintable() and repr(task_id) in line for line in texts(caplog))
 
 
 def test_a_token_without_the_scope(caplog: pytest.LogCaptureFixture) -> None:
@@ -126,6 +169,45 @@ def test_what_failed_here(
     assert post().status_code == status
     (line,) = lines(caplog)
     assert (line["outcome"], line["task"], line["status"]) == (outcome, "task-1", status)
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+@pytest.mark.parametrize("method", ["post", "options"])
+def test_what_the_database_failed_is_one_record_with_the_reason(
+    caplog: pytest.LogCaptureFixture, settings: Any, level: int, method: str
+) -> None:
+    """Also if the deliveries are not logged, and if it is not one: nothing else says why."""
+
+    def fail(*args: Any) -> Any:
+        raise OperationalError("disk \x1b[1mfull\nDETAIL: a row")
+
+    settings.SARTIQ_TASKS = {"METRICS_TOKEN": "a-token-for-prometheus"}
+    caplog.set_level(level, logger="sartiq_tasks.deliveries")
+    before = counted("unavailable")
+    with connection.execute_wrapper(fail):
+        answer = post("a-token", method=method)
+
+    assert answer.status_code == 503
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("sartiq_tasks.deliveries", "ERROR")
+    assert record.getMessage() == (
+        "delivery unavailable: status=503 client='' task=None errors=['database_unavailable']"
+        f" request_id={answer['X-Request-ID']} reason='disk \\x1b[1mfull'"
+    )
+    assert record.exc_info
+    assert isinstance(record.exc_info[1], OperationalError)
+    assert counted("unavailable") - before == (method == "post")
+
+
+def test_a_mistake_of_ours_is_still_djangos_to_report(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "record_event", lambda **kwargs: 1 / 0)
+
+    post()
+
+    told = [(record.name, record.levelname, bool(record.exc_info)) for record in caplog.records]
+    assert told == [("sartiq_tasks.deliveries", "INFO", False), ("django.request", "ERROR", True)]
 
 
 def test_never_a_body_or_a_token(caplog: pytest.LogCaptureFixture) -> None:
@@ -196,4 +278,8 @@ def test_a_report_that_fails_costs_the_delivery_nothing(
     assert post(token).status_code == 200
     assert post(token, body(progress=101)).status_code == 422
     assert TaskStatusEvent.objects.count() == 1
-    assert "could not be logged and counted" in caplog.text
+    stored = TaskStatusEvent.objects.get().pk
+    told = [record.getMessage().rpartition("counted: ")[2] for record in caplog.records if record.exc_info]
+    names = [f"task='task-1' event={stored}"] * (part != "_errors")  # asked only of what was not stored
+    assert [one.partition(" ")[2] for one in told] == [*names, "task=None event=None"]
+    assert all(one.startswith("client='cluster-") for one in told)

@@ -126,7 +126,7 @@ def test_an_invalid_answer_is_an_error(cluster: Cluster, answer: Callable[[str],
     assert not RejectedDelivery.objects.exists()
 
 
-def test_gone_twice_a_minute_apart_is_lost(cluster: Cluster) -> None:
+def test_gone_twice_a_minute_apart_is_lost(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
     cluster.now = NOON + minutes(16)
     record(NOON)
     cluster.others_speak()
@@ -138,6 +138,7 @@ def test_gone_twice_a_minute_apart_is_lost(cluster: Cluster) -> None:
     assert cluster.look(after=timedelta(seconds=1)).lost == 1
     assert task().is_lost
     assert task().status == "running"
+    assert [one for one in caplog.messages if "lost" in one] == ["A task is marked as lost: task='task-1'"]
     assert remembered().judged_at is None
 
 
