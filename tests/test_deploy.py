@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import django
 import psutil
 import pytest
 import requests
@@ -161,3 +163,13 @@ def test_containerfile_copies_what_exists() -> None:
 
     assert copied
     assert [name for name in copied if not (ROOT / name).exists()] == []
+
+
+def test_the_image_keeps_djangos_catalogue_of_each_language_that_the_pages_are_in() -> None:
+    """Otherwise a page would be half in that language, and half in English."""
+    removed = re.findall(r"-path '(\S+/locale/\S+)'", (DEPLOY / "Containerfile").read_text())
+    catalogues = (Path(django.__file__).parent / "conf" / "locale").glob("*/LC_MESSAGES")
+    kept = {path.parent.name for path in catalogues if not any(fnmatch(path.parent, one) for one in removed)}
+
+    ours = {"en", *(path.name for path in (ROOT / "tasks" / "locale").iterdir())}
+    assert {name.partition("_")[0] for name in kept} == ours
