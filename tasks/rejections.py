@@ -1,4 +1,4 @@
-"""Keep rejected deliveries for a person to look at, and try them again after a fix."""
+"""Keep rejected deliveries for a person to look at, try them again after a fix, and settle them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import Error, router, transaction
-from django.db.models import F, Max, Sum
+from django.db.models import Case, F, Max, OuterRef, Q, Subquery, Sum, When
 from django.utils import timezone
 from rest_framework.exceptions import APIException, UnsupportedMediaType
 
@@ -17,8 +17,9 @@ from .database.data_faults import is_fault_of_data
 from .database.live_connection import on_live_connection
 from .exceptions import BodyTooLarge, ContractViolation
 from .ledger.recording import Recorded, record_event
-from .models import RejectedDelivery
+from .models import RejectedDelivery, TaskStatusEvent
 from .serializers import read_event
+from .wire.json_text import members
 
 __all__ = ("try_again",)
 
@@ -34,6 +35,8 @@ HEADERS = (
 #: How many characters of a header are kept, and how many bytes of a body that is over the limit.
 MAX_HEADER_LENGTH = 1000
 MAX_START_BYTES = 4096
+#: So many open deliveries, the newest, are compared at once with what their senders have sent since.
+MOST_COMPARED = 200
 
 
 def keep_rejected(
@@ -58,6 +61,7 @@ def keep_rejected(
         is_whole=not isinstance(rejection, BodyTooLarge),
         **_findings(rejection),
     )
+    rejected.named_task, rejected.named_status = _named_in(rejected.body)
     try:
         try:
             on_live_connection(lambda: _keep(rejected))
@@ -72,6 +76,21 @@ def keep_rejected(
         logger.exception(
             "A rejected delivery could not be kept: status=%d client=%r", rejected.status, rejected.source
         )
+
+
+def _named_in(body: bytes) -> tuple[str | None, str | None]:
+    """Return the ids of the task and of the status in a body, as far as it can be read: it may break off."""
+    named = {key: value for key, value, *_place in members(_readable(body))}
+    task, status = (
+        value if isinstance(value, str) and value.isprintable() and 0 < len(value) <= COLUMN_LENGTH else None
+        for value in (named.get("task_id"), named.get("status"))
+    )
+    return task, status
+
+
+def _readable(body: bytes) -> str:
+    # What is not UTF-8 becomes something that is not printable.
+    return body.decode(errors="surrogateescape").removeprefix("\ufeff")
 
 
 def _ascii(value: Any) -> Any:
@@ -116,8 +135,8 @@ def _text(value: str) -> str:
     return value[:MAX_HEADER_LENGTH].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def try_again(rejected: RejectedDelivery) -> Recorded:
-    """Validate and record a rejected delivery again, as of the time it was received, and mark it as accepted.
+def try_again(rejected: RejectedDelivery, *, by: str | None = None) -> Recorded:
+    """Validate and record a rejected delivery again, as of the time it was received, and note who did it.
 
     Trying it again is harmless, because an event is stored once. Raises what rejects it now, one of
     ``REJECTIONS`` (which the row then shows) or ``IdempotencyConflict``, and ``django.db.Error``.
@@ -138,14 +157,61 @@ def try_again(rejected: RejectedDelivery) -> Recorded:
     except REJECTIONS as rejection:
         _update(rejected, _findings(rejection))
         raise
-    _update(rejected, {"accepted_at": timezone.now()})
+    tried = RejectedDelivery.Outcome.TRIED
+    _update(rejected, {"outcome": tried, "settled_at": timezone.now(), "settled_by": by})
     return recorded
 
 
-def _update(rejected: RejectedDelivery, columns: Mapping[str, Any]) -> None:
+def settle(rejected: RejectedDelivery, *, by: str) -> bool:
+    """Note that a delivery needs nobody, and who says so; return whether it was open."""
+    settled = RejectedDelivery.Outcome.SETTLED
+    columns = {"outcome": settled, "settled_at": timezone.now(), "settled_by": by}
+    return _update(rejected, columns, outcome=RejectedDelivery.Outcome.OPEN)
+
+
+def reopen(rejected: RejectedDelivery) -> bool:
+    """Take back that a delivery was settled by staff; return whether it was."""
+    columns = {"outcome": RejectedDelivery.Outcome.OPEN, "settled_at": None, "settled_by": None}
+    return _update(rejected, columns, outcome=RejectedDelivery.Outcome.SETTLED)
+
+
+def sent_again() -> Any:
+    """Return which of the newest open deliveries their senders have sent again since, and when.
+
+    Such a one is followed by an accepted event of its task that has its status, or its idempotency key. Citus
+    joins no table of the coordinator's to the events, so there staff settle them by hand.
+    """
+    rejected = RejectedDelivery.objects.using(router.db_for_write(RejectedDelivery))
+    if app_settings().distributed:
+        return rejected.none()
+    newest = rejected.open().exclude(named_task=None).order_by("-received_at").values("pk")[:MOST_COMPARED]
+    accepted = TaskStatusEvent.objects.filter(
+        Q(status=OuterRef("named_status")) | Q(idempotency_key=OuterRef("idempotency_key")),
+        task_id=OuterRef("named_task"),
+        received_at__gt=OuterRef("received_at"),
+    )
+    first = accepted.order_by("pk").values("received_at")[:1]
+    return rejected.filter(pk__in=newest).annotate(again_at=Subquery(first)).exclude(again_at=None)
+
+
+def note_those_sent_again() -> int:
+    """Note which deliveries were ``sent_again()``, and return how many."""
+    found = {one.pk: one.again_at for one in sent_again().only("pk")}
+    if not found:
+        return 0
+    rows = RejectedDelivery.objects.using(router.db_for_write(RejectedDelivery)).open().filter(pk__in=found)
+    at = Case(*(When(pk=pk, then=again_at) for pk, again_at in found.items()))
+    try:
+        with transaction.atomic(using=rows.db):
+            return rows.update(outcome=RejectedDelivery.Outcome.SENT, settled_at=at)
+    except Error:
+        return 0  # the next reader notes them
+
+
+def _update(rejected: RejectedDelivery, columns: Mapping[str, Any], **only_if: Any) -> bool:
     # Not save(): ``not_kept`` may rise meanwhile.
     using = router.db_for_write(RejectedDelivery)
-    RejectedDelivery.objects.using(using).filter(pk=rejected.pk).update(**columns)
+    return bool(RejectedDelivery.objects.using(using).filter(pk=rejected.pk, **only_if).update(**columns))
 
 
 def count_rejected(within: timedelta) -> int:

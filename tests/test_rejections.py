@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, IntegrityError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.exceptions import UnsupportedMediaType
@@ -15,11 +15,15 @@ from rest_framework.exceptions import UnsupportedMediaType
 from tasks import rejections
 from tasks.exceptions import BodyTooLarge, ContractViolation, IdempotencyConflict
 from tasks.models import RejectedDelivery, Task, TaskStatusEvent
+from tasks.querysets import RejectedDeliveryQuerySet
 from tasks.rejections import (
     MAX_HEADER_LENGTH,
     MAX_START_BYTES,
     count_rejected,
     keep_rejected,
+    note_those_sent_again,
+    reopen,
+    settle,
     try_again,
 )
 from tests.conftest import WEBHOOK
@@ -49,7 +53,8 @@ def test_a_violation_is_kept_with_all_that_helps(post: Any) -> None:
         "event_type:missing", "task_id:missing", "status:string_type", "progress:less_than_equal",
         "task_type:missing",
     ]  # fmt: skip
-    assert (kept.not_kept, kept.accepted_at) == (0, None)
+    assert (kept.not_kept, kept.outcome, kept.settled_at, kept.settled_by) == (0, "open", None, None)
+    assert (kept.named_task, kept.named_status) == (None, None)
     assert str(kept) == f"{kept.source}: 422"
 
 
@@ -158,14 +163,15 @@ def test_a_database_that_cannot_keep_it_changes_nothing_about_the_answer(
 def test_try_again_records_as_of_the_time_of_receipt() -> None:
     kept = rejected(GOOD, key=b"a", received_at=NOON)
 
-    recorded = try_again(kept)
+    recorded = try_again(kept, by="ada")
 
     event = TaskStatusEvent.objects.get()
     assert (recorded.event_id, recorded.duplicate) == (event.pk, False)
     assert (event.received_at, event.source, bytes(event.idempotency_key)) == (NOON, "tests", b"a")
     assert Task.objects.get().last_received_at == NOON
     kept.refresh_from_db()
-    assert kept.accepted_at > NOON
+    assert (kept.outcome, kept.settled_by) == ("tried", "ada")
+    assert kept.settled_at > NOON
     assert try_again(kept).duplicate
 
 
@@ -181,7 +187,7 @@ def test_try_again_of_what_is_wrong_still_says_what_is_wrong_now() -> None:
         try_again(kept)
 
     kept.refresh_from_db()
-    assert (kept.status, kept.accepted_at) == (422, None)
+    assert (kept.status, kept.outcome) == (422, "open")
     assert "progress:less_than_equal" in kept.faults
     assert [error["loc"][1] for error in kept.errors][:2] == ["event_type", "task_id"]
     assert not TaskStatusEvent.objects.exists()
@@ -211,4 +217,138 @@ def test_try_again_of_a_key_that_is_taken() -> None:
 
     with pytest.raises(IdempotencyConflict):
         try_again(rejected(GOOD, key=b"a"))
-    assert RejectedDelivery.objects.get().accepted_at is None
+    assert RejectedDelivery.objects.get().settled_at is None
+
+
+def named(content: bytes) -> tuple[str | None, str | None]:
+    kept = rejected(content)
+    return kept.named_task, kept.named_status
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'{"task_id": "a b", "status": "done", "progress": 101}', ("a b", "done")),
+        (b'\xef\xbb\xbf {"status": "done", "task_id": "t"}', ("t", "done")),
+        (b'{"task_id": "t", "task_id": "u", "progress": 101}', ("u", None)),
+        (b'{"task_id": "t", "status": "done", "metadata": {"los', ("t", "done")),
+        (b'{"task_id": "t", "status" "done"}', ("t", None)),
+        (b'{"task_id": "t"{"status": "done"}', ("t", None)),
+        (b'{"task_id": "t", 5: "x", "status": "done"}', ("t", None)),
+        (b'{"metadata": {"task_id": "t"}, "status": 5, "task_id": 5}', (None, None)),
+        (b'{"task_id": "a\\nb", "status": "\\ud800", "progress": 101}', (None, None)),
+        (b'{"task_id": "\xff", "status": ""}', (None, None)),
+        (b'[{"task_id": "t"}]', (None, None)),
+        (b'{"a": ' + b"[" * 100_000, (None, None)),
+        (b'{"a": ' + b"9" * 5000 + b', "task_id": "t"}', (None, None)),
+        (json.dumps({"task_id": "x" * 256, "status": "y" * 255}).encode(), (None, "y" * 255)),
+        (b"", (None, None)),
+    ],
+)
+def test_the_task_and_the_status_that_a_body_names(content: bytes, expected: Any) -> None:
+    assert named(content) == expected
+
+
+WRONG = json.dumps(body(progress=101)).encode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "event", "outcome"),
+    [
+        ({}, {}, "sent"),
+        ({}, {"progress": 7}, "sent"),
+        ({}, {"status": "queued"}, "open"),
+        ({}, {"task_id": "another"}, "open"),
+        ({"received_at": NOON}, {"received_at": NOON}, "open"),
+        ({"key": b"k"}, {"status": "queued", "key": b"k"}, "sent"),
+        ({"key": b"k"}, {"status": "queued", "key": b"l"}, "open"),
+        ({"key": b"k"}, {"task_id": "another", "status": "queued", "key": b"k"}, "open"),
+        ({"named_status": None}, {}, "open"),
+        ({"named_status": None, "key": b"k"}, {"key": b"k"}, "sent"),
+        ({"named_task": None, "key": b"k"}, {"key": b"k"}, "open"),
+    ],
+)
+def test_what_was_sent_again_and_accepted(changes: Any, event: Any, outcome: str) -> None:
+    record(NOON - minutes(1), progress=3)
+    kept = rejected(WRONG, **changes)
+    record(**event)
+
+    assert note_those_sent_again() == (outcome == "sent")
+    kept.refresh_from_db()
+    accepted = TaskStatusEvent.objects.latest("pk").received_at
+    assert (kept.outcome, kept.settled_at) == (outcome, accepted if outcome == "sent" else None)
+    assert kept.settled_by is None
+    assert note_those_sent_again() == 0
+
+
+def test_it_was_sent_again_by_the_first_event_that_repeats_it() -> None:
+    earlier, later = rejected(WRONG, received_at=NOON), rejected(WRONG, received_at=NOON + minutes(2))
+    for minute in (-1, 1, 3, 4):
+        record(NOON + minutes(minute), progress=minute + 5)
+
+    assert note_those_sent_again() == 2
+    settled = [RejectedDelivery.objects.get(pk=one.pk).settled_at for one in (earlier, later)]
+    assert settled == [NOON + minutes(1), NOON + minutes(3)]
+
+
+def test_the_newest_open_ones_are_compared(monkeypatch: Any, django_assert_num_queries: Any) -> None:
+    monkeypatch.setattr(rejections, "MOST_COMPARED", 2)
+    kept = [rejected(WRONG, received_at=NOON + minutes(number)) for number in range(3)]
+    record(NOON + minutes(9))
+
+    with django_assert_num_queries(4):  # they are read, and updated in a transaction
+        assert note_those_sent_again() == 2
+    assert RejectedDelivery.objects.open().get().pk == kept[0].pk
+    assert note_those_sent_again() == 1
+    with django_assert_num_queries(1):
+        assert note_those_sent_again() == 0
+
+
+def test_on_citus_staff_settle_them(settings: Any) -> None:
+    rejected(WRONG)
+    record()
+    settings.SARTIQ_TASKS = {"DISTRIBUTED": True}
+
+    assert note_those_sent_again() == 0
+
+
+def test_a_database_that_cannot_be_written_to_leaves_them_open(monkeypatch: Any) -> None:
+    rejected(WRONG)
+    record()
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise DatabaseError("read-only")
+
+    monkeypatch.setattr(RejectedDeliveryQuerySet, "update", fail)
+
+    assert note_those_sent_again() == 0
+
+
+def test_staff_settle_what_is_open_and_open_it_again() -> None:
+    kept = rejected()
+
+    assert settle(kept, by="ada")
+    kept.refresh_from_db()
+    assert (kept.outcome, kept.settled_by) == ("settled", "ada")
+    assert kept.settled_at is not None
+    assert not settle(kept, by="bob")
+    assert RejectedDelivery.objects.get().settled_by == "ada"
+    assert reopen(kept)
+    kept.refresh_from_db()
+    assert (kept.outcome, kept.settled_at, kept.settled_by) == ("open", None, None)
+    assert not reopen(kept)
+
+
+def test_what_was_accepted_is_not_opened_again() -> None:
+    kept = rejected(GOOD)
+    try_again(kept)
+
+    assert not settle(kept, by="ada")
+    assert not reopen(kept)
+    assert RejectedDelivery.objects.get().outcome == "tried"
+
+
+@pytest.mark.parametrize("changes", [{"outcome": "sent"}, {"settled_at": NOON}])
+def test_an_outcome_has_its_time(changes: Any) -> None:
+    with pytest.raises(IntegrityError):
+        rejected(**changes)

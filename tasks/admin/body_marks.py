@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,17 +11,16 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from ..rejections import field_of
+from ..wire.json_text import members
 
 #: Characters that are shown at either end of a longer run of text with no fault in it.
 SHOWN = 2000
 #: A longer body on one line is not broken into lines.
 MAX_BROKEN = 200_000
 
-_SPACE = re.compile(r"[ \t\n\r]*")
 _UNSHOWABLE = re.compile("[\x00\ud800-\udfff]")
 #: A string, whole or cut off, or a character that gives JSON its structure.
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[][{},]', re.DOTALL)
-_DECODER = json.JSONDecoder()
 
 
 def marked(body: bytes, errors: Iterable[Mapping[str, Any]]) -> SafeString:
@@ -91,7 +89,8 @@ def _places(body: bytes, text: str, errors: Iterable[Mapping[str, Any]]) -> set[
         elif error["type"] == "model_attributes_type":
             places.add((0, len(text)))
         elif field_of(error) != "body":
-            spans = _values(text) if spans is None else spans
+            if spans is None:  # of a key given twice the last one counts
+                spans = {key: (start, end) for key, _value, start, end in members(text)}
             if field_of(error) in spans:
                 places.add(spans[field_of(error)])
     return places
@@ -104,23 +103,3 @@ def _position(body: bytes, error: Mapping[str, Any]) -> int:
     except UnicodeDecodeError:  # then the position counts bytes
         return len(_text_of(body[:position]))
     return position
-
-
-def _values(text: str) -> dict[str, tuple[int, int]]:
-    """Return where the values of the JSON object ``text`` begin and end; of a key given twice, the last."""
-    spans = {}
-    at = _skip(text, _skip(text, 0) + 1)
-    while text[at] == '"':
-        key, at = _DECODER.raw_decode(text, at)
-        start = _skip(text, _skip(text, at) + 1)
-        _, end = _DECODER.raw_decode(text, start)
-        spans[key] = (start, end)
-        at = _skip(text, end)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-    return spans
-
-
-def _skip(text: str, at: int) -> int:
-    space = _SPACE.match(text, at)
-    return at if space is None else space.end()

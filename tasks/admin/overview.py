@@ -22,6 +22,7 @@ from ..lifecycle import Meaning
 from ..models import Overview, RejectedDelivery, Silence, Task, TaskStatusEvent
 from ..ops.hours import HOUR, counted_hours, hour_of
 from ..querysets.scans import capped_counts
+from ..rejections import note_those_sent_again, sent_again
 from . import display
 from .handler import states
 from .overview_charts import charts
@@ -129,6 +130,8 @@ def look(request: Any, site: str) -> tuple[Figures, Lists]:
     """Return the figures, and the lists that they lead to, for what the user may see."""
     now = timezone.now()
     may_see, standing = _may_see(request), _standing(now)
+    if standing["sent_again"] and note_those_sent_again():
+        standing["still_rejected"] = _still_rejected(now)[: MAX_COUNT + 1].count()
     told = figures(
         counted_hours(now, budget=BUDGET),
         now,
@@ -151,7 +154,7 @@ def _standings(may_see: Mapping[str, bool]) -> list[Standing]:
 
 
 def _still_rejected(now: datetime) -> QuerySet[RejectedDelivery]:
-    return RejectedDelivery.objects.filter(received_at__gte=now - timedelta(days=1), accepted_at=None)
+    return RejectedDelivery.objects.open().received_since(now - timedelta(days=1))
 
 
 def _overdue(now: datetime) -> dict[str, QuerySet[Any]]:
@@ -166,16 +169,23 @@ def _shortest_limit() -> timedelta | None:
 
 
 def _standing(now: Any) -> dict[str, Any]:
-    """Return how many tasks are in which state, since when the first one is queued, and under
-    ``still_rejected`` how many deliveries of the last day were kept and not accepted since. With a watchdog
-    it is said under ``overdue`` how many tasks it is behind with.
+    """Return how many tasks are in which state, and since when the first one is queued.
+
+    Under ``still_rejected`` it says how many rejected deliveries of the last day are open, and under
+    ``sent_again`` how many have been sent again meanwhile. With a watchdog it says under ``overdue`` how many
+    tasks it is behind with.
     """
     rejected = _still_rejected(now)
     counts = Task.objects.counts(
         cap=MAX_COUNT,
         now=now,
         meanings=(Meaning.QUEUED, Meaning.RUNNING, Meaning.OTHER),
-        also={"held_back": Task.objects.held_back(now), "still_rejected": rejected, **_overdue(now)},
+        also={
+            "held_back": Task.objects.held_back(now),
+            "still_rejected": rejected,
+            "sent_again": sent_again(),
+            **_overdue(now),
+        },
     )
     oldest = Task.objects.queued_since(of=MOST_QUEUED) if counts["queued"] else None
     held_back = counts["held_back"] if counts["silent"] else 0

@@ -109,11 +109,11 @@ def _failures(told: Figures, lists: Lists) -> Iterator[Need]:
 def _rejections(told: Figures, lists: Lists) -> Iterator[Need]:
     if told.still_rejected:
         text = ngettext(
-            "%(count)s delivery was rejected in the last 24 hours.",
-            "%(count)s deliveries were rejected in the last 24 hours.",
+            "%(count)s delivery of the last 24 hours was rejected, and neither sent again nor settled.",
+            "%(count)s deliveries of the last 24 hours were rejected, and neither sent again nor settled.",
             told.still_rejected,
         )
-        url = lists.rejected(received_at="24h", accepted="no")
+        url = lists.rejected(received_at="24h", outcome="open")
         yield Need(text % {"count": number(told.still_rejected, MAX_COUNT)}, url)
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import BinaryField, QuerySet
-from django.db.models.functions import Substr
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
@@ -26,8 +23,7 @@ from ..conf import app_settings
 from ..lifecycle import Meaning
 from ..models import RejectedDelivery, Task
 from ..querysets.scans import counts_by
-from ..querysets.text import may_be_stored
-from ..rejections import field_of, try_again
+from ..rejections import field_of, note_those_sent_again, reopen, settle, try_again
 from . import display
 from .addresses import task_url
 from .base import RecordAdmin
@@ -39,17 +35,18 @@ from .rejected_filters import (
     ErrorTypeFilter,
     FieldFilter,
     GroupFilter,
+    NamedTaskFilter,
     OutcomeFilter,
     RejectedSourceFilter,
 )
 from .time_filters import ReceivedFilter
 
-#: The longest body, in bytes, in which the list looks for the task.
-LONGEST_READ = 10_000
 #: A longer body cannot be copied from its page.
 LONGEST_COPIED = 100_000
 #: The number of faults that are counted above the list, the most frequent first.
 MAX_GROUPS = 12
+#: What staff can decide, in the list and by the buttons of a page.
+DECISIONS = ("try_again", "settle", "reopen")
 _NOT_LISTED = ("body", "errors", "headers")
 
 
@@ -58,24 +55,26 @@ class RejectedDeliveryAdmin(RecordAdmin):
     """Rejected deliveries."""
 
     change_form_template = "admin/sartiq_tasks/rejected_page.html"
-    list_display = ("received", "task", "sender", "status", "faults_shown", "not_kept", "accepted")
+    list_display = ("received", "task", "sender", "status", "faults_shown", "not_kept", "outcome_shown")
     list_filter = (
+        OutcomeFilter,
         RejectedSourceFilter,
         AnswerFilter,
         FieldFilter,
         ErrorTypeFilter,
-        OutcomeFilter,
         ReceivedFilter,
         GroupFilter,
+        NamedTaskFilter,
     )
     ordering = ("-received_at", "-id")
     sortable_by = ("received",)
-    actions = ("try_again",)
+    actions = DECISIONS
     export_columns = (
-        "received_at", "source", "status", "errors", "headers", "body", "is_whole", "not_kept", "accepted_at",
+        "received_at", "source", "status", "errors", "headers", "body", "is_whole", "not_kept", "named_task",
+        "outcome", "settled_at", "settled_by",
     )  # fmt: skip
     fields = (
-        "what_was_wrong", "what_was_sent", "task_on_page", "received", "sender", "status", "accepted",
+        "what_was_wrong", "what_was_sent", "task_on_page", "outcome_on_page", "received", "sender", "status",
         "not_kept", "sent_headers",
     )  # fmt: skip
 
@@ -84,7 +83,6 @@ class RejectedDeliveryAdmin(RecordAdmin):
         empty = {
             field
             for field, column in (
-                ("accepted", "accepted_at"),
                 ("not_kept", "not_kept"),
                 ("sent_headers", "headers"),
             )
@@ -97,11 +95,12 @@ class RejectedDeliveryAdmin(RecordAdmin):
         return super().get_queryset(request).defer(*_NOT_LISTED)
 
     def for_list(self, rows: Any) -> Any:
-        """Add what the list reads of a body to find its task in it."""
-        return rows.annotate(body_start=Substr("body", 1, LONGEST_READ, output_field=BinaryField()))
+        """Return the rows as they are."""
+        return rows
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the list under the count of each fault, and say how many deliveries were only counted."""
+        note_those_sent_again()
         response = super().changelist_view(request, extra_context)
         context = getattr(response, "context_data", None) or {}
         if "cl" in context:
@@ -132,7 +131,7 @@ class RejectedDeliveryAdmin(RecordAdmin):
         }  # fmt: skip
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may have deliveries tried again."""
+        """Return whether the user may have deliveries tried again, and settle them."""
         return bool(request.user.has_perm("sartiq_tasks.retry_rejecteddelivery"))
 
     @admin.display(description=_("received"), ordering="received_at")
@@ -150,30 +149,42 @@ class RejectedDeliveryAdmin(RecordAdmin):
         """Return the faults in one line."""
         return display.cut(rejected.faults.strip())
 
-    @admin.display(description=_("accepted at"))
-    def accepted(self, rejected: RejectedDelivery) -> str:
-        """Return when it was tried again and accepted."""
-        return display.time_tag(rejected.accepted_at)
+    @admin.display(description=_("outcome"))
+    def outcome_shown(self, rejected: RejectedDelivery) -> str:
+        """Return whether it is open, or why it is not any more."""
+        return _outcome(rejected)
+
+    @admin.display(description=_("outcome"))
+    def outcome_on_page(self, rejected: RejectedDelivery) -> str:
+        """Return whether it is open, or why it is not any more, since when, and by whom."""
+        if rejected.settled_at is None:
+            return _outcome(rejected)
+        by = "" if rejected.settled_by is None else _("by %s") % rejected.settled_by
+        return format_html("{} {} {}", _outcome(rejected), display.time_tag(rejected.settled_at), by)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the button of a page."""
-        view = self.admin_site.admin_view(require_POST(self.try_again_view))
-        name = "sartiq_tasks_rejecteddelivery_try_again"
-        return [path("<int:pk>/try-again/", view, name=name), *super().get_urls()]
+        """Add the buttons of a page."""
+        wrap = self.admin_site.admin_view
+        view, name = wrap(require_POST(self.decision_view)), "sartiq_tasks_rejecteddelivery_{}"
+        buttons = [
+            path(f"<int:pk>/{one.replace('_', '-')}/", view, {"decision": one}, name=name.format(one))
+            for one in DECISIONS
+        ]
+        return [*buttons, *super().get_urls()]
 
-    def try_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Try one delivery again, and show its page."""
+    def decision_view(self, request: HttpRequest, pk: int, decision: str) -> HttpResponse:
+        """Try one delivery again, settle it or open it again, and show its page."""
         if not (self.has_view_permission(request) and self.has_retry_permission(request)):
             raise PermissionDenied
         rejected = self.get_queryset(request).filter(pk=pk)
         if not rejected:
             raise Http404
-        self.try_again(request, rejected)
+        getattr(self, decision)(request, rejected)
         site = self.admin_site.name
         return redirect(reverse("admin:sartiq_tasks_rejecteddelivery_change", args=[pk], current_app=site))
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
-        """Say whether it can be tried again."""
+        """Say whether it can be tried again, and settled."""
         rejected = context["original"]
         context["may_retry"] = self.has_retry_permission(request)
         context["is_broken"] = not rejected.is_whole or any(
@@ -183,9 +194,8 @@ class RejectedDeliveryAdmin(RecordAdmin):
 
     @admin.display(description=_("task"))
     def task(self, rejected: Any) -> str:
-        """Return the task that it names, as a link to what is known of it; the list reads no long body."""
-        # SQLite's part of an empty body is null.
-        task_id = _task_named_in(rejected.body_start or b"")
+        """Return the task that it names, as a link to what is known of it."""
+        task_id = rejected.named_task
         if task_id is None:
             return display.EMPTY
         url = reverse("admin:sartiq_tasks_task_changelist", current_app=self.admin_site.name)
@@ -194,12 +204,10 @@ class RejectedDeliveryAdmin(RecordAdmin):
     @admin.display(description=_("task"))
     def task_on_page(self, rejected: RejectedDelivery) -> str:
         """Return the task that it names, as a link to the task's page if there is one."""
-        task_id = _task_named_in(rejected.body)
+        task_id = rejected.named_task
         if task_id is None:
             return display.EMPTY
-        if not (
-            may_be_stored(task_id) and Task.objects.using(rejected._state.db).filter(pk=task_id).exists()
-        ):
+        if not Task.objects.using(rejected._state.db).filter(pk=task_id).exists():
             return format_html(str(_("{}: there is no such task")), display.shown(task_id))
         url = task_url(task_id, self.admin_site.name)
         return format_html('<a href="{}">{}</a>', url, display.shown(task_id))
@@ -231,7 +239,7 @@ class RejectedDeliveryAdmin(RecordAdmin):
         accepted = still_rejected = 0
         for rejected in queryset.defer(None).iterator(chunk_size=50):
             try:
-                try_again(rejected)
+                try_again(rejected, by=request.user.get_username())
             except APIException:
                 still_rejected += 1
             else:
@@ -248,15 +256,39 @@ class RejectedDeliveryAdmin(RecordAdmin):
             )
             self.message_user(request, text % still_rejected, messages.WARNING)
 
+    @admin.action(description=_("Mark as settled"), permissions=["retry"])
+    def settle(self, request: HttpRequest, queryset: QuerySet[RejectedDelivery]) -> None:
+        """Note that the selected deliveries need nobody."""
+        by = request.user.get_username()
+        settled = self._decide(request, queryset, lambda one: settle(one, by=by), "Marked as settled.")
+        text = ngettext("%d delivery is settled.", "%d deliveries are settled.", settled)
+        self.message_user(request, text % settled, messages.SUCCESS)
 
-def _task_named_in(body: bytes | memoryview) -> str | None:
-    """Return the id of the task in a body, if it has one that can be read."""
-    with suppress(ValueError, RecursionError):
-        sent = json.loads(bytes(body))
-        task_id = sent.get("task_id") if isinstance(sent, dict) else None
-        if isinstance(task_id, str) and task_id.isprintable():
-            return task_id
-    return None
+    @admin.action(description=_("Open again"), permissions=["retry"])
+    def reopen(self, request: HttpRequest, queryset: QuerySet[RejectedDelivery]) -> None:
+        """Take back that the selected deliveries were settled by staff."""
+        opened = self._decide(request, queryset, reopen, "Opened again.")
+        text = ngettext("%d delivery is open again.", "%d deliveries are open again.", opened)
+        self.message_user(request, text % opened, messages.SUCCESS)
+
+    def _decide(
+        self,
+        request: HttpRequest,
+        rows: QuerySet[RejectedDelivery],
+        do: Callable[[RejectedDelivery], bool],
+        log: str,
+    ) -> int:
+        """Do so with each of the rows, and return how many it changed."""
+        changed = [one for one in rows.iterator(chunk_size=500) if do(one)]
+        for one in changed:
+            self.log_change(request, one, log)
+        return len(changed)
+
+
+def _outcome(rejected: RejectedDelivery) -> SafeString:
+    look = "st-open" if rejected.outcome == RejectedDelivery.Outcome.OPEN else "st-settled"
+    label = RejectedDelivery.Outcome(rejected.outcome).label
+    return format_html('<span class="{}">{}</span>', look, label)
 
 
 def _buttons(body: bytes) -> SafeString:

@@ -50,20 +50,24 @@ class AnswerFilter(Filter):
 
 
 class OutcomeFilter(Filter):
-    """By whether it was accepted when it was tried again."""
+    """By whether it still needs somebody, and why not."""
 
     title = _("outcome")
-    parameter_name = "accepted"
+    parameter_name = "outcome"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return both outcomes."""
-        return [("yes", _("Accepted since")), ("no", _("Still rejected"))]
+        """Return the outcomes there are."""
+        return [
+            ("open", _("Open: neither sent again nor settled")),
+            ("sent", _("Sent again by the sender, and accepted")),
+            ("tried", _("Tried again by staff, and accepted")),
+            ("settled", _("Settled by staff")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the deliveries with that outcome."""
-        if self.value() not in ("yes", "no"):
-            return queryset if self.value() is None else queryset.none()
-        return queryset.filter(accepted_at__isnull=self.value() == "no")
+        """Return the deliveries with that outcome; an unknown word finds none."""
+        value = self.value()
+        return queryset if value is None else queryset.filter(outcome=value.replace("\0", ""))
 
 
 class FaultFilter(Filter):
@@ -103,6 +107,13 @@ class ErrorTypeFilter(FaultFilter):
     parameter_name = "error_type"
     names = ERROR_TYPES
     written = ":{} "
+
+
+class NamedTaskFilter(LinkedFilter):
+    """Those whose body names one task: its page leads to them."""
+
+    title = _("task")
+    parameter_name = "named_task"
 
 
 class GroupFilter(LinkedFilter):

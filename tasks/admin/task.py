@@ -185,6 +185,7 @@ class TaskAdmin(RecordAdmin):
         before = row_id(request.GET.get("before"))
         return {
             **task_facts.context(task, self.admin_site.name),
+            **task_facts.rejected(task, request, self.admin_site.name),
             **self.history(request, task),
             **task_silence.context(task, request),
             "silence_url": f"{task_url(task.pk, self.admin_site.name).removesuffix('change/')}silence/",

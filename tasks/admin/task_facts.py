@@ -12,10 +12,11 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from ..lifecycle import Meaning, Phase
-from ..models import Task
+from ..models import RejectedDelivery, Task
 from ..models.tasks import between
 from ..ops.headline import headline
 from . import display
+from .paginator import MAX_COUNT
 
 #: Seconds after which a page refreshes itself.
 REFRESH_SECONDS = 5
@@ -54,6 +55,21 @@ def _facts(task: Task, now: datetime, site: str) -> list[tuple[Any, Any]]:
         (_("Last heard from"), display.ago(task.last_received_at)),
         (_("Events"), task.event_count),
     ]
+
+
+def rejected(task: Task, request: Any, site: str) -> dict[str, Any]:
+    """Return the template's context for the rejected deliveries that name the task, by one query at most."""
+    if not request.user.has_perm("sartiq_tasks.view_rejecteddelivery"):
+        return {}
+    rows = RejectedDelivery.objects.using(task._state.db)
+    found, are_open = rows.numbers_of_task(task.pk, cap=MAX_COUNT)
+    url = reverse("admin:sartiq_tasks_rejecteddelivery_changelist", current_app=site)
+    return {
+        "rejected": found,
+        "rejected_shown": f"{MAX_COUNT}+" if found > MAX_COUNT else found,
+        "rejected_url": f"{url}?named_task={display.query(task.pk)}",
+        "open_rejected": are_open,
+    }
 
 
 def _queued_for(task: Task, now: datetime) -> timedelta | None:

@@ -174,16 +174,52 @@ class Migration(migrations.Migration):
                         verbose_name="not kept",
                     ),
                 ),
-                ("accepted_at", models.DateTimeField(null=True, verbose_name="accepted at")),
+                ("named_task", models.CharField(max_length=255, null=True, verbose_name="task")),
+                ("named_status", models.CharField(max_length=255, null=True, verbose_name="status")),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("open", "Open"),
+                            ("sent", "Sent again"),
+                            ("tried", "Tried again"),
+                            ("settled", "Settled"),
+                        ],
+                        default="open",
+                        max_length=7,
+                        verbose_name="outcome",
+                    ),
+                ),
+                ("settled_at", models.DateTimeField(null=True, verbose_name="settled at")),
+                ("settled_by", models.CharField(max_length=255, null=True, verbose_name="settled by")),
             ],
             options={
                 "verbose_name": "rejected delivery",
                 "verbose_name_plural": "rejected deliveries",
-                "permissions": [("retry_rejecteddelivery", "Can try rejected deliveries again")],
+                "permissions": [
+                    ("retry_rejecteddelivery", "Can try rejected deliveries again and settle them")
+                ],
                 "default_permissions": ("view",),
                 "indexes": [
                     models.Index(fields=["received_at"], name="sartiq_rejected_received"),
                     models.Index(fields=["source", "received_at"], name="sartiq_rejected_source"),
+                    models.Index(
+                        fields=["named_task", "received_at"],
+                        name="sartiq_rejected_task",
+                        condition=models.Q(named_task__isnull=False),
+                    ),
+                    models.Index(
+                        fields=["received_at"],
+                        name="sartiq_rejected_open",
+                        condition=models.Q(outcome="open"),
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(outcome="open", settled_at__isnull=True)
+                        | (~models.Q(outcome="open") & models.Q(settled_at__isnull=False)),
+                        name="sartiq_rejected_outcome",
+                    ),
                 ],
             },
         ),

@@ -3,7 +3,7 @@
 - Every unique key begins with ``task_id``, the primary keys too: the event's becomes (task_id, id), with
   a unique index on the id, for looking it up and for foreign keys of the host. The reaction's becomes
   what makes it unique.
-- ``task_id`` compares as bytes (collation "C"): faster in every index, and the primary key serves
+- A task's id compares as bytes (collation "C"): faster in every index, and the primary key serves
   prefix searches, so that Django's extra ``_like`` indexes go.
 - Rows of tasks are updated with every event: room on the page for the next version.
 - ``received_at`` and ``created_at`` grow with their tables, so that BRIN indexes of some kilobytes do.
@@ -16,12 +16,14 @@ EVENT = "sartiq_tasks_taskstatusevent"
 TASK = "sartiq_tasks_task"
 REACTION = "sartiq_tasks_reaction"
 SILENCE = "sartiq_tasks_silence"
+REJECTED = "sartiq_tasks_rejecteddelivery"
 
 FORWARDS = f"""
 ALTER TABLE {TASK} ALTER COLUMN task_id TYPE varchar(255) COLLATE "C";
 ALTER TABLE {EVENT} ALTER COLUMN task_id TYPE varchar(255) COLLATE "C";
 ALTER TABLE {REACTION} ALTER COLUMN task_id TYPE varchar(255) COLLATE "C";
 ALTER TABLE {SILENCE} ALTER COLUMN task_id TYPE varchar(255) COLLATE "C";
+ALTER TABLE {REJECTED} ALTER COLUMN named_task TYPE varchar(255) COLLATE "C";
 ALTER TABLE {EVENT} DROP CONSTRAINT {EVENT}_pkey;
 ALTER TABLE {EVENT} DROP CONSTRAINT sartiq_event_task_id;
 ALTER TABLE {EVENT} ADD CONSTRAINT sartiq_event_task_id PRIMARY KEY (task_id, id);
@@ -58,6 +60,7 @@ DROP INDEX sartiq_event_id;
 ALTER TABLE {EVENT} DROP CONSTRAINT sartiq_event_task_id;
 ALTER TABLE {EVENT} ADD CONSTRAINT sartiq_event_task_id UNIQUE (task_id, id);
 ALTER TABLE {EVENT} ADD CONSTRAINT {EVENT}_pkey PRIMARY KEY (id);
+ALTER TABLE {REJECTED} ALTER COLUMN named_task TYPE varchar(255);
 ALTER TABLE {SILENCE} ALTER COLUMN task_id TYPE varchar(255);
 ALTER TABLE {REACTION} ALTER COLUMN task_id TYPE varchar(255);
 ALTER TABLE {EVENT} ALTER COLUMN task_id TYPE varchar(255);

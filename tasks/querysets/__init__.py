@@ -6,7 +6,14 @@ stops after a fixed number of rows.
 
 from .events import TaskStatusEventQuerySet
 from .reactions import ReactionQuerySet
+from .rejected import RejectedDeliveryQuerySet
 from .silences import SilenceQuerySet
 from .tasks import TaskQuerySet
 
-__all__ = ("ReactionQuerySet", "SilenceQuerySet", "TaskQuerySet", "TaskStatusEventQuerySet")
+__all__ = (
+    "ReactionQuerySet",
+    "RejectedDeliveryQuerySet",
+    "SilenceQuerySet",
+    "TaskQuerySet",
+    "TaskStatusEventQuerySet",
+)

@@ -112,6 +112,35 @@ def _number_fault(number: str) -> str | None:
     return None
 
 
+def members(text: str) -> Iterator[tuple[str, Any, int, int]]:
+    """Yield each key of the JSON object ``text``, its value, and where the value begins and ends.
+
+    It stops where the text ends or is not JSON.
+    """
+    at, before = _skip(text, 0), "{"
+    while text.startswith(before, at):
+        try:
+            key, end = _READER.raw_decode(text, _skip(text, at + 1))
+            colon = _skip(text, end)
+            start = _skip(text, colon + 1)
+            value, end = _READER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(key, str) or text[colon] != ":":
+            return
+        yield key, value, start, end
+        at, before = _skip(text, end), ","
+
+
+_READER = json.JSONDecoder()
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def _skip(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return at if space is None else space.end()
+
+
 def _storable(value: Any) -> Any:
     """Return ``value`` with the characters replaced that PostgreSQL cannot store."""
     if isinstance(value, str):

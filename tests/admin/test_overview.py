@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from copy import deepcopy
@@ -15,10 +16,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from tasks.admin import overview
+from tasks.admin import overview, overview_needs
 from tasks.admin.overview_charts import charts
 from tasks.admin.overview_figures import figures
 from tasks.admin.overview_html import Lists, about
+from tasks.admin.overview_needs import Need
 from tasks.handlers import on_change
 from tasks.handlers.registry import declaring
 from tasks.handlers.standing import Standing
@@ -26,11 +28,12 @@ from tasks.ledger.silence import notice
 from tasks.models import Overview, RejectedDelivery, Silence, Task, TaskStatusEvent
 from tasks.ops import hours
 from tests.databases import more_on_citus
-from tests.factories import NOON, minutes, record, rejected, user
+from tests.factories import NOON, body, minutes, record, rejected, user
 
 pytestmark = pytest.mark.django_db
 OVERVIEW = "/admin/sartiq_tasks/overview/"
 HOUR = timedelta(hours=1)
+ONE_REJECTED = "1 delivery of the last 24 hours was rejected, and neither sent again nor settled."
 TRACE = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
 
 
@@ -296,7 +299,7 @@ def test_a_rejection_that_was_accepted_since_is_calm(admin_client: Client) -> No
         return bool(next(tile["is_calm"] for tile in tiles if tile["name"] == "rejected"))
 
     assert not is_calm()
-    RejectedDelivery.objects.filter(pk=kept.pk).update(accepted_at=timezone.now())
+    RejectedDelivery.objects.filter(pk=kept.pk).update(outcome="settled", settled_at=timezone.now())
     assert is_calm()
 
 
@@ -339,9 +342,7 @@ def test_the_start_page_says_the_same(admin_client: Client) -> None:
     assert started(admin_client) == conclusion(admin_client) == []
     assert "All is well" in admin_client.get(START).content.decode()
     rejected()
-    assert started(admin_client) == conclusion(admin_client) == [
-        "1 delivery was rejected in the last 24 hours."
-    ]  # fmt: skip
+    assert started(admin_client) == conclusion(admin_client) == [ONE_REJECTED]
     cluster()
     assert len(started(admin_client) or []) == 5
     assert started(admin_client) == conclusion(admin_client)
@@ -453,10 +454,52 @@ def test_a_new_kind_of_failure_needs_somebody(admin_client: Client) -> None:
 def test_rejected_deliveries_need_somebody_until_they_are_accepted(admin_client: Client) -> None:
     record()
     rejected(received_at=timezone.now() - 25 * HOUR)
-    rejected(accepted_at=timezone.now())
+    rejected(outcome="tried", settled_at=timezone.now())
     rejected()
 
-    assert conclusion(admin_client) == ["1 delivery was rejected in the last 24 hours."]
+    assert conclusion(admin_client) == [ONE_REJECTED]
+
+
+def test_a_delivery_that_was_sent_again_needs_nobody(admin_client: Client) -> None:
+    sent_again, not_yet = rejected(), rejected(json.dumps(body(task_id="t2", progress=101)).encode())
+    record()
+    noting, noted = (queries_that_conclude(admin_client, ONE_REJECTED) for _look in range(2))
+
+    assert {one.pk: one.outcome for one in RejectedDelivery.objects.all()} == {
+        sent_again.pk: "sent", not_yet.pk: "open",
+    }  # fmt: skip
+    answer: Any = admin_client.get(str(only_need(admin_client).url))
+    assert [one.pk for one in answer.context["cl"].result_list] == [not_yet.pk]
+    record(task_id="t2")
+    queries_that_conclude(admin_client)
+    none_open = queries_that_conclude(admin_client)
+    assert noted == none_open, "whether one was sent again is in the query of the counts"
+    assert noting - noted == 5, "one is noted, in a transaction, and the others are counted again"
+
+
+def only_need(client: Client) -> Need:
+    found: Any = client.get(OVERVIEW).context["needs"]
+    (need,) = found
+    assert isinstance(need, Need)
+    return need
+
+
+def queries_that_conclude(client: Client, *expected: str) -> int:
+    with CaptureQueriesContext(connection) as queries:
+        assert conclusion(client) == list(expected)
+    return len(queries)
+
+
+def test_a_flood_of_open_ones_is_not_counted_beyond_the_cap(admin_client: Client, monkeypatch: Any) -> None:
+    monkeypatch.setattr(overview, "MAX_COUNT", 1)
+    monkeypatch.setattr(overview_needs, "MAX_COUNT", 1)
+    for number in range(4):
+        rejected(json.dumps(body(task_id=f"t{number}", progress=101)).encode())
+    record(task_id="t0")
+
+    assert conclusion(admin_client) == [
+        "1+ deliveries of the last 24 hours were rejected, and neither sent again nor settled."
+    ]
 
 
 def test_handlers_are_told_where_there_are_any(admin_client: Client) -> None:

@@ -13,13 +13,15 @@ from urllib.parse import unquote
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from tasks.admin import rejected as rejected_admin
 from tasks.admin.addresses import task_url
-from tasks.admin.rejected import LONGEST_READ
 from tasks.admin.rejected_filters import ERROR_TYPES
 from tasks.models import RejectedDelivery, TaskStatusEvent
 from tasks.simulation.faults import malformed
@@ -95,7 +97,61 @@ def test_try_again(staff: Client, contents: list[bytes], expected: list[str]) ->
     received = TaskStatusEvent.objects.values_list("received_at", flat=True)
     assert list(received) == [one.received_at for one in good]
     assert [entry.object_id for entry in LogEntry.objects.all()] == [str(one.pk) for one in good]
-    assert listed(staff, accepted="yes") == [one.pk for one in good]
+    assert listed(staff, outcome="tried") == [one.pk for one in good]
+    assert {one.settled_by for one in RejectedDelivery.objects.filter(outcome="tried")} == (
+        {get_user_model().objects.get().get_username()} if good else set()
+    )
+
+
+def test_settle_and_open_again(staff: Client) -> None:
+    kept, other = rejected(), rejected(b'{"task_id": "t2"}')
+
+    def act(name: str) -> list[str]:
+        action = {"action": name, "_selected_action": [kept.pk]}
+        answer: Any = staff.post(LIST, action, follow=True)
+        return [str(message) for message in answer.context["messages"]]
+
+    assert act("settle") == ["1 delivery is settled."]
+    assert act("settle") == ["0 deliveries are settled."], "it was before"
+    assert (listed(staff, outcome="settled"), listed(staff, outcome="open")) == ([kept.pk], [other.pk])
+    assert act("reopen") == ["1 delivery is open again."]
+    assert listed(staff, outcome="open") == [other.pk, kept.pk]
+    told = LogEntry.objects.order_by("pk").values_list("object_id", "change_message")
+    assert list(told) == [(str(kept.pk), "Marked as settled."), (str(kept.pk), "Opened again.")]
+
+
+def test_settle_on_the_page(staff: Client) -> None:
+    kept = rejected()
+    page = change_page(kept)
+    text = staff.get(page).content.decode()
+    assert 'action="../settle/"' in text
+    assert 'action="../reopen/"' not in text
+    assert '<span class="st-open">Open</span>' in text
+
+    text = staff.post(page.replace("change", "settle"), follow=True).content.decode()
+    assert re.search(r'<span class="st-settled">Settled</span> <time .*</time> by user-\d+', text)
+    assert "../settle/" not in text
+    assert "../try-again/" not in text
+    text = staff.post(page.replace("change", "reopen"), follow=True).content.decode()
+    assert 'action="../settle/"' in text
+
+
+def test_the_list_notes_what_was_sent_again(staff: Client) -> None:
+    kept, other = rejected(), rejected(json.dumps(body(task_id="t2", progress=101)).encode())
+    record()
+
+    assert (listed(staff, outcome="sent"), listed(staff, outcome="open")) == ([kept.pk], [other.pk])
+    assert listed(staff, outcome="\0") == []
+    text = staff.get(change_page(kept)).content.decode()
+    assert '<span class="st-settled">Sent again</span> <time' in text
+    assert "../settle/" not in text
+    assert "../reopen/" not in text, "staff did not settle it"
+
+
+def test_those_of_one_task(staff: Client, django_assert_num_queries: Any) -> None:
+    kept, _other = rejected(b'{"task_id": "a b"}'), rejected(b'{"task_id": "a"}')
+
+    assert listed(staff, named_task="a b") == [kept.pk]
 
 
 def test_to_see_is_not_to_try_again() -> None:
@@ -199,12 +255,14 @@ def test_the_task_that_it_names(staff: Client, content: bytes) -> None:
     assert ('/task/?q=a+b">a b</a>' in cell[1]) == (content == b'{"task_id": "a b"}')
 
 
-def test_the_list_looks_for_the_task_in_no_long_body(staff: Client) -> None:
+def test_the_list_names_the_task_and_reads_no_body(staff: Client) -> None:
     rejected(b'{"task_id": "short"}')
-    rejected(b'{"task_id": "long", "metadata": {"text": "' + b"x" * LONGEST_READ + b'"}}')
-    page = staff.get(LIST).content.decode()
+    rejected(b'{"task_id": "long", "metadata": {"text": "' + b"x" * 20_000 + b'"}}')
+    with CaptureQueriesContext(connection) as queries:
+        page = staff.get(LIST).content.decode()
 
-    assert re.findall(r'<td class="field-task">(?:<a [^>]*>)?([^<]*)', page) == ["—", "short"]
+    assert re.findall(r'<td class="field-task">(?:<a [^>]*>)?([^<]*)', page) == ["long", "short"]
+    assert not [one["sql"] for one in queries if '"body"' in one["sql"]]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +282,10 @@ def test_a_body_that_names_none(staff: Client, content: bytes) -> None:
 def test_a_task_whose_id_no_column_holds(staff: Client) -> None:
     kept = rejected(json.dumps({"task_id": "x" * 300}).encode())
 
-    assert "there is no such task" in staff.get(change_page(kept)).content.decode()
+    page = staff.get(change_page(kept)).content.decode()
+    assert captions(page)[2] == "Task"
+    assert re.search(r'<div class="readonly">—</div>', page)
+    assert "<b>task_id</b>: String should have at most 255 characters (string_too_long)" in page
 
 
 def captions(html: str) -> list[str]:
@@ -234,12 +295,10 @@ def captions(html: str) -> list[str]:
 def test_the_important_comes_first_and_what_is_empty_not_at_all(staff: Client) -> None:
     kept = rejected()
     assert captions(staff.get(change_page(kept)).content.decode()) == [
-        "What was wrong", "What was sent", "Task", "Received", "Sender", "Answer",
+        "What was wrong", "What was sent", "Task", "Outcome", "Received", "Sender", "Answer",
     ]  # fmt: skip
-    RejectedDelivery.objects.update(accepted_at=kept.received_at, not_kept=1, headers={"User-Agent": "a"})
-    assert captions(staff.get(change_page(kept)).content.decode())[6:] == [
-        "Accepted at", "Not kept", "Headers"
-    ]  # fmt: skip
+    RejectedDelivery.objects.update(not_kept=1, headers={"User-Agent": "a"})
+    assert captions(staff.get(change_page(kept)).content.decode())[7:] == ["Not kept", "Headers"]
 
 
 def test_an_empty_body_is_said_to_be_empty(staff: Client) -> None:

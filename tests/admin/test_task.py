@@ -7,16 +7,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from tasks.admin import history, paginator, task
 from tasks.admin.addresses import event_url, task_url
 from tasks.ledger.silence import mark_lost
-from tasks.models import Task
+from tasks.models import RejectedDelivery, Task
 from tests.databases import is_citus, more_on_citus
-from tests.factories import NOON, minutes, record, user
+from tests.factories import NOON, minutes, record, rejected, user
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/sartiq_tasks/task/"
@@ -218,9 +220,41 @@ def test_the_queries_of_a_page(admin_client: Client, django_assert_num_queries: 
         record(progress=number, metadata={"loss": number})
     page(admin_client, task_url("task-1"))
 
-    # Session, user, task, the events that are told, those that are drawn, their metadata.
-    with django_assert_num_queries(6):
+    # Session, user, task, the events that are told, those that are drawn, their metadata, rejections.
+    with django_assert_num_queries(7):
         page(admin_client, task_url("task-1"))
+
+
+def test_a_page_names_its_rejected_deliveries(
+    client: Client, django_assert_num_queries: Any, monkeypatch: Any
+) -> None:
+    may_see = user("view_task", "view_rejecteddelivery", is_staff=True)
+    client.force_login(may_see)
+    record(task_id="a b")
+    rejected(b'{"task_id": "a"}')
+
+    def told() -> str | None:
+        found = re.search('id="st-rejected">(.*?)</p>', page(client, task_url("a b")))
+        return None if found is None else found[1]
+
+    assert told() is None
+    rejected(b'{"task_id": "a b"}')
+    url = "/admin/sartiq_tasks/rejecteddelivery/?named_task=a+b"
+    assert told() == f'<a href="{url}">1 rejected delivery names this task</a> (open)'
+    second = rejected(b'{"task_id": "a b", "status": 5}')
+    RejectedDelivery.objects.filter(pk=second.pk).update(outcome="settled", settled_at=NOON)
+    assert told() == f'<a href="{url}">2 rejected deliveries name this task</a> (1 open)'
+    RejectedDelivery.objects.update(outcome="settled", settled_at=NOON)
+    assert told() == f'<a href="{url}">2 rejected deliveries name this task</a>'
+    monkeypatch.setattr("tasks.admin.task_facts.MAX_COUNT", 1)
+    assert told() == f'<a href="{url}">1+ rejected deliveries name this task</a>'
+    with CaptureQueriesContext(connection) as seen:
+        told()
+    with_them = len(seen)
+    client.force_login(user("view_task", is_staff=True))
+    assert told() is None
+    with django_assert_num_queries(with_them - 1):
+        told()
 
 
 @pytest.mark.parametrize(
@@ -282,8 +316,8 @@ def test_the_plot_of_more_events_is_a_sample_and_no_phase_is_told(
     page(admin_client, task_url("task-1"))
 
     # Session, user, task, events, too many to draw, the ends of the sample, its ids, its events; and of a
-    # silent task, what the watchdog knows of it, and what was received last.
-    with django_assert_num_queries(10):
+    # silent task, what the watchdog knows of it, and what was received last; rejected deliveries.
+    with django_assert_num_queries(11):
         html = page(admin_client, task_url("task-1"))
 
     (line,) = re.findall(r'<polyline points="([^"]*)"', html)
