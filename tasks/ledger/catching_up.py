@@ -6,17 +6,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from ..conf import app_settings
 from ..handlers.claiming import CLAIM_MARGIN
 from ..handlers.registry import Declared, by_name
+from ..handlers.sql import is_postgresql
 from ..lifecycle import State, fold, meaning_of
 from ..models import Handler, Reaction, Task, TaskStatusEvent
 from .rebuilding import state_of_stored
 
+#: Tasks that are read at once.
+STEP = 2000
 #: Every process knows a handler that was registered longer ago.
 DEPLOYED_WITHIN = timedelta(hours=24)
 
@@ -56,7 +59,10 @@ def react_to_ledger(
         tasks = tasks.filter(pk__in=list(task_ids))
     if handler.kind == Reaction.Kind.CHANGE and handler.to is not None:
         tasks = tasks.filter(meaning__in=handler.to)
-    for task_id in tasks.values_list("pk", flat=True).iterator(chunk_size=2000):
+    found = tasks.values_list("pk", flat=True)
+    # SQLite's are read whole. Beside an open cursor no transaction of the same connection can begin to write,
+    # once another connection has written.
+    for task_id in found.iterator(chunk_size=STEP) if is_postgresql(connections[using]) else found:
         with transaction.atomic(using=using):
             # Writing first takes the lock on both databases: no event of the task comes in between.
             Task.objects.using(using).filter(pk=task_id).update(event_count=F("event_count"))

@@ -26,7 +26,7 @@ def rebuild_task(task_id: str, *, dry_run: bool = False) -> dict[str, tuple[Any,
     tasks = Task.objects.using(using).filter(pk=task_id)
     with transaction.atomic(using=using):
         # Writing first takes the lock on both databases; SQLite could not upgrade a read lock under load.
-        tasks.update(event_count=F("event_count"))
+        is_locked = bool(tasks.update(event_count=F("event_count")))
         state = _state_in_ledger(task_id, using)
         if state is None:
             return {}
@@ -36,9 +36,14 @@ def rebuild_task(task_id: str, *, dry_run: bool = False) -> dict[str, tuple[Any,
         differences = {
             column: (row[column], value) for column, value in state.items() if row[column] != value
         }
-        if differences and not dry_run:
+        if dry_run or not differences:
+            return differences
+        if is_locked:
             Task.objects.using(using).update_or_create(pk=task_id, defaults=state)
-    return differences
+            return differences
+        _task, is_new = Task.objects.using(using).get_or_create(pk=task_id, defaults=state)
+    # There was no row to lock. If an event has made one, what was read of the ledger lacks that event.
+    return differences if is_new else rebuild_task(task_id)
 
 
 def _state_in_ledger(task_id: str, using: str) -> State | None:

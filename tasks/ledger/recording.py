@@ -249,6 +249,7 @@ def _announce_after_commit(
 ) -> None:
     task = _task_of([stored[column] for column in upsert.columns_of(Task)], connection.alias)
     event = TaskStatusEvent(id=stored["id"], deliveries=1, **row)
+    event._state.adding, event._state.db = False, connection.alias
     event.task = task
     transaction.on_commit(lambda: _announce(event, task, status_changed), using=connection.alias)
 

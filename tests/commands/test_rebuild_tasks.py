@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import pytest
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from tasks.management.commands import rebuild_tasks
 from tasks.models import Task
 from tests.factories import record
 
@@ -27,6 +32,19 @@ def test_reports_and_mends_what_differs(capsys: pytest.CaptureFixture[str]) -> N
     assert shown(capsys) == ["b: progress was 99.0, is 5.0", "3 tasks, 1 differed and were mended."]
     assert Task.objects.get(pk="b").progress == 5
     assert shown(capsys) == ["3 tasks, 0 differed and were mended."]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_ids_are_read_in_batches(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """The last one is empty."""
+    monkeypatch.setattr(rebuild_tasks, "BATCH", batch)
+    record(task_id="a", progress=6)
+
+    with CaptureQueriesContext(connection) as captured:
+        assert shown(capsys)[-1] == "3 tasks, 1 differed and were mended."
+    assert sum("DISTINCT" in query["sql"] for query in captured) == ceil(3 / batch) + 1
 
 
 def test_dry_run_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import pytest
 from django.db import connection, transaction
 
 from tasks.exceptions import IdempotencyConflict, Unconfirmed
+from tasks.ledger import rebuilding
 from tasks.ledger.rebuilding import rebuild_task
 from tasks.ledger.recording import MAX_KEY_BYTES, Recorded, record_event
 from tasks.models import Task, TaskStatusEvent
@@ -238,6 +240,8 @@ def test_the_signal_is_sent_once_for_each_stored_event(announced: list[dict[str,
     record(received_at=NOON, status="completed", timestamp="2026-05-01T11:59:30Z")
 
     first, second = announced
+    assert not first["event"]._state.adding
+    assert first["event"]._state.db == first["task"]._state.db == "default"
     assert (first["status_changed"], second["status_changed"]) == (True, True)
     assert first["sender"] is TaskStatusEvent
     stored = TaskStatusEvent.objects.get(pk=recorded.event_id)
@@ -339,6 +343,34 @@ def test_rebuild_brings_back_a_row_that_is_missing() -> None:
 
     assert rebuild_task("task-1")["status"] == (None, "running")
     assert Task.objects.values().get() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rebuild_loses_no_event_that_comes_while_the_row_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write() -> None:
+        try:
+            record(status="completed", progress=7)
+        finally:
+            connection.close()
+
+    def read(*args: Any) -> Any:
+        state = read_ledger(*args)
+        if writer.ident is None:
+            writer.start()
+            writer.join(1)  # on SQLite it waits for this transaction
+        return state
+
+    record(status="running")
+    Task.objects.all().delete()
+    writer, read_ledger = threading.Thread(target=write), rebuilding._state_in_ledger
+    monkeypatch.setattr(rebuilding, "_state_in_ledger", read)
+
+    rebuild_task("task-1")
+    writer.join()
+
+    task = Task.objects.get()
+    assert (task.status, task.event_count) == ("completed", 2)
+    assert rebuild_task("task-1") == {}
 
 
 def test_rebuild_leaves_a_task_without_events_alone() -> None:

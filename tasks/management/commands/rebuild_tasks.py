@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import router
 
 from ...ledger.rebuilding import rebuild_task
 from ...models import Task, TaskStatusEvent
 from ..progress import progress
+
+#: Ids that are read at once.
+BATCH = 2000
 
 
 class Command(BaseCommand):
@@ -27,13 +32,10 @@ class Command(BaseCommand):
 
     def handle(self, *, task_id: list[str] | None, dry_run: bool, **options: Any) -> None:
         """Rebuild and report."""
-        task_ids = task_id or (
-            TaskStatusEvent.objects.order_by("task_id").values_list("task_id", flat=True).distinct()
-        )
         total = len(task_id) if task_id else Task.objects.count()
         differed = seen = 0
         with progress(self.stderr, total=total, unit="task") as done:
-            for one in task_ids:
+            for one in task_id or _in_ledger():
                 seen += 1
                 if differences := rebuild_task(one, dry_run=dry_run):
                     differed += 1
@@ -41,6 +43,16 @@ class Command(BaseCommand):
                 done(1)
         verb = "differ" if dry_run else "differed and were mended"
         self.stdout.write(f"{seen} tasks, {differed} {verb}.")
+
+
+def _in_ledger() -> Iterator[str]:
+    """Yield the id of each task in the ledger, in constant memory, and without a cursor that stays open."""
+    events = TaskStatusEvent.objects.using(router.db_for_write(TaskStatusEvent)).order_by("task_id")
+    ids = events.values_list("task_id", flat=True).distinct()
+    batch = list(ids[:BATCH])
+    while batch:
+        yield from batch
+        batch = list(ids.filter(task_id__gt=batch[-1])[:BATCH])
 
 
 def _told(differences: dict[str, tuple[Any, Any]]) -> str:
