@@ -56,14 +56,20 @@ def _prune_batch(window: Any, batch: int) -> int:
     return deleted
 
 
-def ended_tasks(before: datetime) -> Any:
-    """Return the tasks that have ended, were last heard from before ``before``, and have no event left."""
+def old_tasks(before: datetime) -> Any:
+    """Return the tasks that have ended and were last heard from before ``before``: all their events are old.
+
+    A task is not old while a handler has yet to react to it.
+    """
     using = router.db_for_write(Task)
-    events = TaskStatusEvent.objects.filter(task_id=OuterRef("pk"))
     awaited = Reaction.objects.pending().filter(task_id=OuterRef("pk"))
-    return Task.objects.using(using).filter(
-        ~Exists(events), ~Exists(awaited), meaning__in=list(TERMINAL), last_received_at__lt=before
-    )
+    ended = Task.objects.using(using).filter(meaning__in=list(TERMINAL), last_received_at__lt=before)
+    return ended.filter(~Exists(awaited))
+
+
+def ended_tasks(before: datetime) -> Any:
+    """Return those of the ``old_tasks()`` that have no event left."""
+    return old_tasks(before).filter(~Exists(TaskStatusEvent.objects.filter(task_id=OuterRef("pk"))))
 
 
 def prune_tasks(*, before: datetime, batch: int = 1000) -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +28,8 @@ def _one_old_task_and_one_new() -> None:
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: Any) -> list[str]:
     call_command("prune_task_events", *arguments)
-    return [line.partition(",")[0].partition(" were")[0] for line in capsys.readouterr().out.splitlines()]
+    lines = capsys.readouterr().out.splitlines()
+    return [re.sub(r",.*| (were|are|have) .*", "", line) for line in lines]
 
 
 def test_deletes_events_and_keeps_tasks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,14 +56,18 @@ def test_rejected_deliveries_go_by_their_own_setting(
     assert shown(capsys, "--older-than", "90d") == ["1 events deleted", "2 rejected deliveries deleted"]
 
 
-def test_reactions_go_by_their_own_setting(capsys: pytest.CaptureFixture[str]) -> None:
+def _two_ended_reactions() -> None:
     now = timezone.now()
     times = {"created_at": now, "due_at": now}
     for seq, days in enumerate((31, 29), start=1):
         of = {"task_id": "new", "handler": "refund", "kind": "change", "seq": seq, **times}
         Reaction.objects.create(state="done", ended_at=now - timedelta(days=days), **of)
 
-    assert shown(capsys, "--older-than", "90d")[-1] == "1 reactions deleted that"
+
+def test_reactions_go_by_their_own_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    _two_ended_reactions()
+
+    assert shown(capsys, "--older-than", "90d")[-1] == "1 ended reactions deleted"
     assert Reaction.objects.get().seq == 2
 
 
@@ -69,6 +75,24 @@ def test_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys, "--older-than", "90d", "--dry-run") == ["1 events", "1 rejected deliveries"]
     assert RejectedDelivery.objects.count() == 2
     assert TaskStatusEvent.objects.count() == 2
+
+
+def test_dry_run_counts_everything_that_the_run_then_deletes(capsys: pytest.CaptureFixture[str]) -> None:
+    _two_ended_reactions()
+    record(task_id="running", received_at=timezone.now() - timedelta(days=100), status="running")
+    options = ("--older-than", "90d", "--remove-tasks")
+
+    planned = shown(capsys, *options, "--dry-run")
+
+    assert planned == ["2 events", "1 tasks", "1 rejected deliveries", "1 ended reactions"]
+    assert Reaction.objects.count() == 2
+    assert Task.objects.count() == 3
+    assert shown(capsys, *options) == [
+        "2 events deleted",
+        "1 tasks deleted.",
+        "1 rejected deliveries deleted",
+        "1 ended reactions deleted",
+    ]
 
 
 @pytest.mark.parametrize("arguments", [["--older-than", "90"], [], ["--older-than", "90d", "--batch", "0"]])

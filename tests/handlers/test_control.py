@@ -106,7 +106,7 @@ def test_a_thread_of_a_hosts_can_run_them_though_it_hears_no_signals(handlers: H
 
 
 def test_without_a_handler_a_supervisor_is_told_not_to_try_again() -> None:
-    with pytest.raises(CommandError, match="No app has a handler") as raised:
+    with pytest.raises(CommandError, match="No app declares a handler") as raised:
         call_command("run_handlers")
 
     assert raised.value.returncode == 78

@@ -15,17 +15,17 @@ class Command(BaseCommand):
 
     help = (
         "Create an OAuth 2 client that may post task events, and print its id and secret. "
-        "The secret is stored hashed: this is the only time that it is shown."
+        "Only a hash of the secret is stored, so it is never shown again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the name and what to print."""
-        parser.add_argument("name", help="what the client is called; its events carry it as their source")
+        parser.add_argument("name", help="the client's name, which its events have as their source")
         parser.add_argument("--token", action="store_true", help="also issue an access token, ready for use")
         parser.add_argument(
             "--json",
             action="store_true",
-            help="print one JSON object of client_id, client_secret and access_token; implies --token",
+            help="print one JSON object with client_id, client_secret and access_token; implies --token",
         )
 
     def handle(self, *, name: str, token: bool, json: bool, **options: Any) -> None:

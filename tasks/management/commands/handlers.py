@@ -17,14 +17,18 @@ from ..tables import aligned
 class Command(BaseCommand):
     """Show how the handlers stand, and pause and resume them."""
 
-    help = "Show each handler with what is pending and dead, or pause and resume one."
+    help = "Show each handler with its pending and dead reactions, or pause or resume one."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the action and the handler."""
-        parser.add_argument("action", nargs="?", choices=("list", "pause", "resume"), default="list")
+        parser.add_argument(
+            "action", nargs="?", choices=("list", "pause", "resume"), default="list", help="what to do (list)"
+        )
         parser.add_argument("name", nargs="?", help="the handler to pause or resume")
         parser.add_argument(
-            "--check", action="store_true", help="exit 1 if something is dead, paused or unserved"
+            "--check",
+            action="store_true",
+            help="exit with 1 if a handler has dead reactions, is paused or has no worker",
         )
 
     def handle(self, *, action: str, name: str | None, check: bool, **options: Any) -> None:

@@ -13,8 +13,8 @@ class Command(BaseCommand):
     """Issue another access token of a client that exists."""
 
     help = (
-        "Issue another access token of a client of create_compute_client, and print it. Its other tokens "
-        "stay valid until they expire."
+        "Issue another access token to a client that create_compute_client has made, and print it. The "
+        "client's other tokens stay valid until they expire."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -15,6 +15,7 @@ from ...ledger.pruning import (
     old_events,
     old_reactions,
     old_rejections,
+    old_tasks,
     prune_events,
     prune_reactions,
     prune_rejections,
@@ -28,11 +29,10 @@ class Command(BaseCommand):
     """Delete old events from the ledger."""
 
     help = (
-        "Delete the events that were received longer ago than the given age. Every task keeps its current "
-        "state. Rejected deliveries older than REJECTED_RETENTION are deleted too, and reactions that were "
-        "done longer than HANDLER_RETENTION ago. "
-        "The command works in small transactions, so that events may be posted meanwhile. If it is "
-        "interrupted, the next run goes on."
+        "Delete events that were received longer ago than the given age. Every task keeps its current state. "
+        "Also delete rejected deliveries older than REJECTED_RETENTION, and reactions that were done or "
+        "given up longer than HANDLER_RETENTION ago. The command works in small transactions, so senders can "
+        "post meanwhile. If it is interrupted, the next run goes on."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -43,11 +43,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--remove-tasks",
             action="store_true",
-            help="also delete the tasks that ended, were last heard from before that, and have no event left",
+            help="also delete tasks that have ended, were last heard from before, and have no event left",
         )
         parser.add_argument("--batch", type=int, default=1000, help="rows per transaction (1000)")
         parser.add_argument(
-            "--dry-run", action="store_true", help="print how much would go and delete nothing"
+            "--dry-run", action="store_true", help="print how much would be deleted, and delete nothing"
         )
 
     def handle(
@@ -59,11 +59,20 @@ class Command(BaseCommand):
         now = timezone.now()
         before, rejected_before = now - older_than, now - app_settings().rejected_retention
         events, rejected = old_events(before).count(), old_rejections(rejected_before).count()
+        reactions = old_reactions(now).count()
         if dry_run:
             self.stdout.write(
-                f"{events} events were received before {before:%Y-%m-%d %H:%M} UTC and would go."
+                f"{events} events were received before {before:%Y-%m-%d %H:%M} UTC and would be deleted."
             )
-            self.stdout.write(f"{rejected} rejected deliveries were kept long enough and would go.")
+            if remove_tasks:
+                self.stdout.write(f"{old_tasks(before).count()} tasks have ended and would be deleted.")
+            self.stdout.write(
+                f"{rejected} rejected deliveries are past REJECTED_RETENTION and would be deleted."
+            )
+            if reactions:
+                self.stdout.write(
+                    f"{reactions} ended reactions are past HANDLER_RETENTION and would be deleted."
+                )
             return
         deleted = self._count(prune_events(before=before, batch=batch), events, "event")
         self.stdout.write(f"{deleted} events deleted, received before {before:%Y-%m-%d %H:%M} UTC.")
@@ -72,11 +81,10 @@ class Command(BaseCommand):
             deleted = self._count(prune_tasks(before=before, batch=batch), tasks, "task")
             self.stdout.write(f"{deleted} tasks deleted.")
         deleted = self._count(prune_rejections(before=rejected_before, batch=batch), rejected, "delivery")
-        self.stdout.write(f"{deleted} rejected deliveries deleted, kept long enough.")
-        reactions = old_reactions(now).count()
+        self.stdout.write(f"{deleted} rejected deliveries deleted, past REJECTED_RETENTION.")
         if reactions:
             deleted = self._count(prune_reactions(now=now, batch=batch), reactions, "reaction")
-            self.stdout.write(f"{deleted} reactions deleted that were done, kept long enough.")
+            self.stdout.write(f"{deleted} ended reactions deleted, past HANDLER_RETENTION.")
 
     def _count(self, steps: Iterator[int], total: int, unit: str) -> int:
         deleted = 0

@@ -21,14 +21,16 @@ class Command(BaseCommand):
 
     help = (
         "Recompute every task's current state from the ledger of events and report each that differed. "
-        "Run it after a change of the setting STATUSES or CLOCK_TOLERANCE; otherwise none should differ. "
-        "Events may be posted meanwhile."
+        "Run it after you change the setting STATUSES or CLOCK_TOLERANCE; otherwise none should differ. "
+        "Senders can post meanwhile."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare which tasks, and whether to write."""
         parser.add_argument("--task-id", action="append", help="only this task (can be given more than once)")
-        parser.add_argument("--dry-run", action="store_true", help="report what differs and change nothing")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="report the differences, and change nothing"
+        )
 
     def handle(self, *, task_id: list[str] | None, dry_run: bool, **options: Any) -> None:
         """Rebuild and report."""

@@ -20,8 +20,8 @@ class Command(BaseCommand):
     """Have a handler called again, or for events from before it was there."""
 
     help = (
-        "Have a handler called once more for its reactions that have ended; change.is_replay is then True. "
-        "With --new, have it called for what is in the ledger without a reaction of its own."
+        "Have the workers call a handler once more for its ended reactions; change.is_replay is then True. "
+        "With --new, have them call it for events in the ledger to which it has no reaction."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -33,8 +33,10 @@ class Command(BaseCommand):
         parser.add_argument("--task", action="append", help="only this task (can be given more than once)")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--dead", action="store_true", help="only dead reactions")
-        which.add_argument("--new", action="store_true", help="only what it has no reaction to")
-        parser.add_argument("--dry-run", action="store_true", help="print how many, and change nothing")
+        which.add_argument("--new", action="store_true", help="only events to which it has no reaction")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="print how many reactions, and change nothing"
+        )
 
     def handle(
         self, *, name: str, since: timedelta, task: list[str] | None, dead: bool, new: bool, **options: Any

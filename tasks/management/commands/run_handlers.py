@@ -27,17 +27,22 @@ class Command(BaseCommand):
 
     help = (
         "Call the handlers in every app's task_handlers.py for changes of tasks, until told to stop. "
-        "Also ask the cluster about silent tasks, and mark lost ones. "
-        "Any number may run, on any number of machines. SIGTERM lets it finish what it has begun."
+        "Also ask the cluster about silent tasks, and mark lost ones. Any number of these workers may run, "
+        "on any number of machines. On SIGTERM a worker finishes the handlers that it has begun."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare how many threads, which handlers, and when to end."""
         parser.add_argument("--threads", type=int, default=4, help="handlers that run at once (4)")
         parser.add_argument(
-            "--handler", action="append", metavar="NAME", help="only this one (can be given more than once)"
+            "--handler",
+            action="append",
+            metavar="NAME",
+            help="only this handler (can be given more than once)",
         )
-        parser.add_argument("--once", action="store_true", help="end as soon as nothing is due, as for cron")
+        parser.add_argument(
+            "--once", action="store_true", help="end when nothing is due, for example for cron"
+        )
         parser.add_argument(
             "--metrics",
             type=_address,
@@ -66,7 +71,7 @@ class Command(BaseCommand):
             watch = Watch(report=silence_metrics.count) if metrics else Watch()
             is_well = _work(workers, watch, once=once)
         if not is_well:
-            self.stderr.write("A handler did not return in time. Whatever supervises this starts it again.")
+            self.stderr.write("A handler did not return in time. The supervisor starts the worker again.")
             sys.exit(1)
 
 
@@ -78,7 +83,8 @@ def _chosen(names: list[str] | None) -> list[str]:
     if not known and not app_settings().watches:
         # A supervisor can tell this from a crash: EX_CONFIG of sysexits.h.
         raise CommandError(
-            "No app has a handler in a task_handlers.py, and no watchdog is asked for.", returncode=78
+            "No app declares a handler in its task_handlers.py, and no setting asks for the watchdog.",
+            returncode=78,
         )
     return names or list(known)
 

@@ -37,7 +37,7 @@ _FAULT_HELP = {
     Fault.SHUFFLE: "let this share of the events be overtaken by later ones",
     Fault.LATE: "deliver this share of the events only after all others",
     Fault.DROP: "never deliver this share of the events",
-    Fault.MALFORMED: "deliver this share of the events first in a broken form, which is to be rejected",
+    Fault.MALFORMED: "first deliver this share of the events in a broken form, which must be rejected",
 }
 
 
@@ -46,10 +46,9 @@ class Command(BaseCommand):
 
     help = (
         "Play a compute cluster: trainings, generations and upscalings post their status to a running "
-        "server, over HTTP and with real tokens, in quick motion. What the server cannot take at the moment "
-        "is sent again, as a cluster would. At the end a table shows what was sent against what was "
-        "answered; the command fails if an answer was not the one due. "
-        "Faults take a share between 0 and 1, 0.05 when none is given."
+        "server, over HTTP and with real tokens, in quick motion. Like a cluster, it sends an event again if "
+        "the server cannot store it at the moment. At the end it prints a table of the events and their "
+        "answers, and fails if an answer was wrong. Each fault takes a share between 0 and 1 (0.05)."
     )
     requires_system_checks = ()
     #: What the cluster knows of each task at the end: its last event, delivered or not.
@@ -70,12 +69,15 @@ class Command(BaseCommand):
             "--hours",
             type=_positive(float),
             default=3,
-            help="the time in which it all happens, up to now (3)",
+            help="the length of the time in which the events happen (3)",
         )
-        parser.add_argument("--until", type=_datetime, help="when that time ends, in ISO 8601 (now)")
+        parser.add_argument("--until", type=_datetime, help="the end of that time, in ISO 8601 (now)")
         parser.add_argument("--seed", type=int, help="the same seed makes the same tasks (random)")
         parser.add_argument(
-            "--patience", type=_positive(float), default=60, help="seconds to try an event again for (60)"
+            "--patience",
+            type=_positive(float),
+            default=60,
+            help="seconds for which to try an event again (60)",
         )
         for fault in Fault:
             parser.add_argument(
@@ -116,7 +118,7 @@ class Command(BaseCommand):
             given = {"tasks": tasks, "rate": rate, "hours": hours, "seed": seed, "until": until.isoformat()}
             self.stdout.write(f"The same again:\n{_command_line(options | given)}")
         if unexpected:
-            raise CommandError(f"{unexpected} deliveries were not answered as they should have been.")
+            raise CommandError(f"{unexpected} deliveries got a wrong answer.")
         if options["status"] is not None:
             self._answer(options["status"])
 
