@@ -64,6 +64,10 @@ def _count(request: Any, kind: str, rate: str, who: str | None = None) -> None:
 
 
 class _Throttle(SimpleRateThrottle):
+    #: The parts of the rate: so many requests in so many seconds.
+    num_requests: int
+    duration: int
+
     def __init__(self, kind: str, rate: str, who: str | None) -> None:
         self.kind, self.rate, self.who = kind, rate, who
         self.cache = caches[app_settings().throttle_cache]
@@ -73,3 +77,11 @@ class _Throttle(SimpleRateThrottle):
         """Return the key of the sender, or of the address as ``NUM_PROXIES`` tells it."""
         who = self.who or self.get_ident(request)
         return f"sartiq_tasks.{hashlib.sha256(f'{self.kind} {who}'.encode()).hexdigest()}"
+
+    def wait(self) -> float:
+        """Return the seconds until a request is allowed.
+
+        DRF does not know them if it has counted more requests than the limit allows, as after it was lowered.
+        """
+        counted: float = self.history[self.num_requests - 1]
+        return counted + self.duration - self.now

@@ -105,6 +105,32 @@ def test_a_limit_is_over_when_its_time_is(settings: Any, monkeypatch: pytest.Mon
     assert second["Retry-After"] == "60"
 
 
+@pytest.mark.parametrize("setting", ["THROTTLE_DELIVERIES", "THROTTLE_FAILURES", "THROTTLE_TOKEN_REQUESTS"])
+def test_a_limit_that_was_lowered_says_how_long_to_wait(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    token, now = factories.client_token(), 1000.0
+    monkeypatch.setattr("tasks.auth.throttling._Throttle.timer", lambda self: now)
+    requests = {
+        "THROTTLE_DELIVERIES": lambda: post(token),
+        "THROTTLE_FAILURES": lambda: post("bad"),
+        "THROTTLE_TOKEN_REQUESTS": lambda: Client().post("/api/v1/login/access-token"),
+    }
+    settings.SARTIQ_TASKS = {setting: "5/min"}
+    for _ in range(5):
+        requests[setting]()
+        now += 1
+
+    settings.SARTIQ_TASKS = {setting: "2/min"}
+
+    answer = requests[setting]()
+    assert (answer.status_code, answer["Retry-After"]) == (429, "58")
+    now += 57.9
+    assert requests[setting]().status_code == 429
+    now += 0.2
+    assert requests[setting]().status_code != 429
+
+
 def test_bad_credentials_are_limited_for_each_address(settings: Any) -> None:
     settings.SARTIQ_TASKS = {"THROTTLE_FAILURES": "2/min"}
 
