@@ -99,7 +99,11 @@ class ValueFilter(Filter):
         value = self.value()
         if value is None:
             return queryset
-        return self.found(queryset, value) if may_be_stored(value) else queryset.none()
+        return self.found(queryset, value) if self.may_find(value) else queryset.none()
+
+    def may_find(self, value: str) -> bool:
+        """Return whether the database can be asked for ``value``."""
+        return may_be_stored(value)
 
     def found(self, queryset: Any, value: str) -> Any:
         """Return the rows with ``value``, which an index finds."""

@@ -104,6 +104,10 @@ class FailureFilter(LinkedFilter):
             for value, _told in super().lookups(request, model_admin)
         ]
 
+    def may_find(self, value: str) -> bool:
+        """Return whether its two parts may be stored: together they may be longer than a column."""
+        return all(map(super().may_find, value.rpartition("\n")))
+
     def found(self, queryset: Any, value: str) -> Any:
         """Return the tasks of the kind. Their error holds the words of its headline: the database looks for
         the longest piece, and the headline of what it finds decides.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.db import connection
@@ -15,8 +16,11 @@ from django.utils import timezone
 
 from tasks.admin import history, paginator, task
 from tasks.admin.addresses import event_url, task_url
+from tasks.admin.linked_filters import failure_value
+from tasks.conf import COLUMN_LENGTH
 from tasks.ledger.silence import mark_lost
 from tasks.models import RejectedDelivery, Task
+from tasks.ops.headline import alike, headline
 from tests.databases import is_citus, more_on_citus
 from tests.factories import NOON, minutes, record, rejected, user
 
@@ -443,3 +447,13 @@ def test_the_filter_by_failure_says_how_far_it_looks(admin_client: Client) -> No
 
     assert "<summary>Failure: <b>boom</b></summary>" in html
     assert "among the 1,000 failed tasks of its category" in html
+
+
+@pytest.mark.parametrize("category", ["c" * COLUMN_LENGTH, "two\nlines" * 10, None])
+def test_the_filter_by_failure_finds_the_longest_kind(admin_client: Client, category: str | None) -> None:
+    record(status="failed", error_category=category, error_message="x" * 1000, task_id="long")
+    record(status="failed", error_category=category, error_message="y" * 1000)
+    value = failure_value(category, alike(headline("x" * 1000)))
+
+    assert listed(page(admin_client, f"{LIST}?{urlencode({'failure': value})}")) == ["long"]
+    assert listed(page(admin_client, f"{LIST}?{urlencode({'failure': value + chr(0)})}")) == []
