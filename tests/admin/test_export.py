@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -89,11 +90,13 @@ def test_json_lines_hold_exactly_what_was_sent() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_file_is_streamed_under_a_name_of_its_own(format_: str) -> None:
+    before = datetime.now(UTC)
     response = export(TaskStatusEvent.objects.all(), ("task_id",), format_)
 
     assert response.streaming
-    assert f'.{format_}"' in response["Content-Disposition"]
-    assert datetime.now(UTC).strftime("%Y%m%d") in response["Content-Disposition"]
+    found = re.search(rf'"taskstatusevent-(\S+)\.{format_}"', response["Content-Disposition"])
+    assert found
+    assert before.replace(microsecond=0) <= datetime.strptime(found[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 @pytest.mark.django_db

@@ -94,13 +94,11 @@ def test_every_number_leads_to_exactly_its_rows(admin_client: Client, settings: 
     cluster()
     text = admin_client.get(OVERVIEW).content.decode()
     found = list(links(text))
-    counted_only = sum("rejected" in words for words, *_ in found)
 
     assert {name for name, *_ in found} == {
         "running", "queued", "silent", "other", "succeeded", "failed", "cancelled", "rejected", "failure",
         "table",
     }  # fmt: skip
-    assert counted_only
     wrong = [
         (name, number, rows, url)
         for name, number, url in found
@@ -154,9 +152,11 @@ def test_a_viewer_of_tasks_sees_it_without_what_needs_other_permissions(client: 
     answer = client.get(OVERVIEW)
     text = answer.content.decode()
 
-    assert answer.status_code == 200
-    assert "rejected" not in text.split("st-conclusion")[1].lower().replace("no delivery was rejected", "")
-    assert not re.findall(r"(taskstatusevent|rejecteddelivery)/", text.split('id="st-overview"')[1])
+    shown = text.split('id="st-overview"')[1]
+    assert "1 task is silent" in shown
+    assert "rejected" not in shown.lower()
+    assert "only counted" not in shown
+    assert not re.findall(r"(taskstatusevent|rejecteddelivery)/", shown)
     assert [one["name"] for one in answer.context["senders"]] == ["tests"]
     assert answer.context["handlers"] == []
 
@@ -304,8 +304,8 @@ def test_a_rejection_that_was_accepted_since_is_calm(admin_client: Client) -> No
 
 
 def test_each_row_of_a_chart_names_its_highest_bar(admin_client: Client) -> None:
-    for ago in (0, 0, 3, 26):
-        failed(ago * HOUR, f"failed-{ago}-{timezone.now()}")
+    for number, ago in enumerate((0, 0, 3, 26)):
+        failed(ago * HOUR, f"failed-{number}")
     charts = admin_client.get(OVERVIEW).context["charts"]
 
     assert [(row["total"], row["most"]) for row in charts[0]["rows"]] == [("0", ""), ("3", "2"), ("0", "")]
@@ -365,7 +365,7 @@ def test_the_start_page_asks_once_if_all_is_well(admin_client: Client) -> None:
         return [one["sql"] for one in queries if "sartiq_tasks_" in one["sql"]]
 
     task(HOUR, "done", "done")
-    assert len(asked()) == 1 + more_on_citus(0)
+    assert len(asked()) == 1
     failed(HOUR, "failed")
     assert len(asked()) > 1
 
@@ -619,8 +619,10 @@ def test_nothing_inline(admin_client: Client) -> None:
     cluster()
     html = admin_client.get(OVERVIEW).content.decode()
 
+    scripts = re.findall(r"<script[^>]*>", html)
+    assert scripts
+    assert all(" src=" in tag for tag in scripts)
     assert not re.findall(r"<style|\sstyle=|\son\w+=|javascript:", html)
-    assert all(" src=" in tag for tag in re.findall(r"<script[^>]*>", html))
 
 
 @pytest.mark.parametrize("value", ["", "\n", "#", "boom", "\0", "no\nsuch", "x" * 300, "%", "1.5"])

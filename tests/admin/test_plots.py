@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -130,7 +129,7 @@ def test_a_status_that_always_changes_is_drawn_from_some(monkeypatch: Any) -> No
     for number in range(40):
         record(NOON + minutes(number), status=f"s{number}")
 
-    assert len(told().drawn) <= 10
+    assert 5 <= len(told().drawn) <= 10
 
 
 def text_of(client: Client) -> str:
@@ -182,4 +181,6 @@ def test_without_permission_to_see_events_there_is_no_link_to_one(client: Client
     record(metadata={"a": 1})
     client.force_login(user("view_task", is_staff=True))
 
-    assert not re.search(r"The event</a>", text_of(client))
+    html = text_of(client)
+    assert "Latest metadata" in html
+    assert "The event</a>" not in html
