@@ -26,7 +26,8 @@ def on_live_connection(operation: Callable[[], _Result]) -> _Result:
 
     A restarted server leaves dead connections behind, a demoted one read-only sessions, and SQLite's
     sessions stay with a file that was replaced. To test each connection before use would cost every
-    request a round trip; this costs none.
+    request a round trip; this costs none. After a conflict with another transaction, of which READ COMMITTED
+    knows only deadlocks, the same session tries once more.
 
     ``operation`` must be idempotent. It may use any database, such as another one for tokens. Inside a
     host's transaction it is not tried again.
@@ -34,43 +35,53 @@ def on_live_connection(operation: Callable[[], _Result]) -> _Result:
     connection: Any = connections[router.db_for_write(TaskStatusEvent)]
     connection.health_check_done = True  # skip Django's own check, which CONN_HEALTH_CHECKS turns on
     leave_replaced_files(connection)
+    session = connection.connection
     try:
         result = in_time(operation, connection)
         if not leave_replaced_files(connection):
             return result
     except Error as error:
-        at_fault = [one for one in connections.all(initialized_only=True) if _is_at_fault(one, error)]
-        if not at_fault:
+        if not _may_be_cured(error, connection, session):
             raise
-        for one in at_fault:
-            _end_session(one)
     return in_time(operation, connection)
 
 
-#: The beginnings of SQLSTATEs that a new session would meet too: of the data (22, 23), of conflicts
-#: between transactions (40), of exhausted resources (53), of limits (54), and of the two timeouts.
+#: The beginnings of SQLSTATEs that a new session would meet too: of the data (22, 23), of exhausted resources
+#: (53), of limits (54), and of the two timeouts. And that of conflicts between transactions.
 #: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_NOT_OF_THE_SESSION = ("22", "23", "40", "53", "54", "55P03", "57014")
+_NOT_OF_THE_SESSION = ("22", "23", "53", "54", "55P03", "57014")
+_CONFLICT = "40"
 
 
-def _is_at_fault(connection: Any, error: Error) -> bool:
-    """Return whether ``error`` may come from this connection, and a new session may cure it."""
-    if not connection.errors_occurred or connection.connection is None:
+def _may_be_cured(error: Error, ledger: Any, session: Any) -> bool:
+    """End the sessions that may be at fault for ``error``; return whether another try may succeed.
+
+    ``session`` is the one that the connection ``ledger`` had before.
+    """
+    sqlstate: str = getattr(error.__cause__, "sqlstate", None) or ""
+    if sqlstate.startswith(_NOT_OF_THE_SESSION):
         return False
-    if connection.in_atomic_block or not connection.autocommit:
-        return False
-    return _is_of_the_session(error, connection)
+    opened = [one for one in connections.all(initialized_only=True) if one.connection is not None]
+    # At the end of a transaction of the operation's own, a rollback has removed Django's mark of an error.
+    failed = [one for one in opened if one.errors_occurred] or opened
+    free = [one for one in failed if one.autocommit and not one.in_atomic_block]
+    if sqlstate.startswith(_CONFLICT):
+        return bool(free)
+    # If even the rollback failed, Django has opened a new session, or one of the same age from the pool.
+    is_replaced = session is not None and ledger.connection is not session
+    at_fault = [
+        one
+        for one in free
+        if sqlstate or _is_read_only(error) or (is_replaced and one is ledger) or not one.is_usable()
+    ]
+    for one in at_fault:
+        _end_session(one)
+    return bool(at_fault)
 
 
-def _is_of_the_session(error: Error, connection: Any) -> bool:
-    """Return whether a new session may cure ``error``, such as after a demotion or of an outdated plan."""
-    sqlstate = getattr(error.__cause__, "sqlstate", None)
-    if sqlstate is not None:
-        return not sqlstate.startswith(_NOT_OF_THE_SESSION)
-    # SQLite: a file that was read-only when it was opened stays so for that session.
-    if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
-        return True
-    return not connection.is_usable()
+def _is_read_only(error: Error) -> bool:
+    """Return whether SQLite could only read: a file that was read-only when it was opened stays so."""
+    return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
 
 
 def _end_session(connection: Any) -> None:

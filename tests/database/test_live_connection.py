@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ from django.db import (
     connections,
     transaction,
 )
+from django.db.models import F
 from django.utils import timezone
 
 from tasks.database import live_connection
 from tasks.database.live_connection import cut, in_time, on_live_connection
-from tasks.models import Handler, Task
-from tests.factories import body
+from tasks.models import Handler, RejectedDelivery, Task
+from tests.factories import body, record, rejected
 from tests.servers import (
     PostgreSQL,
     Server,
@@ -290,14 +291,16 @@ def test_a_fault_of_the_data_is_not_tried_again_whatever_failed_before(statement
         "DISCARD ALL",
         "ALTER TABLE spoilt ADD COLUMN another integer",
         "SET ROLE pg_monitor",
+        "SELECT pg_terminate_backend(pg_backend_pid())",
     ],
 )
-def test_what_a_new_session_cures_is_cured(spoil: str) -> None:
+@pytest.mark.parametrize("begin", [nullcontext, transaction.atomic])
+def test_what_a_new_session_cures_is_cured(spoil: str, begin: Any) -> None:
     tries: list[int] = []
 
     def operation() -> None:
         tries.append(1)
-        with connection.cursor() as cursor:
+        with begin(), connection.cursor() as cursor:
             cursor.execute("UPDATE spoilt SET id = id")
             cursor.execute("SELECT * FROM spoilt")
             cursor.fetchall()
@@ -322,16 +325,111 @@ def test_what_a_new_session_cures_is_cured(spoil: str) -> None:
         run("DROP TABLE spoilt")
 
 
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_after_a_conflict_the_same_session_tries_once_more(level: str) -> None:
+    """READ COMMITTED knows none of these, but a host's database may have another level as its default."""
+
+    def write() -> None:
+        try:
+            record(key=f"{conflicts} {len(tries)}".encode())
+        finally:
+            connection.close()
+
+    def operation() -> None:
+        tries.append(1)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+            assert Task.objects.exists()
+            if len(tries) <= conflicts:
+                with ThreadPoolExecutor(1) as pool:
+                    pool.submit(write).result()
+            Task.objects.update(event_count=F("event_count") + 1)
+
+    record()
+    session, tries, conflicts = connection.connection, list[int](), 1
+    on_live_connection(operation)
+    assert (len(tries), Task.objects.get().event_count) == (2, 3)
+    assert connection.connection is session
+
+    tries, conflicts = [], 2
+    with pytest.raises(OperationalError, match="could not serialize"):
+        on_live_connection(operation)
+    assert len(tries) == 2
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_events_of_one_task_at_once_on_a_server_of_serializable_transactions(
+    postgresql: PostgreSQL,
+) -> None:
+    with psycopg.connect(postgresql.url, autocommit=True) as other:
+        other.execute("ALTER DATABASE postgres SET default_transaction_isolation = serializable")
+    try:
+        with serving(postgresql.url, WORKERS="1", THREADS="2", **TIMEOUTS) as server:
+            assert not unavailable(server, task_id="one")
+            with psycopg.connect(postgresql.url) as other, ThreadPoolExecutor(1) as pool:
+                other.execute("UPDATE sartiq_tasks_task SET previous_status = 'x' WHERE task_id = 'one'")
+                answer = pool.submit(unavailable, server, task_id="one", progress=6)
+                wait_until_blocked(postgresql)
+                other.commit()
+                assert not answer.result()
+    finally:
+        with psycopg.connect(postgresql.url, autocommit=True) as other:
+            other.execute("ALTER DATABASE postgres RESET default_transaction_isolation")
+
+
+def wait_until_blocked(postgresql: PostgreSQL) -> None:
+    """Wait until a statement waits for a lock."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    with psycopg.connect(postgresql.url, autocommit=True) as other:
+        until = time.monotonic() + 10
+        while other.execute(waiting).fetchone() == (0,):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("begin", [nullcontext, transaction.atomic])
+def test_a_session_that_was_cut_off_is_cured(begin: Any) -> None:
+    """As by a crash of the server, which tells nothing. After a transaction Django replaces it by itself."""
+    tries: list[int] = []
+
+    def operation() -> bool:
+        tries.append(1)
+        with begin():
+            return Task.objects.exists()
+
+    on_live_connection(operation)
+    cut(connection)
+    assert on_live_connection(operation) is False
+    assert len(tries) == 3
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_rejected_delivery_is_kept_though_its_session_was_cut_off() -> None:
+    rejected()
+    cut(connection)
+    rejected()
+
+    assert RejectedDelivery.objects.count() == 2
+
+
 @on_sqlite
 @pytest.mark.django_db(transaction=True)
-def test_a_read_only_session_of_sqlite_is_cured() -> None:
+@pytest.mark.parametrize("begin", [nullcontext, transaction.atomic])
+def test_a_read_only_session_of_sqlite_is_cured(begin: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA query_only = ON")
     tries: list[int] = []
 
     def operation() -> int:
         tries.append(1)
-        return Task.objects.filter(pk=0).update(event_count=1)
+        with begin():
+            return Task.objects.filter(pk=0).update(event_count=1)
 
     assert on_live_connection(operation) == 0
     assert len(tries) == 2, "it failed in the old session"
