@@ -1,3 +1,5 @@
+"""The lists and pages of tasks and events as staff use them: on a desk, on a phone, without JavaScript."""
+
 from __future__ import annotations
 
 import csv
@@ -64,7 +66,7 @@ def own_pages() -> list[str]:
     ]
 
 
-def test_from_the_login_to_what_failed(open_page: OpenPage) -> None:
+def test_from_the_list_to_what_failed_and_back(open_page: OpenPage) -> None:
     page = open_page()
     page.goto(TASKS)
     for name, count in {"queued": 1, "running": 1, "succeeded": 1, "failed": 1, "cancelled": 0}.items():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from harness.browser import PHONE
 from tasks.handlers import Change, on_change, on_event
@@ -154,7 +154,9 @@ def test_from_right_to_left_no_time_number_or_traceback_is_reversed(open_page: O
 def test_from_right_to_left_the_hours_stand_below_their_bars(open_page: OpenPage) -> None:
     page = open_page(locale="ar", viewport=SIZES[0])
     page.goto(own_pages()["overview"])
-    for chart in page.locator(".st-charts section").all():
+    charts = page.locator(".st-charts section")
+    expect(charts).to_have_count(2)
+    for chart in charts.all():
         bars: Any = chart.locator(".st-rejected svg").bounding_box()
         ticks: Any = chart.locator(".st-ticks").bounding_box()
         assert ticks["x"] == pytest.approx(bars["x"], abs=1)

@@ -210,8 +210,12 @@ def test_an_admin_site_of_its_own(tmp_path: Path, host_database: dict[str, Any])
     host.create_superuser()
     with host.serving() as url:
         staff = logged_in(url)
-        for name in host.shell(OUR_ADMINS).split():
-            assert staff.get(f"{url}/admin/sartiq_tasks/{name}/", timeout=60).status_code == 200
+        names = host.shell(OUR_ADMINS).split()
+        statuses = {
+            name: staff.get(f"{url}/admin/sartiq_tasks/{name}/", timeout=60).status_code for name in names
+        }
+    assert {"task", "taskstatusevent", "rejecteddelivery", "reaction", "handler", "overview"} <= set(names)
+    assert set(statuses.values()) == {200}
 
 
 @once

@@ -66,7 +66,8 @@ def test_behind_pgbouncer_nothing_outlives_a_transaction(monkeypatch: pytest.Mon
 
 
 def test_what_the_url_says_goes_before() -> None:
-    assert options_of(f"{POSTGRESQL}?connect_timeout=1")["connect_timeout"] in (1, "1")
+    assert int(options_of(POSTGRESQL)["connect_timeout"]) == 5
+    assert int(options_of(f"{POSTGRESQL}?connect_timeout=1")["connect_timeout"]) == 1
 
 
 def test_a_replica_is_read_through_the_router(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,15 @@ WAIT = "import time; time.sleep(600)"
 TELL = f"import os, socket\nsocket.socket(fileno=int(os.environ['{server.LIFELINE}'])).send(b'!')\n"
 #: Heeds no SIGTERM from then on.
 DEAF = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{TELL}"
+#: Takes a moment to end when it is told to, and then makes the file that its argument names.
+FINISH = f"""
+import signal, sys, time
+def finish(*_):
+    time.sleep(0.3)
+    open(sys.argv[1], "x")
+    sys.exit()
+signal.signal(signal.SIGTERM, finish)
+{TELL}"""
 
 
 @pytest.fixture(autouse=True)
@@ -165,9 +174,14 @@ def test_a_second_signal_does_not_wait(port: int, monkeypatch: pytest.MonkeyPatc
     assert not server._listens("127.0.0.1", port)
 
 
-def test_handlers_have_their_time_and_no_more(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("begin", "patience", "finishes"), [(FINISH, 10, True), (DEAF, 0.1, False)])
+def test_handlers_have_their_time_and_no_more(
+    port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, begin: str, patience: float, finishes: bool
+) -> None:
     """One that heeds no SIGTERM would wait for ten minutes."""
-    monkeypatch.setattr(server, "HANDLERS", (sys.executable, "-c", DEAF + WAIT))
+    finished = tmp_path / "finished"
+    monkeypatch.setattr(server, "HANDLERS", (sys.executable, "-c", begin + WAIT, str(finished)))
+    monkeypatch.setattr(server, "HANDLERS_PATIENCE", patience)
     monkeypatch.setattr(server, "DEAF", 10)
     monkeypatch.setattr(
         server, "_command", lambda *args: [sys.executable, "-c", TELL + LISTEN, *map(str, args[:2])]
@@ -177,7 +191,7 @@ def test_handlers_have_their_time_and_no_more(port: int, monkeypatch: pytest.Mon
         "127.0.0.1", port, 1, announce=lambda: os.kill(os.getpid(), signal.SIGTERM), with_handlers=True
     )
 
-    assert code == 0
+    assert (code, finished.exists()) == (0, finishes)
 
 
 def test_former_counts_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
