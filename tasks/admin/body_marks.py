@@ -27,22 +27,24 @@ def marked(body: bytes, errors: Iterable[Mapping[str, Any]]) -> SafeString:
     """Return the text of ``body`` as HTML, with the places of the ``errors`` of a 422 in ``<mark>``."""
     text = _text_of(body)
     breaks = {} if "\n" in text.strip() or len(text) > MAX_BROKEN else _breaks(text)
+    is_broken = bool(breaks)
 
     def shown(start: int, end: int) -> SafeString:
         if not breaks:
             return _shortened(text[start:end])
         return _shortened(
-            "".join(breaks.get(place, "") + text[place] for place in range(start, min(end, len(text))))
+            "".join(breaks.pop(place, "") + text[place] for place in range(start, min(end, len(text))))
         )
 
     pieces: list[tuple[SafeString]] = []
     at = 0
     for start, end in sorted(_places(body, text, errors)):
-        pieces.append((shown(at, start),))
+        # A line that begins with a fault begins before its mark.
+        pieces += [(shown(at, start),), (format_html("{}", breaks.pop(start, "")),)]
         pieces.append((format_html("<mark>{}</mark>", shown(start, end) or _("[it ends here]")),))
         at = end
     pieces.append((shown(at, len(text)),))
-    note = _("Sent on one line; the line breaks are added here.") if breaks else ""
+    note = _("Sent on one line; the line breaks are added here.") if is_broken else ""
     shown_note = format_html('<p class="help">{}</p>', note) if note else ""
     return format_html(
         '<pre class="st-text" tabindex="0">{}</pre>{}', format_html_join("", "{}", pieces), shown_note

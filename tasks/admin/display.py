@@ -287,12 +287,13 @@ def count_links(counts: Iterable[Mapping[str, Any]]) -> SafeString:
     """Return the counts above a list, each a link."""
     links = []
     for one in counts:
-        element_id = f' id="{one["id"]}"' if "id" in one else ""
+        attributes = f' id="{one["id"]}"' if "id" in one else ""
+        attributes += f' title="{escape(one["title"])}"' if "title" in one else ""
         current = ' aria-current="true"' if one["is_current"] else ""
         calm = "st-none " if one["number"] == "0" else ""
         before = f'<span class="st-before">{escape(str(one["before"]))}</span> ' if one.get("before") else ""
         links.append(
-            f'<li>{before}<a{element_id} class="st-count {calm}st-{one["name"]}" '
+            f'<li>{before}<a{attributes} class="st-count {calm}st-{one["name"]}" '
             f'href="{escape(one["url"])}"{current}>'
             f'<span aria-hidden="true">{one["symbol"]}</span> {escape(str(one["label"]))} '
             f"<strong>{one['number']}</strong></a></li>"

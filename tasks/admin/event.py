@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import flatten
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
@@ -58,11 +59,10 @@ class TaskStatusEventAdmin(RecordAdmin):
             _("What happened"),
             {
                 "fields": (
-                    "task_link",
-                    "neighbours",
+                    ("task_link", "neighbours"),
+                    ("status_badge", "progress_shown"),
+                    "payload",
                     "event_type",
-                    "status_badge",
-                    "progress_shown",
                     "task_type",
                     "entity_id",
                 )
@@ -72,7 +72,7 @@ class TaskStatusEventAdmin(RecordAdmin):
         (_("Error"), {"fields": ("error_category", "error_text")}),
         (_("Origin"), {"fields": ("origin_zone", "origin_instance", "origin_version")}),
         (_("More"), {"fields": ("metadata_json", "additional_json", "unknown_json")}),
-        (_("Delivery"), {"fields": ("sender", "deliveries", "key_hex", "digest_hex", "payload")}),
+        (_("Delivery"), {"fields": ("sender", "deliveries", "key_hex", "digest_hex")}),
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: TaskStatusEvent | None = None) -> Any:
@@ -84,7 +84,8 @@ class TaskStatusEventAdmin(RecordAdmin):
 
     def is_empty(self, event: TaskStatusEvent, options: Any) -> bool:
         """Return whether none of a group's fields has a value."""
-        shown = (getattr(self, name, None) or attrgetter(name) for name in options["fields"])
+        names = flatten(options["fields"])
+        shown = (getattr(self, name, None) or attrgetter(name) for name in names)
         return all(read(event) in (None, display.EMPTY) for read in shown)
 
     @admin.display(description=_("received"), ordering="id")
@@ -189,16 +190,14 @@ class TaskStatusEventAdmin(RecordAdmin):
         """Return the SHA-256 of the body as it was sent."""
         return bytes(event.payload_digest).hex()
 
-    @admin.display(description=_("payload"))
+    @admin.display(description=_("what was sent"))
     def payload(self, event: TaskStatusEvent) -> str:
-        """Return the event as canonical JSON, to copy, and whether that is what was sent."""
+        """Return the body, to read and to copy, and whether that is what was sent."""
         payload = payload_of(event)
         return format_html(
-            '<details class="st-json"><summary>{}</summary><pre id="payload" tabindex="0">{}</pre>'
-            '<p class="help">{}</p>{}</details>',
-            _("Canonical JSON"),
-            payload.text,
-            _("What was sent, with sorted keys and no spaces: its SHA-256 is the payload digest.")
+            '<pre id="payload" class="st-text st-payload" tabindex="0">{}</pre><p class="help">{}</p>{}',
+            payload.indented,
+            _("This is what was sent, with sorted keys and line breaks: the payload digest proves it.")
             if payload.is_as_sent
             else _(
                 "Rebuilt from the stored columns. It is not byte-for-byte what was sent: the digests differ."

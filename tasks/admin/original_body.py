@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,11 @@ class Payload:
     text: str
     #: Whether its SHA-256 is that of the body that was sent.
     is_as_sent: bool
+
+    @property
+    def indented(self) -> str:
+        """The text with line breaks."""
+        return json.dumps(json.loads(self.text), indent=2, ensure_ascii=False)
 
 
 def payload_of(event: TaskStatusEvent) -> Payload:

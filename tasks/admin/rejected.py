@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -23,8 +23,8 @@ from ..conf import app_settings
 from ..lifecycle import Meaning
 from ..models import RejectedDelivery, Task
 from ..querysets.scans import counts_by
-from ..rejections import field_of, note_those_sent_again, reopen, settle, try_again
-from . import display
+from ..rejections import note_those_sent_again, reopen, settle, try_again
+from . import display, faults
 from .addresses import task_url
 from .base import RecordAdmin
 from .body_marks import marked
@@ -112,15 +112,15 @@ class RejectedDeliveryAdmin(RecordAdmin):
         """Return the count of each fault among the newest deliveries that the list's other filters leave."""
         rows = shown.rows_but_for(request, (GroupFilter,)).order_by("-received_at")
         counted, only_counted = Counter[str](), 0
-        for faults, number, not_kept in counts_by(rows[:MAX_COUNT], "faults", total="not_kept"):
-            counted.update(dict.fromkeys(faults.split(), number))
+        for found, number, not_kept in counts_by(rows[:MAX_COUNT], "faults", total="not_kept"):
+            counted.update(dict.fromkeys(filter(faults.is_told, found.split()), number))
             only_counted += not_kept
         chosen = request.GET.get("fault")
         return {
             "counts_title": _("Rejected deliveries by fault"),
             "counts": [
                 {
-                    "name": Meaning.FAILED.value, "label": fault.replace(":", ": "), "symbol": "",
+                    "name": Meaning.FAILED.value, "label": faults.label(fault), "symbol": "", "title": fault,
                     "number": number, "is_current": fault == chosen,
                     "url": shown.get_query_string({"fault": None if fault == chosen else fault}),
                 }
@@ -146,8 +146,8 @@ class RejectedDeliveryAdmin(RecordAdmin):
 
     @admin.display(description=_("faults"))
     def faults_shown(self, rejected: RejectedDelivery) -> str:
-        """Return the faults in one line."""
-        return display.cut(rejected.faults.strip())
+        """Return the faults in one line, in words."""
+        return display.cut(faults.of_row(rejected.faults))
 
     @admin.display(description=_("outcome"))
     def outcome_shown(self, rejected: RejectedDelivery) -> str:
@@ -214,11 +214,8 @@ class RejectedDeliveryAdmin(RecordAdmin):
 
     @admin.display(description=_("what was wrong"))
     def what_was_wrong(self, rejected: RejectedDelivery) -> SafeString:
-        """Return a line for each error: the parser's words and the place, if it is about the JSON itself."""
-        lines = ((field_of(error), error["msg"], _parser(error), error["type"]) for error in rejected.errors)
-        return format_html(
-            "<ul>{}</ul>", format_html_join("", "<li><b>{}</b>: {}{} ({})</li>", dict.fromkeys(lines))
-        )
+        """Return a line for each error."""
+        return faults.lines(rejected.errors)
 
     @admin.display(description=_("what was sent"))
     def what_was_sent(self, rejected: RejectedDelivery) -> SafeString:
@@ -298,11 +295,3 @@ def _buttons(body: bytes) -> SafeString:
     except UnicodeDecodeError:
         return SafeString()
     return copy_buttons(text) if len(text) <= LONGEST_COPIED and "\0" not in text else SafeString()
-
-
-def _parser(error: Mapping[str, Any]) -> str:
-    """Return the parser's words and where the JSON breaks off, if that is the error."""
-    if error["type"] != "json_invalid":
-        return ""
-    told = {"words": error.get("ctx", {}).get("error", ""), "position": error["loc"][1] + 1}
-    return str(_(": %(words)s, at character %(position)s") % told)

@@ -9,15 +9,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ..serializers import task_status_event
+from .faults import WORDS, label
 from .filters import Filter, SourceFilter
 from .linked_filters import LinkedFilter
-
-#: Every type of error there is: asking the table for those that it has would read it whole.
-ERROR_TYPES = (
-    "body_too_large", "datetime_from_date_parsing", "datetime_type", "dict_type", "float_type",
-    "greater_than_equal", "int_type", "json_invalid", "less_than_equal", "missing",
-    "model_attributes_type", "string_too_long", "string_type", "unsupported_media_type",
-)  # fmt: skip
 
 
 class RejectedSourceFilter(SourceFilter):
@@ -105,8 +99,12 @@ class ErrorTypeFilter(FaultFilter):
 
     title = _("error type")
     parameter_name = "error_type"
-    names = ERROR_TYPES
+    names = WORDS
     written = ":{} "
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        """Return each type in words, with its name."""
+        return [(name, f"{words} ({name})") for name, words in WORDS.items()]
 
 
 class NamedTaskFilter(LinkedFilter):
@@ -121,6 +119,10 @@ class GroupFilter(LinkedFilter):
 
     title = _("fault")
     parameter_name = "fault"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the fault that is asked for, in words."""
+        return [(value, label(value)) for value, _told in super().lookups(request, model_admin)]
 
     def found(self, queryset: Any, value: str) -> Any:
         """Return the deliveries with the fault."""

@@ -56,6 +56,12 @@ def test_the_failing_places(sent: bytes, expected: list[str]) -> None:
     assert marks(sent) == expected
 
 
+def test_a_line_that_begins_with_a_fault_begins_before_the_mark() -> None:
+    sent = b'{"a": 5, "b'
+
+    assert "5, \n  <mark>&quot;</mark>b" in marked(sent, errors_of(sent))
+
+
 def test_markup_is_text() -> None:
     sent = json.dumps(body(status={"<script>": "</pre>"}, task_id="<b>&amp;")).encode()
     shown = marked(sent, errors_of(sent))

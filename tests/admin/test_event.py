@@ -93,7 +93,7 @@ def test_rows_are_counted_if_there_are_more_than_the_first_page_shows(
 
 def shown(text: str) -> dict[str, str]:
     """Return the text of each field of an event's page, by its label."""
-    found = re.findall(r'<label>([^<]*):</label>\s*<div class="readonly">(.*?)</div>', text, re.DOTALL)
+    found = re.findall(r'<label[^>]*>([^<]*):</label>\s*<div class="readonly">(.*?)</div>', text, re.DOTALL)
     return {label: text_of(value) for label, value in found}
 
 
@@ -129,8 +129,9 @@ def test_the_payload_is_the_event_as_it_can_be_sent(admin_client: Client) -> Non
 
     assert task_status_event.run_validation(payload) == task_status_event.run_validation(full_body())
     text = page(admin_client, event_url(event.pk))
-    (told,) = re.findall(r'<pre id="payload"[^>]*>(.*?)</pre>', text)
+    (told,) = re.findall(r'<pre id="payload"[^>]*>(.*?)</pre>', text, re.DOTALL)
     assert json.loads(html.unescape(told)) == payload
+    assert '\n  "entity_id": "entity-1",\n' in html.unescape(told)
     assert "not byte-for-byte what was sent" in text
 
 
@@ -149,7 +150,15 @@ def test_the_payload_is_what_was_sent_where_the_digest_proves_it(admin_client: C
     event = TaskStatusEvent.objects.get()
 
     assert payload_of(event).text == canonical_json(body(**changes))
-    assert "What was sent, with sorted keys" in page(admin_client, event_url(event.pk))
+    assert "This is what was sent, with sorted keys" in page(admin_client, event_url(event.pk))
+
+
+def test_the_body_is_open_and_among_the_first(admin_client: Client) -> None:
+    text = page(admin_client, event_url(record(**full_body()).event_id))
+
+    assert list(shown(text))[:5] == ["Task", "In the order received", "Status", "Progress", "What was sent"]
+    before, _body, _after = text.partition('id="payload"')
+    assert before.count("<details") == before.count("</details>"), "nothing that is folded holds it"
 
 
 @pytest.mark.parametrize(("key", "told"), [(b"evt-1", "evt-1"), (b"\xff\x00", "ff00"), (b"a\x01", "6101")])

@@ -22,8 +22,10 @@ from django.utils import timezone
 
 from tasks.admin import rejected as rejected_admin
 from tasks.admin.addresses import task_url
-from tasks.admin.rejected_filters import ERROR_TYPES
+from tasks.admin.faults import WORDS, lines, of_row
+from tasks.exceptions import ContractViolation
 from tasks.models import RejectedDelivery, TaskStatusEvent
+from tasks.serializers import task_status_event
 from tasks.simulation.faults import malformed
 from tests.factories import body, record, rejected, user
 from tests.test_contract import CASES
@@ -54,7 +56,10 @@ def test_the_page_shows_the_body_with_its_faults(staff: Client) -> None:
     page = staff.get(reverse("admin:sartiq_tasks_rejecteddelivery_change", args=[kept.pk])).content.decode()
 
     assert "<mark>101</mark>" in page
-    assert "<li><b>progress</b>: Input should be less than or equal to 100 (less_than_equal)</li>" in page
+    assert (
+        '<li><b>progress</b>: above 100 <span class="st-exact">Input should be less than or equal to 100 '
+        "(less_than_equal)</span></li>"
+    ) in page
     assert "User-Agent: &lt;i&gt;" in page
     assert "<script>alert(1)" not in page
 
@@ -75,7 +80,52 @@ def test_every_error_type_of_the_contract_can_be_filtered_by() -> None:
     types = {error[1] for case in CASES for error in case.get("errors") or []}
 
     assert types
-    assert types <= set(ERROR_TYPES)
+    assert types <= set(WORDS)
+    assert {error[1] for case in CASES for error in case.get("errors") or [] if error[1] == "int_type"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            b'{"progress": "50"}',
+            "event_type: missing, task_id: missing, status: missing, progress: not a number",
+        ),
+        (json.dumps(body(progress=100.5)).encode(), "progress: above 100"),
+        (json.dumps(body(progress=-0.5)).encode(), "progress: below 0"),
+        (json.dumps(body(timestamp="yesterday")).encode(), "timestamp: not a date and time"),
+        (b"", "body: empty"),
+        (b"[]", "body: not a JSON object"),
+        (b"{", "body: not valid JSON"),
+    ],
+)
+def test_faults_in_words(staff: Client, content: bytes, told: str) -> None:
+    rejected(content)
+    text = staff.get(LIST).content.decode()
+
+    cell = re.search(r'<td class="field-faults_shown">(?:<span [^>]*>)?([^<]*)', text)
+    assert cell
+    assert cell[1].startswith(told)
+    assert "whole number" not in "".join(f"{one}" for one in counts(text))
+
+
+def test_an_unknown_fault_stays_as_it_is() -> None:
+    error = {"type": "odd", "loc": ["body", "status"], "msg": "Is <odd>"}
+
+    assert of_row(" status:odd ") == "status: odd"
+    assert "<b>status</b>: odd" in lines([error])
+    assert "Is &lt;odd&gt; (odd)" in lines([error])
+
+
+def test_what_two_items_say_of_one_fault_is_told_once() -> None:
+    def items(sent: Any) -> list[dict[str, Any]]:
+        with pytest.raises(ContractViolation) as raised:
+            task_status_event.run_validation(body(progress=sent))
+        return raised.value.items
+
+    assert (len(items("x")), lines(items("x")).count("<li>")) == (2, 1)
+    assert (len(items(101)), lines(items(101)).count("<li>")) == (2, 1)
+    assert "not a whole number" in lines([items("x")[1]]), "alone it is told"
 
 
 ACCEPTED = "1 delivery was accepted."
@@ -237,7 +287,10 @@ def test_it_says_that_only_the_sender_can_fix_it(staff: Client) -> None:
         page = staff.get(change_page(kept)).content.decode()
         assert "Only the sender can fix this" in page
         assert "try-again" not in page
-    told = "JSON decode error: Expecting, at character 13 (json_invalid)"
+    told = (
+        "<b>body</b>: not valid JSON: Expecting, at character 13 "
+        '<span class="st-exact">JSON decode error (json_invalid)</span>'
+    )
     assert told in staff.get(change_page(broken)).content.decode()
 
 
@@ -285,7 +338,7 @@ def test_a_task_whose_id_no_column_holds(staff: Client) -> None:
     page = staff.get(change_page(kept)).content.decode()
     assert captions(page)[2] == "Task"
     assert re.search(r'<div class="readonly">—</div>', page)
-    assert "<b>task_id</b>: String should have at most 255 characters (string_too_long)" in page
+    assert '<b>task_id</b>: too long <span class="st-exact">String should have at most 255' in page
 
 
 def captions(html: str) -> list[str]:
@@ -367,16 +420,18 @@ def test_grouped_by_fault(staff: Client) -> None:
     rejected(json.dumps(body(progress=-1)).encode(), source="another")
     told = counts(staff.get(LIST).content.decode())
 
-    assert ("?fault=progress:less_than_equal", "progress: less_than_equal", "1") in told
-    assert ("?fault=status:string_type", "status: string_type", "1") in told
+    assert ("?fault=progress:less_than_equal", "progress: above 100", "1") in told
+    assert ("?fault=status:string_type", "status: not text in quotation marks", "1") in told
     assert listed(staff, fault="progress:less_than_equal") == [wrong.pk]
     assert listed(staff, fault="status:string_type") == [both.pk]
     assert listed(staff, fault="rogress:less_than_equal") == []
     assert listed(staff, fault="\0") == []
 
     html = staff.get(LIST, {"fault": "progress:less_than_equal", "source": "tests"}).content.decode()
-    assert ("?source=tests", "progress: less_than_equal", "1") in counts(html), "the chosen one leads back"
-    assert "greater_than_equal" not in str(counts(html))
+    assert ("?source=tests", "progress: above 100", "1") in counts(html), "the chosen one leads back"
+    assert 'title="progress:less_than_equal"' in html
+    assert "Fault: <b>progress: above 100</b>" in html
+    assert "below 0" not in str(counts(html))
 
 
 def test_the_most_frequent_fault_stands_first_and_some_are_left_out(staff: Client, monkeypatch: Any) -> None:
@@ -385,9 +440,7 @@ def test_the_most_frequent_fault_stands_first_and_some_are_left_out(staff: Clien
     rejected()
     monkeypatch.setattr("tasks.admin.rejected.MAX_GROUPS", 1)
 
-    assert [label for _url, label, _n in counts(staff.get(LIST).content.decode())] == [
-        "progress: less_than_equal"
-    ]
+    assert [label for _url, label, _n in counts(staff.get(LIST).content.decode())] == ["progress: above 100"]
 
 
 @pytest.mark.parametrize(
