@@ -39,19 +39,19 @@ def check_signatures(**kwargs: Any) -> list[checks.CheckMessage]:
     classes = given("AUTHENTICATION_CLASSES", AppSettings.authentication_classes)
     if not isinstance(classes, (list, tuple)):
         return []
-    is_asked = any(str(path).startswith(f"{_app()}.auth.signatures.") for path in classes)
+    signatures = f"{_app()}.auth.signatures"
+    is_asked = any(str(path).startswith(f"{signatures}.") for path in classes)
     if is_asked == bool(given("SIGNING_SECRETS", {})):
         return []
-    return [
-        checks.Warning(
-            "AUTHENTICATION_CLASSES asks for signatures, but SIGNING_SECRETS is empty: every signed delivery "
-            "is rejected."
-            if is_asked
-            else "SIGNING_SECRETS is given, but no class of AUTHENTICATION_CLASSES looks at signatures.",
-            hint="See docs/how-to-sign.md.",
-            id="sartiq_tasks.W003",
+    if is_asked:
+        fault = "AUTHENTICATION_CLASSES asks for signatures, but SIGNING_SECRETS is empty, so none is valid."
+        hint = "Set SIGNING_SECRETS to a dict of sources to lists of secrets."
+    else:
+        fault = "SIGNING_SECRETS is set, but no class in AUTHENTICATION_CLASSES checks signatures."
+        hint = (
+            f"Add {signatures}.SignatureAuthentication to AUTHENTICATION_CLASSES, or remove SIGNING_SECRETS."
         )
-    ]
+    return [checks.Warning(fault, hint=hint, id="sartiq_tasks.W003")]
 
 
 @checks.register("sartiq_tasks")
@@ -96,7 +96,7 @@ def check_addresses(**kwargs: Any) -> list[checks.CheckMessage]:
         return []
     return [
         checks.Warning(
-            f"No address can be told with NUM_PROXIES = {number!r}, so THROTTLE_FAILURES and "
+            f"NUM_PROXIES is {number!r}, so DRF cannot tell a client's address, and THROTTLE_FAILURES and "
             "THROTTLE_TOKEN_REQUESTS limit nobody behind a proxy.",
             hint='Set REST_FRAMEWORK["NUM_PROXIES"] to the number of your proxies: 0, 1 and so on.',
             id="sartiq_tasks.W046",

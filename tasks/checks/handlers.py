@@ -29,7 +29,7 @@ def check_handlers(**kwargs: Any) -> list[checks.CheckMessage]:
     if router.db_for_write(Reaction) != router.db_for_write(TaskStatusEvent):
         messages.append(
             checks.Error(
-                "Reactions are routed to another database than events, with which they are stored.",
+                "A router sends reactions to another database than events, but one statement stores both.",
                 hint="Route all models of sartiq_tasks to one database.",
                 id="sartiq_tasks.E054",
             )
@@ -49,7 +49,9 @@ def _faults(one: Declared, names: Counter[str]) -> list[tuple[str, str, str]]:
         found.append(("is an async function, which the worker does not await", hint, "sartiq_tasks.E052"))
     if unknown := (one.to or frozenset()) - set(Meaning.values):
         hint = f"Meanings are {', '.join(Meaning.values)}."
-        found.append((f"asks for {', '.join(map(repr, sorted(unknown)))}", hint, "sartiq_tasks.E053"))
+        found.append(
+            (f"asks for an unknown meaning: {', '.join(sorted(unknown))}", hint, "sartiq_tasks.E053")
+        )
     return found
 
 
@@ -69,15 +71,15 @@ def check_waiting(databases: Sequence[str] | None = None, **kwargs: Any) -> list
         if one.pending and not one.is_declared:
             messages.append(
                 checks.Warning(
-                    f"{one.pending} reactions wait for the handler {one.name!r}, which no app declares.",
-                    hint="Declare it again under this name=, or give its reactions up in the admin.",
+                    f"No app declares the handler {one.name!r}. Reactions that wait for it: {one.pending}.",
+                    hint="Declare it again under this name=, or give up its reactions in the admin.",
                     id="sartiq_tasks.W050",
                 )
             )
         if one.pending and one.is_unserved(now):
             messages.append(
                 checks.Warning(
-                    f"{one.pending} reactions wait for the handler {one.name!r}, which no worker serves.",
+                    f"No worker serves the handler {one.name!r}. Reactions that wait for it: {one.pending}.",
                     hint="Run manage.py run_handlers.",
                     id="sartiq_tasks.W051",
                 )

@@ -82,8 +82,8 @@ def check_distributed(databases: Sequence[str] | None = None, **kwargs: Any) -> 
     return [
         checks.Warning(
             "SARTIQ_TASKS['DISTRIBUTED'] is True and the tables are not distributed: every delivery takes "
-            "more round trips than it has to.",
-            hint="Run manage.py distribute_ledger, or take it out.",
+            "more round trips than it needs.",
+            hint="Run manage.py distribute_ledger, or remove the key.",
             id="sartiq_tasks.W060",
         )
     ]
@@ -113,8 +113,7 @@ def check_tenants(**kwargs: Any) -> list[checks.CheckMessage]:
         return []
     return [
         checks.Error(
-            "The tenants share tokens, which name a user by number, but each tenant has users of its own: "
-            "a user's token is another user's at each tenant.",
+            "Tenants share tokens, but each has users of its own: a token names a different user in each.",
             hint=f"Put {apps.get_app_config(tokens).name} into TENANT_APPS too, or keep users in "
             "SHARED_APPS alone. Silence this if only clients have tokens.",
             id="sartiq_tasks.E041",
@@ -134,7 +133,7 @@ def check_urls(**kwargs: Any) -> list[checks.CheckMessage]:
     hidden = [path for path in webhooks if not _reaches_webhook(path)]
     messages: list[checks.CheckMessage] = [
         checks.Warning(
-            f"Deliveries to {prefix}{path} do not reach the app: a URL pattern before it matches, too.",
+            f"Deliveries to {prefix}{path} do not reach the app: an earlier URL pattern matches them.",
             hint='Put path(..., include("sartiq.tasks.urls")) before that pattern in urlpatterns.',
             id="sartiq_tasks.W041",
         )
@@ -233,7 +232,7 @@ def check_encoding(databases: Sequence[str] | None = None, **kwargs: Any) -> lis
         return []
     return [
         checks.Warning(
-            f"The database {alias!r} is in {encoding}: an event with a character that it lacks is rejected.",
+            f"The database {alias!r} is in {encoding}: an event with any other character is rejected.",
             hint="Create the database with ENCODING 'UTF8'.",
             id="sartiq_tasks.W020",
         )

@@ -57,7 +57,7 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
     messages: list[checks.CheckMessage] = []
     for key, value in given.items():
         if key not in JUDGEMENTS:
-            hint = f"It knows: {', '.join(JUDGEMENTS)}."
+            hint = f"The keys are {', '.join(JUDGEMENTS)}."
             messages.append(
                 checks.Warning(f"SARTIQ_TASKS has no key {key!r}.", hint=hint, id="sartiq_tasks.W001")
             )
@@ -69,7 +69,7 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
     if not django_settings.USE_TZ:
         messages.append(
             checks.Error(
-                "USE_TZ must be True, because the times of events are points in time.",
+                "USE_TZ must be True, because the app stores times with a time zone.",
                 hint="Set USE_TZ = True.",
                 id="sartiq_tasks.E011",
             )
@@ -82,9 +82,9 @@ def check_probe(**kwargs: Any) -> list[checks.CheckMessage]:
     """Check that there is one way to ask the cluster, and a token only for the probe that sends it."""
     probe, url, token = (given(key, None) for key in ("PROBE", "PROBE_URL", "PROBE_TOKEN"))
     if probe is not None and url is not None:
-        text, hint = "PROBE and PROBE_URL are both given: PROBE alone is used.", "Leave one of them out."
+        text, hint = "PROBE and PROBE_URL are both set: only PROBE is used.", "Remove one of them."
     elif token is not None and url is None:
-        text, hint = "PROBE_TOKEN is given without PROBE_URL, so nothing sends it.", "Set PROBE_URL."
+        text, hint = "PROBE_TOKEN is set without PROBE_URL, so nothing sends it.", "Set PROBE_URL."
     else:
         return []
     return [checks.Warning(text, hint=hint, id="sartiq_tasks.W030")]

@@ -36,11 +36,11 @@ def whole_number(low: int, high: int | None = None) -> Judgement:
 
 def not_negative(value: Any) -> str | None:
     is_valid = isinstance(value, timedelta) and value >= timedelta()
-    return None if is_valid else "a timedelta that is not negative"
+    return None if is_valid else "a timedelta of zero or more"
 
 
 def positive(value: Any) -> str | None:
-    return None if isinstance(value, timedelta) and value > timedelta() else "a timedelta of more than zero"
+    return None if isinstance(value, timedelta) and value > timedelta() else "a positive timedelta"
 
 
 def or_none(judge: Judgement) -> Judgement:
@@ -58,7 +58,7 @@ def silence_limits(value: Any) -> str | None:
     is_valid = "*" in value and all(isinstance(task_type, str) for task_type in value)
     if is_valid and not any(map(or_none(not_negative), value.values())):
         return None
-    return "a dict of task types, and '*' for all others, to timedeltas that are not negative, or None"
+    return "a dict of task types, and '*' for all others, to timedeltas of zero or more, or None"
 
 
 def probe(value: Any) -> str | None:
@@ -76,13 +76,13 @@ def probe(value: Any) -> str | None:
 def http_url(value: Any) -> str | None:
     if value is None or (isinstance(value, str) and _URL.fullmatch(value)):
         return None
-    return "None or an address that begins with http:// or https://"
+    return "None or a URL that begins with http:// or https://"
 
 
 def header_text(value: Any) -> str | None:
     if value is None or (isinstance(value, str) and value.isascii() and value.isprintable() and value):
         return None
-    return "None or a text of printable ASCII characters"
+    return "None or a string of printable ASCII characters"
 
 
 def true_or_false(value: Any) -> str | None:
@@ -103,7 +103,7 @@ def classes_with(method: str) -> Judgement:
             except Exception as error:  # noqa: BLE001 (whatever the module raises, it cannot be imported)
                 return f"a list of classes that can be imported ({type(error).__name__}: {error})"
             if not isinstance(found, type) or not callable(getattr(found, method, None)):
-                return f"a list of classes with the method {method}(), which {path} is not"
+                return f"a list of classes with the method {method}(), which {path} lacks"
         return None
 
     return judge
@@ -124,7 +124,7 @@ def statuses(value: Any) -> str | None:
 def rate(value: Any) -> str | None:
     if value is None or (isinstance(value, str) and _RATE.fullmatch(value)):
         return None
-    return "None or a rate such as '600/min', of a second, min, hour or day"
+    return "None or a rate such as '600/min': per second, min, hour or day"
 
 
 def cache_alias(value: Any) -> str | None:

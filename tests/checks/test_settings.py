@@ -151,7 +151,7 @@ def test_valid_values(settings: Any, key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"PROBE": print, "PROBE_URL": "http://cluster"}, "both given"),
+        ({"PROBE": print, "PROBE_URL": "http://cluster"}, "both set"),
         ({"PROBE_TOKEN": "secret"}, "nothing sends it"),
         ({"PROBE_TOKEN": "secret", "PROBE": print}, "nothing sends it"),
         ({"PROBE_URL": "http://cluster", "PROBE_TOKEN": "secret"}, None),
