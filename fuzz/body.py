@@ -33,7 +33,7 @@ TOKENS = (
     b"2024-05-01T12:00:00Z", b"2016-12-31T23:59:60Z", b"0001-01-01T00:00:00+23:59",
     b"9999-12-31T23:59:59.999999-23:59", b"T24:00:00", b".123456789", b"unknown_fields",
 )  # fmt: skip
-#: The bodies that mutation begins with.
+#: The event that is mutated in place of a body that is not one.
 EVENT = {"event_type": "a", "task_id": "b", "status": "running", "progress": 50.5, "task_type": "c"}
 
 

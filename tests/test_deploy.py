@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from fnmatch import fnmatch
@@ -89,9 +88,7 @@ def test_the_site_redirects_browsers_and_tells_senders_of_plain_http_what_to_do(
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (DEPLOY / "systemd").iterdir()))
 def test_systemd_reads_the_unit(name: str, tmp_path: Path) -> None:
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        pytest.skip("systemd-analyze is not installed")
+    program = needed("systemd-analyze", package="systemd")
     unit = (DEPLOY / "systemd" / name).read_text()
     # The paths and the user are those of an installation; here only the grammar and the options count.
     unit = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", unit, flags=re.MULTILINE)

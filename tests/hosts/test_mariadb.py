@@ -10,15 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-import pytest
 
 from harness.environment import free_port
 from harness.servers import stop, temporary_directory
 from tests.hosts.environments import Host, new_project, once, python_with
+from tests.programs import needed
 
 pytestmark = once
 
-PROGRAMS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 SETTINGS = """
 import pymysql
 pymysql.version_info = (2, 2, 7, "final", 0)
@@ -40,9 +39,7 @@ TABLES = (
 @contextmanager
 def mariadb() -> Iterator[int]:
     """Run a MariaDB of the test's own; yield its port."""
-    server, install = (shutil.which(name, path=PROGRAMS) for name in ("mariadbd", "mariadb-install-db"))
-    if server is None or install is None:
-        pytest.skip("MariaDB is not installed (Debian: apt-get install mariadb-server)")
+    server, install = (needed(name, package="mariadb-server") for name in ("mariadbd", "mariadb-install-db"))
     is_root = psutil.Process().uids().effective == 0
     with temporary_directory() as place:
         place.chmod(0o755)
