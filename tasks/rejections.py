@@ -71,6 +71,8 @@ def keep_rejected(
             # Every database can hold the body, which is bytes. The other columns may quote from it.
             for column in ("source", "errors", "headers"):
                 setattr(rejected, column, _ascii(getattr(rejected, column)))
+            # This database has no task of such a name.
+            rejected.named_task = rejected.named_status = None
             on_live_connection(lambda: _keep(rejected))
     except Error:
         logger.exception(
