@@ -54,8 +54,9 @@ def test_classes_are_imported_from_their_paths(settings: Any) -> None:
     assert app_settings().permissions == (AllowAny,)
 
 
-def test_a_key_that_is_not_known_is_left_to_the_system_check(settings: Any) -> None:
-    settings.SARTIQ_TASKS = {"MAX_NESTLING": 7}
+@pytest.mark.parametrize("key", ["MAX_NESTLING", "max_nesting", 5, None])
+def test_a_key_that_is_not_known_is_left_to_the_system_check(settings: Any, key: Any) -> None:
+    settings.SARTIQ_TASKS = {key: 7}
 
     assert app_settings() == AppSettings(distributed=is_citus())
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.checks.settings import JUDGEMENTS
-from tasks.conf import AppSettings
+from tasks.conf import SETTINGS, AppSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT, KEYS = (
@@ -84,7 +83,7 @@ def test_every_key_is_documented_with_its_default_and_its_check() -> None:
         if not row[0].startswith("`sartiq_tasks.")
     }
 
-    assert documented == {key: (defaults[key], code) for key, (code, _) in JUDGEMENTS.items()}
+    assert documented == {key: (defaults[key], one.metadata["code"]) for key, one in SETTINGS.items()}
 
 
 def test_every_code_is_documented() -> None:
@@ -93,5 +92,6 @@ def test_every_code_is_documented() -> None:
     in_tables = re.findall(r"^\|.* `sartiq_tasks\.([EW]\d+)` \|", page, flags=re.MULTILINE)
     settings = re.findall(r"\b([EW]\d{3})\b", page)
 
-    assert sorted(in_tables) == sorted(set(re.findall(r'"sartiq_tasks\.([EW]\d+)"', source)))
+    of_settings = {one.metadata["code"].removeprefix("sartiq_tasks.") for one in SETTINGS.values()}
+    assert sorted(in_tables) == sorted({*re.findall(r'"sartiq_tasks\.([EW]\d+)"', source), *of_settings})
     assert set(settings) == set(in_tables)

@@ -13,8 +13,8 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.settings import api_settings
 
 from ..conf import AppSettings
-from .settings import JUDGEMENTS, given
-from .values import text
+from ..judgements import text
+from .settings import fault, given
 
 
 @checks.register("sartiq_tasks")
@@ -58,7 +58,7 @@ def check_signatures(**kwargs: Any) -> list[checks.CheckMessage]:
 def check_credentials(**kwargs: Any) -> list[checks.CheckMessage]:
     """Check that credentials other than django-oauth-toolkit's can lead to a user who may post."""
     classes = given("AUTHENTICATION_CLASSES", AppSettings.authentication_classes)
-    if JUDGEMENTS["AUTHENTICATION_CLASSES"][1](classes):
+    if fault("AUTHENTICATION_CLASSES", classes):
         return []  # check_settings() reports it
     own = f"{_app()}.auth."
     permissions = given("PERMISSION_CLASSES", AppSettings.permission_classes)

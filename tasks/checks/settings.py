@@ -3,49 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core import checks
 
-from ..conf import COLUMN_LENGTH, AppSettings
-from . import values
-
-#: Messages never quote the values of these: what ``repr()`` leaves out.
-_SECRETS = {one.name.upper() for one in fields(AppSettings) if not one.repr}
-#: For each key of ``SARTIQ_TASKS`` the code of its error, and the function that judges its value.
-JUDGEMENTS: Mapping[str, tuple[str, values.Judgement]] = {
-    "STATUSES": ("sartiq_tasks.E001", values.statuses),
-    "CLOCK_TOLERANCE": ("sartiq_tasks.E002", values.not_negative),
-    "MAX_BODY_BYTES": ("sartiq_tasks.E003", values.whole_number(1)),
-    "MAX_NESTING": ("sartiq_tasks.E004", values.whole_number(1, 400)),
-    "MAX_STRING_LENGTH": ("sartiq_tasks.E005", values.whole_number(1, COLUMN_LENGTH)),
-    "AUTHENTICATION_CLASSES": ("sartiq_tasks.E006", values.classes_with("authenticate")),
-    "PERMISSION_CLASSES": ("sartiq_tasks.E007", values.classes_with("has_permission")),
-    "SCOPE": ("sartiq_tasks.E008", values.text),
-    "SILENT_AFTER": ("sartiq_tasks.E030", values.silence_limits),
-    "QUEUED_AFTER": ("sartiq_tasks.E031", values.or_none(values.not_negative)),
-    "LOST_AFTER": ("sartiq_tasks.E032", values.or_none(values.positive)),
-    "PROBE": ("sartiq_tasks.E033", values.probe),
-    "PROBE_URL": ("sartiq_tasks.E034", values.http_url),
-    "PROBE_TOKEN": ("sartiq_tasks.E035", values.header_text),
-    "PROBE_TIMEOUT": ("sartiq_tasks.E036", values.positive),
-    "DATABASE_TIMEOUT": ("sartiq_tasks.E009", values.or_none(values.not_negative)),
-    "SIGNING_SECRETS": ("sartiq_tasks.E020", values.signing_secrets),
-    "THROTTLE_DELIVERIES": ("sartiq_tasks.E021", values.rate),
-    "THROTTLE_FAILURES": ("sartiq_tasks.E022", values.rate),
-    "THROTTLE_TOKEN_REQUESTS": ("sartiq_tasks.E023", values.rate),
-    "THROTTLE_CACHE": ("sartiq_tasks.E024", values.cache_alias),
-    "METRICS_TOKEN": ("sartiq_tasks.E025", values.metrics_token),
-    "REJECTED_RETENTION": ("sartiq_tasks.E013", values.not_negative),
-    "REJECTED_PER_MINUTE": ("sartiq_tasks.E014", values.whole_number(0)),
-    "HANDLER_ATTEMPTS": ("sartiq_tasks.E015", values.whole_number(1)),
-    "HANDLER_LEASE": ("sartiq_tasks.E016", values.positive),
-    "HANDLER_POLL": ("sartiq_tasks.E017", values.positive),
-    "HANDLER_RETENTION": ("sartiq_tasks.E018", values.not_negative),
-    "DISTRIBUTED": ("sartiq_tasks.E060", values.true_or_false),
-}
+from ..conf import SETTINGS
+from ..judgements import Judgement
 
 
 @checks.register("sartiq_tasks")
@@ -56,16 +20,17 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
         return [checks.Error(f"SARTIQ_TASKS must be a dict, not {given!r}.", id="sartiq_tasks.E010")]
     messages: list[checks.CheckMessage] = []
     for key, value in given.items():
-        if key not in JUDGEMENTS:
-            hint = f"The keys are {', '.join(JUDGEMENTS)}."
+        if key not in SETTINGS:
+            hint = f"The keys are {', '.join(SETTINGS)}."
             messages.append(
                 checks.Warning(f"SARTIQ_TASKS has no key {key!r}.", hint=hint, id="sartiq_tasks.W001")
             )
             continue
-        code, judge = JUDGEMENTS[key]
-        if wanted := judge(value):
-            given_value = "" if key in _SECRETS else f", not {value!r}"
-            messages.append(checks.Error(f"SARTIQ_TASKS[{key!r}] must be {wanted}{given_value}.", id=code))
+        if wanted := fault(key, value):
+            setting = SETTINGS[key]
+            told = f", not {value!r}" if setting.repr else ""
+            text = f"SARTIQ_TASKS[{key!r}] must be {wanted}{told}."
+            messages.append(checks.Error(text, id=setting.metadata["code"]))
     if not django_settings.USE_TZ:
         messages.append(
             checks.Error(
@@ -88,6 +53,17 @@ def check_probe(**kwargs: Any) -> list[checks.CheckMessage]:
     else:
         return []
     return [checks.Warning(text, hint=hint, id="sartiq_tasks.W030")]
+
+
+def has_errors() -> bool:
+    """Return whether ``check_settings()`` has found what no other check could read."""
+    return any(message.is_serious() for message in check_settings())
+
+
+def fault(key: str, value: Any) -> str | None:
+    """Return in words what the value of ``key`` must be, or None if it is valid."""
+    judge: Judgement = SETTINGS[key].metadata["judge"]
+    return judge(value)
 
 
 def given(key: str, default: Any) -> Any:

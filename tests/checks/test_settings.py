@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
-from tasks.checks.settings import JUDGEMENTS, check_probe, check_settings
-from tasks.conf import AppSettings
+from tasks.checks.settings import check_probe, check_settings
+from tasks.conf import SETTINGS, AppSettings
 
 SIGNING_SECRET = "whsec_" + "QUJD" * 10
 
@@ -25,8 +25,8 @@ def test_no_setting_at_all(settings: Any) -> None:
 
 
 def test_every_setting_has_a_check_of_its_own() -> None:
-    assert {key.lower() for key in JUDGEMENTS} == set(AppSettings.__dataclass_fields__)
-    assert len({code for code, _ in JUDGEMENTS.values()}) == len(JUDGEMENTS)
+    assert {key.lower() for key in SETTINGS} == set(AppSettings.__dataclass_fields__)
+    assert len({one.metadata["code"] for one in SETTINGS.values()}) == len(SETTINGS)
 
 
 def test_the_defaults_pass_their_own_checks(settings: Any) -> None:
@@ -197,7 +197,7 @@ def test_times_need_time_zones(settings: Any) -> None:
 def test_an_extra_that_is_not_installed_is_named(
     settings: Any, monkeypatch: pytest.MonkeyPatch, key: str, value: Any, extra: str
 ) -> None:
-    monkeypatch.setattr("tasks.checks.values.find_spec", lambda name: None)
+    monkeypatch.setattr("tasks.judgements.find_spec", lambda name: None)
     settings.SARTIQ_TASKS = {key: value}
     (message,) = check_settings()
 
@@ -221,12 +221,21 @@ NONSENSE: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [*JUDGEMENTS, "NO_SUCH_KEY", 5, None])
+@pytest.mark.parametrize("key", [*SETTINGS, "NO_SUCH_KEY", 5, None])
 def test_no_value_ends_the_checks_in_a_traceback(settings: Any, key: Any) -> None:
     for value in NONSENSE:
         settings.SARTIQ_TASKS = {key: value}
         for message in run_checks(tags=["sartiq_tasks"]):
             assert "\n" not in message.msg
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("key", [*SETTINGS, "NO_SUCH_KEY", 5, None])
+def test_the_checks_of_databases_leave_wrong_values_to_the_others(settings: Any, key: Any) -> None:
+    """``migrate`` runs only these."""
+    for value in (*({key: one} for one in NONSENSE), *NONSENSE):
+        settings.SARTIQ_TASKS = value
+        run_checks(tags=["database"], databases=["default"])
 
 
 @pytest.mark.parametrize("value", [one for one in NONSENSE if not isinstance(one, dict)])

@@ -1,4 +1,4 @@
-"""Judge the values of settings: each function returns None, or says in words what the value must be."""
+"""Judge the values of settings: each function returns None, or in words what the value must be."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.utils.module_loading import import_string
-
-from ..lifecycle import Meaning
 
 Judgement = Callable[[Any], str | None]
 
@@ -109,16 +107,18 @@ def classes_with(method: str) -> Judgement:
     return judge
 
 
-def statuses(value: Any) -> str | None:
-    meanings = [meaning.value for meaning in Meaning if meaning is not Meaning.OTHER]
-    if not isinstance(value, Mapping) or not set(value) <= set(meanings):
-        return f"a dict with keys of {', '.join(meanings)}"
-    for names in value.values():
-        if isinstance(names, str) or not isinstance(names, Iterable):
-            return "a dict of lists of statuses"
-        if not all(isinstance(name, str) for name in names):
-            return "a dict of lists of statuses, each a string"
-    return None
+def statuses_of(meanings: Iterable[str]) -> Judgement:
+    def judge(value: Any) -> str | None:
+        if not isinstance(value, Mapping) or not set(value) <= set(meanings):
+            return f"a dict with keys of {', '.join(meanings)}"
+        for names in value.values():
+            if isinstance(names, str) or not isinstance(names, Iterable):
+                return "a dict of lists of statuses"
+            if not all(isinstance(name, str) for name in names):
+                return "a dict of lists of statuses, each a string"
+        return None
+
+    return judge
 
 
 def rate(value: Any) -> str | None:
