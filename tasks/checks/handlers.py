@@ -15,6 +15,7 @@ from ..handlers.registry import VALID_NAME, Declared, declared
 from ..handlers.standing import standings
 from ..lifecycle import Meaning
 from ..models import Reaction, TaskStatusEvent
+from .settings import has_errors
 
 
 @checks.register("sartiq_tasks")
@@ -59,7 +60,7 @@ def _faults(one: Declared, names: Counter[str]) -> list[tuple[str, str, str]]:
 def check_waiting(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Check that each handler for which reactions wait is declared, and that a worker serves it."""
     using, now = router.db_for_write(Reaction), timezone.now()
-    if using not in (databases or ()):
+    if using not in (databases or ()) or has_errors():
         return []
     try:
         with transaction.atomic(using=using):

@@ -22,6 +22,7 @@ from ..database import distribution
 from ..models import Task, TaskStatusEvent
 from ..openapi.views import DocsView
 from ..views import TaskWebhookView
+from .settings import has_errors
 
 #: The databases that the statement which records an event is written for.
 _VENDORS = ("postgresql", "sqlite")
@@ -65,7 +66,7 @@ def _check_vendor() -> list[checks.CheckMessage]:
 def check_distributed(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Check that ``DISTRIBUTED`` is what the tables are."""
     connection = distribution.ledger_connection()
-    if connection.vendor != "postgresql" or connection.alias not in (databases or ()):
+    if connection.vendor != "postgresql" or connection.alias not in (databases or ()) or has_errors():
         return []
     is_distributed = distribution.placed(connection).get(Task._meta.db_table) == distribution.Place.BY_TASK
     if is_distributed == app_settings().distributed:
