@@ -41,10 +41,10 @@ def marked(body: bytes, errors: Iterable[Mapping[str, Any]]) -> SafeString:
     for start, end in sorted(_places(body, text, errors)):
         # A line that begins with a fault begins before its mark.
         pieces += [(shown(at, start),), (format_html("{}", breaks.pop(start, "")),)]
-        pieces.append((format_html("<mark>{}</mark>", shown(start, end) or _("[it ends here]")),))
+        pieces.append((format_html("<mark>{}</mark>", shown(start, end) or _("[the body ends here]")),))
         at = end
     pieces.append((shown(at, len(text)),))
-    note = _("Sent on one line; the line breaks are added here.") if is_broken else ""
+    note = _("The sender sent one line. The line breaks were added here.") if is_broken else ""
     shown_note = format_html('<p class="help">{}</p>', note) if note else ""
     return format_html(
         '<pre class="st-text" tabindex="0">{}</pre>{}', format_html_join("", "{}", pieces), shown_note

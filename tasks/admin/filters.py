@@ -70,7 +70,9 @@ class SilentFilter(Filter):
         """Return the choices; the first names the limit if it is the same for every task type."""
         limits = set(app_settings().silence_limits.values())
         length = duration(limits.pop()) if len(limits) == 1 else None
-        silent = _("Running, nothing heard for %(length)s") % {"length": length} if length else _("Silent")
+        silent = (
+            _("Running, but not heard from for %(length)s") % {"length": length} if length else _("Silent")
+        )
         return [
             ("1", silent), ("lost", _("Marked as lost")), ("held", _("Held back")),
             ("ended", _("Silent, and probably ended")),

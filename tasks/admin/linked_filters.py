@@ -94,7 +94,7 @@ class FailureFilter(LinkedFilter):
     """The tasks whose error is of one kind, by category and headline: only the newest are read for it."""
 
     title = _("failure")
-    note = _("Looked for among the 1,000 failed tasks of its category that were last heard from.")
+    note = _("Only the 1,000 failed tasks of this category that were last heard from are searched.")
     parameter_name = "failure"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

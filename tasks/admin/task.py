@@ -45,8 +45,8 @@ class TaskAdmin(RecordAdmin):
     )  # fmt: skip
     search_fields = ("task_id",)
     search_help_text = _(
-        "By the beginning of a task id or a whole entity id; if there is none, or after a *, in the last "
-        "10,000 tasks by any part of an id, entity, instance or error, in any letter case."
+        "Finds tasks by the beginning of a task id or by a whole entity id. If none matches, or after a *, "
+        "searches the last 10,000 tasks for any part of an id, entity, instance or error, in any letter case."
     )
     ordering = ("-last_received_at", "task_id")
     sortable_by = ("last_heard", "progress_shown", "duration")

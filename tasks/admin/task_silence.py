@@ -139,10 +139,10 @@ def _facts(task: Task, silence: Silence, now: datetime) -> list[tuple[Any, Any]]
     answer = Silence.Answer(silence.answer).label if silence.answer else display.EMPTY
     facts: list[tuple[Any, Any]] = []
     if task.last_received_at < silence.asked_at:
-        facts.append((_("The last event came"), display.time_tag(task.last_received_at)))
+        facts.append((_("Last event received"), display.time_tag(task.last_received_at)))
     facts += [
-        (_("The cluster was asked last"), display.time_tag(silence.asked_at)),
-        (_("It said"), silence.error or answer),
+        (_("Cluster last asked"), display.time_tag(silence.asked_at)),
+        (_("Its answer"), silence.error or answer),
     ]
     if silence.failures:
         facts.append((_("Failed requests"), silence.failures))
@@ -206,5 +206,5 @@ def _tell(model_admin: Any, request: HttpRequest, name: str, changed: int, left:
         text = ngettext("%d task was changed.", "%d tasks were changed.", changed)
         model_admin.message_user(request, text % changed, messages.SUCCESS)
     if left or not changed:
-        told = _("%d tasks were not changed: they changed in the meantime, or already were like that.") % left
+        told = _("%d tasks were not changed: they have changed in the meantime, or needed no change.") % left
         model_admin.message_user(request, told, messages.WARNING)

@@ -46,8 +46,8 @@ def marks(sent: bytes) -> list[str]:
         (b" [1] ", [" [1] "]),
         (b'{"a": nope}', ["n"]),
         (b'{"a": NaN}', ["N"]),
-        (b'{"a": 5', ["[it ends here]"]),
-        (b'{"a": 5,\n"b"', ["[it ends here]"]),
+        (b'{"a": 5', ["[the body ends here]"]),
+        (b'{"a": 5,\n"b"', ["[the body ends here]"]),
         ('{"é": "'.encode() + b'a\xffb"}', ["\N{REPLACEMENT CHARACTER}"]),
         (b'{"status": "\xed\xa0\x80", "progress": 101}', ["101"]),
     ],
@@ -90,7 +90,7 @@ def test_a_body_on_one_line_is_broken_into_lines() -> None:
     shown = unescape(marked(b'{"a": {"b": [1, 2]}, "c": "x, {y}"}', []))
 
     assert '{\n  "a": {\n    "b": [\n      1, \n      2\n    ]\n  }, \n  "c": "x, {y}"\n}' in shown
-    assert "line breaks are added" in shown
+    assert "line breaks were added" in shown
 
 
 @pytest.mark.parametrize(

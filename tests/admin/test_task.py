@@ -182,9 +182,9 @@ def test_a_lost_task_looks_lost_until_it_is_heard_of(admin_client: Client) -> No
 
 def test_the_filter_names_the_limit_if_there_is_one(admin_client: Client, settings: Any) -> None:
     record()
-    assert "Running, nothing heard for 15 min" in page(admin_client)
+    assert "Running, but not heard from for 15 min" in page(admin_client)
     settings.SARTIQ_TASKS = {"SILENT_AFTER": {"training": minutes(1), "*": None}}
-    assert "Running, nothing heard" not in page(admin_client)
+    assert "Running, but not heard" not in page(admin_client)
 
 
 def test_the_list_tells_the_exception_of_a_traceback(admin_client: Client) -> None:
@@ -446,7 +446,7 @@ def test_the_filter_by_failure_says_how_far_it_looks(admin_client: Client) -> No
     html = page(admin_client, f"{LIST}?failure=boom")
 
     assert "<summary>Failure: <b>boom</b></summary>" in html
-    assert "among the 1,000 failed tasks of its category" in html
+    assert "Only the 1,000 failed tasks of this category" in html
 
 
 @pytest.mark.parametrize("category", ["c" * COLUMN_LENGTH, "two\nlines" * 10, None])
