@@ -35,6 +35,11 @@ __all__ = ("MetricsView",)
 
 #: Seconds: a delivery takes a few milliseconds, or seconds if the database makes it wait.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+#: Each is told from the start, as 0: in a series that begins with 1, Prometheus sees no increase.
+OUTCOMES = (
+    "stored", "duplicate", "conflict", "error", "forbidden", "rejected", "throttled", "unauthenticated",
+    "unavailable",
+)  # fmt: skip
 
 
 def count(outcome: str, errors: Iterable[str], seconds: float) -> None:
@@ -67,8 +72,11 @@ def _instruments() -> tuple[Counter, Counter, Histogram]:
 def _made_once() -> tuple[Counter, Counter, Histogram]:
     from prometheus_client import Counter, Histogram
 
+    deliveries = Counter("sartiq_tasks_deliveries", "Deliveries by outcome", ["outcome"])
+    for outcome in OUTCOMES:
+        deliveries.labels(outcome)
     return (
-        Counter("sartiq_tasks_deliveries", "Deliveries by outcome", ["outcome"]),
+        deliveries,
         Counter("sartiq_tasks_rejected", "Errors of deliveries that were not stored, by type", ["type"]),
         Histogram("sartiq_tasks_delivery_seconds", "How long a delivery took to answer", buckets=BUCKETS),
     )

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tasks.models import Task
 from tasks.ops import metrics
+from tasks.ops.delivery_log import _OUTCOMES
 from tests import factories
 from tests.factories import body
 
@@ -156,6 +157,18 @@ def test_off_imports_no_client() -> None:
     )
 
     assert run(code).split() == ["False", "False"]
+
+
+def test_each_outcome_is_told_before_it_happens() -> None:
+    """Otherwise the first rejection after a start would be no increase, and alarm nobody."""
+    code = DJANGO + "from tasks.ops import metrics; print(metrics.exposition()[0].decode())"
+
+    told = samples(run(code))
+
+    outcomes = {"stored", "duplicate", "rejected", *_OUTCOMES.values()}
+    assert {name: told.get(f"sartiq_tasks_deliveries_total {name}") for name in outcomes} == dict.fromkeys(
+        outcomes, 0
+    )
 
 
 def test_the_age_is_of_now_and_stays_in_no_file(tmp_path: Path) -> None:
