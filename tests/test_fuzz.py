@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from typing import Any
@@ -86,6 +87,26 @@ def test_digest_that_changes_is_found(monkeypatch: Any) -> None:
         is_accepted(encoded())
 
 
+def test_event_that_its_canonical_json_is_not_is_found(monkeypatch: Any) -> None:
+    validated = serializers.TaskStatusEventSerializer.run_validation
+    others = itertools.count()
+
+    def differ(self: Any, data: Any) -> Any:
+        return validated(self, data) | {"status": f"s{next(others)}"}
+
+    monkeypatch.setattr(serializers.TaskStatusEventSerializer, "run_validation", differ)
+
+    with pytest.raises(Finding, match="the canonical JSON is the same event"):
+        is_accepted(encoded())
+
+
+def test_event_that_is_not_the_tasks_last_is_found(monkeypatch: Any) -> None:
+    monkeypatch.setattr("fuzz.target.order_key", lambda *_, **__: "another")
+
+    with pytest.raises(Finding, match="the event is the task's last"):
+        is_accepted(encoded())
+
+
 def test_any_other_exception_is_a_finding(monkeypatch: Any) -> None:
     def fail(self: Any, data: Any) -> None:
         raise ValueError("planted")
@@ -107,15 +128,29 @@ def test_any_other_exception_is_a_finding(monkeypatch: Any) -> None:
     ],
 )
 def test_rejection_that_is_malformed_is_found(monkeypatch: Any, items: Any, promise: str) -> None:
+    reject_with(monkeypatch, items)
+
+    with pytest.raises(Finding, match=promise):
+        is_accepted(encoded())
+
+
+@pytest.mark.parametrize(("error", "exception"), [({1}, TypeError), (float("nan"), ValueError)])
+def test_rejection_that_cannot_be_answered_and_kept_is_found(
+    monkeypatch: Any, error: Any, exception: type[Exception]
+) -> None:
+    reject_with(monkeypatch, [{"type": "a", "loc": ["body"], "msg": "b", "ctx": {"error": error}}])
+
+    with pytest.raises(exception):
+        is_accepted(encoded())
+
+
+def reject_with(monkeypatch: Any, items: Any) -> None:
     def reject(self: Any, data: Any) -> None:
         violation = ContractViolation([])
         violation.items = items
         raise violation
 
     monkeypatch.setattr(serializers.TaskStatusEventSerializer, "run_validation", reject)
-
-    with pytest.raises(Finding, match=promise):
-        is_accepted(encoded())
 
 
 def test_seeds_are_the_contracts() -> None:
