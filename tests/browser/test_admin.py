@@ -24,6 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 TASKS = "/admin/sartiq_tasks/task/"
 EVENTS = "/admin/sartiq_tasks/taskstatusevent/"
+REJECTED = "/admin/sartiq_tasks/rejecteddelivery/"
 FAILED = f"{TASKS}train-failed/change/"
 RUNNING = f"{TASKS}train-running/change/"
 LONG = f"{TASKS}long/change/"
@@ -54,6 +55,7 @@ def cluster() -> None:
 def own_pages() -> list[str]:
     """The pages that are this app's; what leads to them is Django's own."""
     event = TaskStatusEvent.objects.filter(status="failed").get()
+    kept = factories.rejected()
     return [
         TASKS,
         f"{TASKS}?meaning=failed&error_category=out_of_memory&last_received_at=24h",
@@ -63,6 +65,8 @@ def own_pages() -> list[str]:
         EVENTS,
         f"{EVENTS}?q=train-",
         f"{EVENTS}{event.pk}/change/",
+        REJECTED,
+        f"{REJECTED}{kept.pk}/change/",
     ]
 
 
@@ -436,7 +440,7 @@ def test_axe_finds_nothing_serious(open_page: OpenPage, scheme: Any) -> None:
 def test_what_was_wrong_begins_where_the_other_values_do(open_page: OpenPage) -> None:
     kept = factories.rejected(b'{"progress": 101, "task_id": "a"}')
     page = open_page()
-    page.goto(f"/admin/sartiq_tasks/rejecteddelivery/{kept.pk}/change/")
+    page.goto(f"{REJECTED}{kept.pk}/change/")
     lefts = page.evaluate(
         "[...document.querySelectorAll('.field-received .readonly, .readonly ul, .readonly .help')]"
         ".map((one) => one.getBoundingClientRect().left + parseFloat(getComputedStyle(one).paddingLeft))"
