@@ -30,7 +30,7 @@ _VENDORS = ("postgresql", "sqlite")
 
 @checks.register("sartiq_tasks")
 def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check the kind of the ledger's database, which needs no connection.
+    """Check the kind of the ledger's database and its driver, which needs no connection.
 
     ``check --database`` also runs the next check, which then reports the same: Django 6.1 tells neither of
     them about the option.
@@ -49,7 +49,17 @@ def check_migrated_database(
 
 def _check_vendor() -> list[checks.CheckMessage]:
     alias = router.db_for_write(TaskStatusEvent)
-    vendor, name = connections[alias].vendor, connections[alias].display_name
+    connection: Any = connections[alias]
+    vendor, name = connection.vendor, connection.display_name
+    if vendor == "postgresql" and connection.Database.__name__ == "psycopg2":
+        return [
+            checks.Error(
+                f"The database {alias!r} is used through psycopg2, with which deliveries fail: the app needs "
+                "psycopg 3.",
+                hint="pip install 'psycopg[binary]': Django prefers it to psycopg2 by itself.",
+                id="sartiq_tasks.E042",
+            )
+        ]
     if vendor in _VENDORS:
         return []
     return [

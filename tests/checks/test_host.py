@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -79,6 +80,16 @@ def test_a_database_that_no_event_can_be_recorded_in(
 
     assert "sartiq_tasks.E040" in str(error.value)
     assert name in str(error.value)
+
+
+def test_a_driver_with_which_deliveries_fail(vendor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    vendor("postgresql", "PostgreSQL")
+    monkeypatch.setattr(connections["default"], "Database", ModuleType("psycopg"))
+    assert check_database() == []
+
+    monkeypatch.setattr(connections["default"], "Database", ModuleType("psycopg2"))
+    assert codes(check_database()) == codes(check_migrated_database(databases=["default"])) == ["E042"]
+    assert check_migrated_database(databases=["another"]) == []
 
 
 @pytest.mark.django_db
