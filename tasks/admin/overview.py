@@ -28,7 +28,7 @@ from .handler import states
 from .overview_charts import charts
 from .overview_figures import Figures, figures
 from .overview_html import Lists, number, tiles
-from .overview_needs import Need, handler_needs, needs, usual_failures
+from .overview_needs import Need, handler_needs, needs, queue, usual_failures
 from .paginator import MAX_COUNT
 from .permissions import ReadOnly
 from .zones import InViewersZone
@@ -89,6 +89,7 @@ class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[
         return {
             "needs": needs(told, lists),
             "usual": usual_failures(told),
+            "queue": queue(told),
             "tiles": tiles(told, lists),
             "charts": charts(told, lists),
             "failures": [lists.failure(kind, told) for kind in told.failures[:MOST_SHOWN]],

@@ -141,7 +141,7 @@ def tiles(told: Figures, lists: Lists) -> list[dict[str, Any]]:
         _tile("running", _("Running"), standing["running"], lists.tasks(meaning="running")),
         _tile(
             "queued", Meaning.QUEUED.label, standing["queued"], lists.tasks(meaning="queued"),
-            _("up to %(length)s") % {"length": about(told.now - queued_since)} if queued_since else "",
+            _("oldest: %(length)s") % {"length": about(told.now - queued_since)} if queued_since else "",
         ),
         _tile(
             "silent", display.SILENT_NAME, standing["silent"], lists.tasks(silent="1"),

@@ -52,6 +52,19 @@ def usual_failures(told: Figures) -> str:
     return text % {"rate": percentage(rate), "usual": percentage(usual)}
 
 
+def queue(told: Figures) -> str:
+    """Return how long the task that was queued first has waited; nothing if none is queued."""
+    count, since = told.standing["queued"], told.standing["oldest"]
+    if not count or since is None:
+        return ""
+    text = ngettext(
+        "%(count)s task is queued, for %(length)s.",
+        "%(count)s tasks are queued, the oldest for %(length)s.",
+        count,
+    )
+    return text % {"count": number(count, MAX_COUNT), "length": about(told.now - since)}
+
+
 def _silence(told: Figures, lists: Lists) -> Iterator[Need]:
     silent = told.standing["silent"]
     if silent and told.is_all_silent and told.last_heard is not None:

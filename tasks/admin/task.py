@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -29,6 +30,13 @@ from .paginator import MAX_COUNT
 from .plots import plots
 from .time_filters import LastEventFilter, LastHeardFilter
 
+#: The lengths in the files, in seconds.
+_LENGTHS: Mapping[str, Callable[[Task], timedelta | None]] = {
+    "queued_seconds": lambda task: task.waited,
+    "ran_seconds": lambda task: task.first_run,
+    "elapsed_seconds": lambda task: task.duration(timezone.now()),
+}
+
 
 @admin.register(Task)
 class TaskAdmin(RecordAdmin):
@@ -37,7 +45,7 @@ class TaskAdmin(RecordAdmin):
     change_form_template = "admin/sartiq_tasks/task_page.html"
     list_display = (
         "id_shown", "status_badge", "progress_shown", "type_shown", "entity_shown", "origin", "last_heard",
-        "duration", "error",
+        "elapsed", "error",
     )  # fmt: skip
     list_filter = (
         MeaningFilter, SilentFilter, TaskTypeFilter, ZoneFilter, ErrorCategoryFilter, LastHeardFilter,
@@ -49,12 +57,12 @@ class TaskAdmin(RecordAdmin):
         "searches the last 10,000 tasks for any part of an id, entity, instance or error, in any letter case."
     )
     ordering = ("-last_received_at", "task_id")
-    sortable_by = ("last_heard", "progress_shown", "duration")
-    sorted_in_newest = ("progress_shown", "duration")
+    sortable_by = ("last_heard", "progress_shown", "elapsed")
+    sorted_in_newest = ("progress_shown", "elapsed")
     actions = ("ask_now", "mark_as_lost", "mark_as_not_lost")
     export_columns = (
         *(field.attname for field in Task._meta.concrete_fields if not field.attname.endswith("_order")),
-        "duration_seconds",
+        *_LENGTHS,
     )
     fields = ("task_id",)
 
@@ -96,10 +104,10 @@ class TaskAdmin(RecordAdmin):
         """Return how long ago the last event was received."""
         return display.ago(task.last_received_at)
 
-    @admin.display(description=_("duration"), ordering=task_rows.DURATION)
-    def duration(self, task: Task) -> str:
-        """Return how long it took, or has taken."""
-        return display.duration(task.duration(timezone.now()))
+    @admin.display(description=_("elapsed"), ordering=task_rows.DURATION)
+    def elapsed(self, task: Task) -> str:
+        """Return how long it took, with its end on hover, or how long it has taken."""
+        return task_rows.elapsed(task, timezone.now())
 
     @admin.display(description=_("error"))
     def error(self, task: Any) -> str:
@@ -126,8 +134,9 @@ class TaskAdmin(RecordAdmin):
 
     def exported(self, row: Any, column: str) -> Any:
         """Return the task's value of a column of the files."""
-        if column == "duration_seconds":
-            return row.duration(timezone.now()).total_seconds()
+        if column in _LENGTHS:
+            length = _LENGTHS[column](row)
+            return None if length is None else length.total_seconds()
         return super().exported(row, column)
 
     def counts(self, request: HttpRequest, shown: Any) -> list[dict[str, Any]]:

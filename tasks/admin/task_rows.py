@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import reduce
+from html import escape
 from operator import or_
 from typing import Any
 
@@ -16,12 +17,15 @@ from django.db import connections
 from django.db.models import Case, DurationField, ExpressionWrapper, F, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Now
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from ..conf import app_settings
 from ..lifecycle import TERMINAL, Meaning
 from ..models import Task
 from ..querysets.scans import sql_of
 from ..querysets.text import ERROR_END, ERROR_START, begins_with
+from . import display
 from .paginator import MAX_COUNT
 
 #: An index that a host may add, over ``SEARCHED``: with it a search goes through all tasks.
@@ -87,6 +91,17 @@ def counts(tasks: Iterable[Task], now: datetime) -> dict[str, int]:
         counted["silent"] += task.is_silent(now)
         counted["lost"] += task.is_lost
     return counted
+
+
+def elapsed(task: Task, now: datetime) -> SafeString | str:
+    """Return how long a task took, with its end on hover, or how long it has taken."""
+    length = task.duration(now)
+    told = display.duration(length)
+    if not task.is_ended or told == display.EMPTY:
+        return told
+    end = (task.started_at or task.first_event_at) + length
+    title = escape(_("Ended %(time)s") % {"time": display.exact(end)})
+    return SafeString(f'<span title="{title}">{told}</span>')  # escaped
 
 
 def _has(term: str, *, is_postgresql: bool) -> str:

@@ -43,6 +43,8 @@ class TimeFilter(Filter):
         return [
             ("1h", _("Past hour")),
             ("24h", _("Past 24 hours")),
+            ("today", _("Today")),
+            ("yesterday", _("Yesterday")),
             ("7d", _("Past 7 days")),
             ("30d", _("Past 30 days")),
         ]
@@ -54,6 +56,8 @@ class TimeFilter(Filter):
             return queryset
         if value in _PERIODS:
             return self.within(queryset, timezone.now() - _PERIODS[value], None)
+        if value in _DAYS_AGO:
+            value = (timezone.localdate() - _DAYS_AGO[value]).isoformat()
         try:
             if value is not None:
                 start: datetime | None = _utc(datetime.combine(date.fromisoformat(value), time()))
@@ -103,9 +107,11 @@ def _range_form(ends: Mapping[str, str], others: Mapping[str, Iterable[Any]]) ->
         f'<input type="datetime-local" step="1" id="st-{name}" name="{name}" value="{escape(value)}">'
         for (name, value), label in zip(ends.items(), (gettext("From"), gettext("Until")), strict=True)
     )
-    show = escape(gettext("Show"))  # apart, because makemessages looks into no f-string
+    # Apart, because makemessages looks into no f-string.
+    show, zone = escape(gettext("Show")), timezone.get_current_timezone_name()
+    times_in = escape(gettext("Times in %(zone)s") % {"zone": zone})
     return mark_safe(  # noqa: S308 (escaped)
-        f'<form method="get" class="st-range">\n{kept}\n{fields}\n'
+        f'<form method="get" class="st-range">\n<p class="help">{times_in}</p>\n{kept}\n{fields}\n'
         f'<button type="submit" class="button">{show}</button>\n</form>'
     )
 
@@ -137,6 +143,7 @@ def _moved(at: datetime, length: timedelta) -> datetime:
 
 
 _MINUTE = r".*T\d\d:\d\d([+-]\d\d:\d\d)?"
+_DAYS_AGO = {"today": timedelta(), "yesterday": timedelta(days=1)}
 _PERIODS = {
     "1h": timedelta(hours=1),
     "24h": timedelta(hours=24),

@@ -148,6 +148,20 @@ def test_the_list_of_tasks_is_exported_as_it_is_sorted_with_durations(admin_clie
     written = admin_client.get("/admin/sartiq_tasks/task/export.csv", {"o": "-7"})
     rows = csv.DictReader(b"".join(written.streaming_content).decode("utf-8-sig").splitlines())
 
-    assert [(row["task_id"], row["duration_seconds"]) for row in rows] == [
+    assert [(row["task_id"], row["elapsed_seconds"]) for row in rows] == [
         ("a", "300.0"), ("c", "240.0"), ("b", "180.0")
     ]  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_the_lengths_of_a_task_are_exported_apart(admin_client: Any) -> None:
+    for minute, status in ((0, "queued"), (2, "running"), (7, "done")):
+        record(status=status, timestamp=f"2026-05-01T12:0{minute}:00Z", progress=minute)
+    written = admin_client.get("/admin/sartiq_tasks/task/export.jsonl")
+    told = json.loads(b"".join(written.streaming_content))
+
+    assert [told[f"{name}_seconds"] for name in ("queued", "ran", "elapsed")] == [120, 300, 420]
+    record(task_id="another", status="queued")
+    written = admin_client.get("/admin/sartiq_tasks/task/export.jsonl", {"q": "another"})
+    told = json.loads(b"".join(written.streaming_content))
+    assert (told["queued_seconds"], told["ran_seconds"]) == (None, None)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -67,7 +68,7 @@ def test_a_filter_by_time_tells_each_of_its_choices(admin_client: Client) -> Non
         ({"last_received_at": "7d"}, ALL - {"old"}),
         ({"last_received_at": "2026-05-01"}, {"old"}),
         ({"last_received_at": "9999-12-31"}, set()),
-        ({"last_received_at": "yesterday"}, set()),
+        ({"last_received_at": "tomorrow"}, set()),
         ({"q": "two"}, {"two-hours"}),
         ({"meaning": "running", "task_type": "t", "last_received_at": "1h"}, {"new"}),
     ],
@@ -222,6 +223,27 @@ def test_an_index_serves_it(admin_client: Client, query: dict[str, str], index: 
     rows = answer.context["cl"].queryset.order_by().values("pk")
 
     assert index in rows.explain()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/New_York"])
+def test_today_and_yesterday_are_days_of_the_zone_that_is_named(
+    admin_client: Client, settings: Any, zone: str
+) -> None:
+    settings.TIME_ZONE = zone
+    midnight = datetime.combine(timezone.localdate(), time(), tzinfo=ZoneInfo(zone))
+    for name, at in (
+        ("today", midnight),
+        ("yesterday's last", midnight - timedelta(seconds=1)),
+        ("before", midnight - timedelta(hours=27)),
+    ):
+        record(at, task_id=name)
+
+    assert found(admin_client, "task", {"last_received_at": "today"}) == {"today"}
+    assert found(admin_client, "task", {"last_received_at": "yesterday"}) == {"yesterday's last"}
+    assert (
+        f'<p class="help">Times in {zone}</p>'
+        in admin_client.get("/admin/sartiq_tasks/task/").content.decode()
+    )
 
 
 @pytest.mark.parametrize("model", ["task", "taskstatusevent"])

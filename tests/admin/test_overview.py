@@ -241,10 +241,20 @@ def test_the_longest_queued_is_told_by_its_events(admin_client: Client) -> None:
         for ago, status in statuses.items():
             at = now - minutes(ago)
             record(now, task_id=task_id, status=status, timestamp=at.isoformat())
-    assert notes(admin_client)["queued"] == "up to 10 min", "not since it was first queued"
+    assert notes(admin_client)["queued"] == "oldest: 10 min", "not since it was first queued"
+    assert "2 tasks are queued, the oldest for 10 min." in admin_client.get(OVERVIEW).content.decode()
+    assert conclusion(admin_client) == [], "that alarms nobody"
 
     record(now, task_id="first", status="queued", timestamp=(now - minutes(20.2)).isoformat())
-    assert notes(admin_client)["queued"] == "up to 20 min"
+    assert notes(admin_client)["queued"] == "oldest: 20 min"
+
+
+def test_a_queue_of_one_and_of_none(admin_client: Client) -> None:
+    record(status="running")
+    assert admin_client.get(OVERVIEW).context["queue"] == ""
+    at = timezone.now() - 3 * HOUR
+    record(task_id="q", status="queued", timestamp=at.isoformat())
+    assert admin_client.get(OVERVIEW).context["queue"] == "1 task is queued, for 3.0 h."
 
 
 def test_failures_are_told_by_the_time_at_which_they_happened(admin_client: Client) -> None:

@@ -72,7 +72,7 @@ def test_a_task_that_failed_in_the_queue_took_as_long(admin_client: Client) -> N
         record(at, status=status, timestamp=at.isoformat(), **completed)
     html = page(admin_client, task_url("task-1"))
 
-    assert [fact(html, name) for name in ("Duration", "Queued for", "Started")] == ["15 s", "15 s", "—"]
+    assert [fact(html, name) for name in ("Elapsed", "Queued for", "Started")] == ["15 s", "15 s", "—"]
 
 
 def listed(html: str) -> list[str]:
@@ -97,7 +97,7 @@ def test_the_dashboard_tells_all_of_a_task(admin_client: Client) -> None:
     assert re.fullmatch(r"\d+ s ago", told.pop("last_heard")), "on a busy machine more than 0"
     assert told.items() >= {
         "id_shown": "t-1", "status_badge": "✖ Crashed", "progress_shown": " 42.5 %", "type_shown": "training",
-        "entity_shown": "e-1", "origin": "i / z", "duration": "1 h 02 min", "error": "boom",
+        "entity_shown": "e-1", "origin": "i / z", "elapsed": "1 h 02 min", "error": "boom",
     }.items()  # fmt: skip
     assert "st-failed" in cells["status_badge"]
 

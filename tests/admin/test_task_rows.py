@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tests.factories import NOON, minutes, record
 pytestmark = pytest.mark.django_db
 TABLE = "sartiq_tasks_task"
 PROGRESS, HEARD, DURATION = (
-    str(TaskAdmin.list_display.index(name)) for name in ("progress_shown", "last_heard", "duration")
+    str(TaskAdmin.list_display.index(name)) for name in ("progress_shown", "last_heard", "elapsed")
 )
 LIST = "/admin/sartiq_tasks/task/"
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL's own")
@@ -227,6 +228,18 @@ def test_sorted_by_progress(admin_client: Client) -> None:
 
 def at(number: float) -> str:
     return (NOON + minutes(number)).isoformat()
+
+
+def test_an_ended_task_tells_its_end_on_hover(admin_client: Client) -> None:
+    record(task_id="runs", started_at=NOON.isoformat())
+    record(task_id="ended", status="done", started_at=NOON.isoformat(), completed_at="2026-05-01T12:05:00Z")
+    record(task_id="odd", status="done", started_at="0001-01-01T00:00:00Z")
+    html = admin_client.get(LIST).content.decode()
+    cells = re.findall(r'<td class="field-elapsed">(.*?)</td>', html)
+
+    assert cells.count('<span title="Ended 2026-05-01 12:05:00.000 UTC">5 min</span>') == 1
+    assert cells.count("—") == 1, "nobody measured that"
+    assert len([cell for cell in cells if "title" in cell]) == 1
 
 
 def test_sorted_by_duration(admin_client: Client) -> None:
