@@ -52,3 +52,19 @@ def test_not_ready_before_the_last_migration() -> None:
     answer = Client().get("/readyz")
 
     assert (answer.status_code, answer.json()["reason"]) == (503, "migrations")
+
+
+class LedgerApart:
+    """The database of the ledger has no tables of django.contrib.admin."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return False if app_label == "admin" else None
+
+
+def test_a_migration_that_the_routers_keep_from_the_ledgers_database_is_not_pending(settings: Any) -> None:
+    """``migrate sartiq_tasks --database events`` records the app's own and those that they depend on."""
+    MigrationRecorder(connection).migration_qs.filter(app="admin").delete()
+    assert Client().get("/readyz").status_code == 503
+
+    settings.DATABASE_ROUTERS = [LedgerApart()]
+    assert Client().get("/readyz").json() == {"status": "ok"}
