@@ -30,7 +30,7 @@ _HEADERS: Mapping[str, Schema] = {
         "schema": {"type": "string"},
     },
     "Retry-After": {
-        "description": "Seconds to wait before the event is sent again.",
+        "description": "Seconds to wait before the next attempt.",
         "schema": {"type": "integer"},
     },
 }
@@ -45,7 +45,7 @@ _ANSWERS: Mapping[int, tuple[str, str]] = {
         "Could not validate credentials",
     ),
     403: (
-        "The token lacks the scope, or its user the permission. Send it again once a person has given it.",
+        "The token lacks the scope, or its user the permission. Send it again once a person has granted it.",
         "Not enough permissions",
     ),
     409: (
@@ -79,7 +79,7 @@ def description(settings: AppSettings) -> str:
         "The same event again is answered with the same id and `duplicate: true`, so a delivery that was not "
         "answered can always be sent again. Events may arrive in any order.\n\n"
         f"Limits: {settings.max_body_bytes} bytes of body, {settings.max_nesting} levels of lists and "
-        f"objects, {settings.max_string_length} characters in every string but `error_message`. "
+        f"objects, {settings.max_string_length} characters in every string except `error_message`. "
         "Unknown keys are accepted and kept."
     )
 
@@ -101,8 +101,8 @@ def parameters() -> list[Schema]:
             "in": "header",
             "required": False,
             "schema": {"type": "string"},
-            "description": "A name for this delivery, for the server's log. One that is longer than 128 "
-            "characters, or has others than letters, digits and ._-:/+=, is replaced, never rejected.",
+            "description": "A name for this delivery, for the server's log. If it is longer than 128 "
+            "characters, or has any other than letters, digits and ._-:/+=, it is replaced, never rejected.",
         },
     ]
 
@@ -200,8 +200,8 @@ def token_operation() -> Schema:
         "responses": {
             "200": response("A token.", _TOKEN, issued),
             "400": response("The form is not valid.", _TOKEN_ERROR, {"error": "invalid_grant"}),
-            "401": response("The client is not known.", _TOKEN_ERROR, {"error": "invalid_client"}),
+            "401": response("The client's id or secret is wrong.", _TOKEN_ERROR, {"error": "invalid_client"}),
             "429": response("Over a limit that the operator set.", _DETAIL, throttled, **retry),
-            "503": response("The database is away.", _DETAIL, wait, **retry),
+            "503": response("The database cannot be reached.", _DETAIL, wait, **retry),
         },
     }
