@@ -15,7 +15,7 @@ from django.utils import formats, timezone
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import capfirst
-from django.utils.translation import get_language, gettext_lazy
+from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 
 from ..conf import app_settings
@@ -245,7 +245,7 @@ def pretty_json(value: Any, element_id: str | None = None) -> SafeString | str:
         '<details class="st-json"{}{}><summary><span>{}</span></summary><pre tabindex="0">{}</pre></details>',
         format_html(' id="{}"', element_id) if element_id else "",
         " open" if text.count("\n") <= 20 else "",
-        _("%(count)s keys") % {"count": len(value)},
+        ngettext("%(count)s key", "%(count)s keys", len(value)) % {"count": len(value)},
         text,
     )
 

@@ -205,6 +205,13 @@ def _tell(model_admin: Any, request: HttpRequest, name: str, changed: int, left:
     elif changed:
         text = ngettext("%d task was changed.", "%d tasks were changed.", changed)
         model_admin.message_user(request, text % changed, messages.SUCCESS)
-    if left or not changed:
-        told = _("%d tasks were not changed: they have changed in the meantime, or needed no change.") % left
+    if left:
+        text = ngettext(
+            "%d task was not changed: it has changed in the meantime, or needed no change.",
+            "%d tasks were not changed: they have changed in the meantime, or needed no change.",
+            left,
+        )
+        model_admin.message_user(request, text % left, messages.WARNING)
+    elif not changed:
+        told = _("Nothing was changed: the action applies to none of the selected tasks.")
         model_admin.message_user(request, told, messages.WARNING)

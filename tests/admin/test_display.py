@@ -118,9 +118,15 @@ def test_what_is_still_to_come_or_very_long_ago_is_told_by_its_time(away: timede
     assert display.ago(at) == display.time_tag(at)
 
 
-@pytest.mark.parametrize(("value", "is_open"), [({"a": 1}, True), ({str(n): n for n in range(50)}, False)])
-def test_json_is_collapsible(value: Any, is_open: bool) -> None:
-    assert ('<details class="st-json" open>' in display.pretty_json(value)) is is_open
+@pytest.mark.parametrize(
+    ("value", "is_open", "told"),
+    [({"a": 1}, True, "1 key"), ({str(n): n for n in range(50)}, False, "50 keys")],
+)
+def test_json_is_collapsible(value: Any, is_open: bool, told: str) -> None:
+    shown = display.pretty_json(value)
+
+    assert ('<details class="st-json" open>' in shown) is is_open
+    assert f"<summary><span>{told}</span></summary>" in shown
 
 
 @pytest.mark.parametrize("value", [None, {}])

@@ -144,7 +144,7 @@ def test_a_task_that_has_changed_meanwhile_is_left_alone(admin_client: Client) -
     record(status="completed")
 
     html = decide(admin_client, "mark_as_lost", confirmed="yes").content.decode()
-    assert "1 tasks were not changed" in html
+    assert "1 task was not changed: it has changed in the meantime" in html
     assert not task().is_lost
     assert not LogEntry.objects.exists()
 
@@ -312,5 +312,5 @@ def test_nothing_to_decide(admin_client: Client) -> None:
     record(NOON)
 
     html = choose(admin_client, "silent=1", "mark_as_not_lost", "task-1").content.decode()
-    assert "0 tasks were not changed" in html
+    assert "Nothing was changed: the action applies to none of the selected tasks." in html
     assert choose(admin_client, "silent=1", "ask_now", "a\0b").status_code == 400
