@@ -38,7 +38,7 @@ run: .venv/run ## Serve on 127.0.0.1:8000 (PORT, DATABASE_URL), with an admin an
 demo: .venv/run ## Play a cluster against the server of `make run` (PORT; ARGS goes to simulate_compute)
 	$(BIN)/python scripts/demo.py $(ARGS)
 
-test: .venv/dev ## Run the suite without its trials on SQLite and PostgreSQL, and fail below its coverage (ARGS runs a part, uncovered)
+test: .venv/dev ## Run the suite without its trials on both databases, and a part on every version (ARGS runs a part, uncovered)
 ifdef ARGS
 	scripts/test -n $(WORKERS) --dist worksteal $(ARGS)
 else
@@ -46,6 +46,7 @@ else
 	COVERED=yes scripts/test -n $(WORKERS) --dist worksteal -m "not trial"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+	PATH="$$PATH:$(PYENV_BINS)" scripts/test-versions --some
 endif
 
 trials: .venv/dev ## Run the rest of the suite on both: other backends, browsers, a newcomer's first minutes, kills

@@ -76,6 +76,22 @@ COVERING = (
     "tests/test_server.py",
 )
 
+#: What ``make test`` runs with each pair of Python and Django, if it is fast: the way of an event, a page
+#: of the admin with its lists, the checks of a host, migrations, commands and handlers.
+EACH_VERSION = (
+    "tests/admin/test_export.py",
+    "tests/admin/test_task.py",
+    "tests/auth/test_views.py",
+    "tests/checks/test_host.py",
+    "tests/commands",
+    "tests/handlers/test_recording.py",
+    "tests/test_contract.py",
+    "tests/test_middleware.py",
+    "tests/test_migrations.py",
+    "tests/test_models.py",
+    "tests/test_views.py",
+)
+
 #: Cases that are slow or touch the database but are about something else: pages in a browser, parameters that
 #: are rejected before the database is asked, and what a process does with its environment, arguments and
 #: connections. Other cases test the rows behind that.

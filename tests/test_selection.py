@@ -8,6 +8,7 @@ import pytest
 
 from tests.selection import (
     COVERING,
+    EACH_VERSION,
     ONCE,
     SLOW,
     TRIALS,
@@ -50,7 +51,7 @@ def test_this_one_is_run_on_each_database(request: pytest.FixtureRequest) -> Non
     assert needs_each_database(request.node)
 
 
-@pytest.mark.parametrize("named", sorted({*SLOW, *TRIALS, *ONCE, *COVERING}))
+@pytest.mark.parametrize("named", sorted({*SLOW, *TRIALS, *ONCE, *COVERING, *EACH_VERSION}))
 def test_what_is_named_exists(named: str) -> None:
     path, _, name = named.partition("::")
 
