@@ -338,6 +338,26 @@ def test_the_list_fits(open_page: OpenPage) -> None:
     assert first.bounding_box()["height"] > 60, "the row with the focus tells all of it"  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    ("viewport", "whole"),
+    [
+        ({"width": 1280, "height": 800}, ".field-id_shown, .field-task, .field-outcome_shown, .st-badge"),
+        (PHONE, ".field-id_shown, .field-task_link, .field-task, .field-faults_shown"),
+    ],
+)
+def test_no_name_of_a_usual_length_is_cut_off(open_page: OpenPage, viewport: Any, whole: str) -> None:
+    name = "generation-1addf2b9642a"
+    factories.record(task_id=name, status="processing")
+    factories.rejected(json.dumps(factories.body(task_id=name, progress=101, status=5)).encode())
+    page = open_page(viewport=viewport)
+    for url in (TASKS, "/admin/sartiq_tasks/taskstatusevent/", "/admin/sartiq_tasks/rejecteddelivery/"):
+        page.goto(url)
+        shown = page.locator(f"#result_list tbody :is({whole})")
+        assert shown.count(), url
+        cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
+        assert shown.evaluate_all(cut) == [], url
+
+
 @pytest.mark.parametrize("width", [1280, 1440])
 def test_the_list_of_events_fits(open_page: OpenPage, width: int) -> None:
     for number in range(3):
