@@ -270,11 +270,7 @@ class _Worker:
     def replace_if_dead(self) -> None:
         """Start another if this one has ended, but not more than one a second."""
         if self.has_died() and time.monotonic() - self._started > RESPAWN_INTERVAL:
-            print(
-                f"{self._name} ended ({self._process.returncode}): another is started.",
-                file=sys.stderr,
-                flush=True,
-            )
+            _say(f"{self._name} ended ({self._process.returncode}): another is started.")
             self.close()
             self._start()
 
@@ -298,6 +294,18 @@ class _Worker:
         """End it and all that it started at once."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _say(line: str) -> None:
+    """Write ``line`` to standard error, and wait for no reader: one may have gone, or be stopped."""
+
+    def write() -> None:
+        with suppress(OSError):
+            os.write(
+                2, f"{line}\n".encode()
+            )  # print() would hold a lock that the interpreter's end waits for
+
+    threading.Thread(target=write, daemon=True).start()
 
 
 def _listens(address: str, port: int) -> bool:

@@ -286,3 +286,32 @@ def test_a_worker_is_replaced_with_all_that_it_started(own_database: str) -> Non
         psutil.wait_procs([worker], timeout=10)
         assert not worker.is_running()
         assert answers("127.0.0.1", server.url.rsplit(":", 1)[1])
+
+
+@pytest.mark.parametrize("has_gone", [True, False])
+def test_a_worker_is_replaced_though_nobody_reads_the_log(tmp_path: Path, has_gone: bool) -> None:
+    """The reader of a pipe has gone, which breaks the pipe, or it is stopped and the pipe is full."""
+    port, (reader, writer) = str(free_port()), os.pipe()
+    environment = project_environment(f"sqlite:///{tmp_path}/db.sqlite3", PORT=port, WORKERS="1")
+    process = psutil.Popen(COMMAND, cwd=ROOT, env=environment, stderr=writer)
+    try:
+        assert answers("127.0.0.1", port)
+        if has_gone:
+            os.close(reader)
+        else:
+            os.set_blocking(writer, False)
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(writer, b"x" * 4096)
+            os.set_blocking(writer, True)  # which the server shares
+        (main,) = process.children()
+        main.kill()
+        psutil.wait_procs([main], timeout=10)
+        assert answers("127.0.0.1", port)
+        process.terminate()
+        assert process.wait(15) == 0
+    finally:
+        stop(process)
+        os.close(writer)
+        if not has_gone:
+            os.close(reader)
