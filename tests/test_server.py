@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
@@ -178,12 +179,20 @@ def in_terminal(server: Server, database_url: str) -> Iterator[Callable[[], int]
     )  # fmt: skip
     os.close(theirs)
     server.process = process
+    # A terminal shows what it is sent. Its buffer holds some 40 lines of the log; then the server would wait.
+    Thread(target=read_to_the_end, args=[ours], daemon=True).start()
     try:
         assert answers("127.0.0.1", port)
         yield lambda: os.write(ours, b"\x03")
     finally:
         stop(process)
         os.close(ours)
+
+
+def read_to_the_end(terminal: int) -> None:
+    with suppress(OSError):  # nobody has it open any more
+        while os.read(terminal, 65536):
+            pass
 
 
 STORED = """
