@@ -86,7 +86,13 @@ from sartiq.tasks.middleware import deliveries_first
 from sartiq.tasks.models import Handler, Reaction, RejectedDelivery, Silence
 from sartiq.tasks.ops.health import healthz, readyz
 from sartiq.tasks.ops.metrics import MetricsView
-from sartiq.tasks.querysets import ReactionQuerySet, SilenceQuerySet, TaskQuerySet, TaskStatusEventQuerySet
+from sartiq.tasks.querysets import (
+    ReactionQuerySet,
+    RejectedDeliveryQuerySet,
+    SilenceQuerySet,
+    TaskQuerySet,
+    TaskStatusEventQuerySet,
+)
 from sartiq.tasks.rejections import try_again
 from sartiq.tasks.serializers import TaskSerializer, read_event
 from sartiq.tasks.signals import event_recorded
@@ -178,6 +184,10 @@ def tasks(entity: str, since: datetime) -> TaskQuerySet:
         assert_type(task, Task)
         print(TaskSerializer(task).data)
     return Task.objects.of_entity(entity)
+
+
+def needing_somebody(found: RejectedDeliveryQuerySet) -> RejectedDeliveryQuerySet:
+    return found.open()
 
 
 def reactions(found: ReactionQuerySet, handler: Handler) -> list[Reaction]:
