@@ -300,10 +300,9 @@ def _say(line: str) -> None:
     """Write ``line`` to standard error, and wait for no reader: one may have gone, or be stopped."""
 
     def write() -> None:
+        # print() would hold a lock that the interpreter's end waits for.
         with suppress(OSError):
-            os.write(
-                2, f"{line}\n".encode()
-            )  # print() would hold a lock that the interpreter's end waits for
+            os.write(2, f"{line}\n".encode())
 
     threading.Thread(target=write, daemon=True).start()
 

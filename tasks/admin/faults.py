@@ -30,7 +30,7 @@ WORDS = {
     "string_type": gettext_lazy("not text in quotation marks"),
     "unsupported_media_type": gettext_lazy("not declared as JSON"),
 }
-#: Progress may be a number of either kind: if it is no whole one, another error says what is wrong with it.
+#: Progress may be a whole number or a float: if it is neither, another error says what is wrong with it.
 REDUNDANT = "int_type"
 
 

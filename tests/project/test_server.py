@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,17 +181,22 @@ def test_handlers_have_their_time_and_no_more(
     port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, begin: str, patience: float, finishes: bool
 ) -> None:
     """One that heeds no SIGTERM would wait for ten minutes."""
-    finished = tmp_path / "finished"
-    monkeypatch.setattr(server, "HANDLERS", (sys.executable, "-c", begin + WAIT, str(finished)))
+    finished, begun = tmp_path / "finished", tmp_path / "begun"
+    tell = f"open({str(begun)!r}, 'x')\n"
+    monkeypatch.setattr(server, "HANDLERS", (sys.executable, "-c", begin + tell + WAIT, str(finished)))
     monkeypatch.setattr(server, "HANDLERS_PATIENCE", patience)
     monkeypatch.setattr(server, "DEAF", 10)
     monkeypatch.setattr(
         server, "_command", lambda *args: [sys.executable, "-c", TELL + LISTEN, *map(str, args[:2])]
     )
 
-    code = server.serve(
-        "127.0.0.1", port, 1, announce=lambda: os.kill(os.getpid(), signal.SIGTERM), with_handlers=True
-    )
+    def end_once_they_have_begun() -> None:
+        while not begun.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ender = threading.Thread(target=end_once_they_have_begun, daemon=True)
+    code = server.serve("127.0.0.1", port, 1, announce=ender.start, with_handlers=True)
 
     assert (code, finished.exists()) == (0, finishes)
 
