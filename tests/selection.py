@@ -59,6 +59,10 @@ TRIALS = (
     "tests/test_monitoring.py::test_a_real_prometheus_scrapes_the_server_and_runs_the_rules",
     "tests/test_readme.py",
     "tests/test_run.py",
+    "tests/test_server.py::test_a_signal_ends_it_while_it_starts",
+    "tests/test_server.py::test_a_signal_ends_it_with_all_that_it_started",
+    "tests/test_server.py::test_ctrl_c_finishes_what_was_taken_and_ends",
+    "tests/test_server.py::test_workers_do_not_interrupt_each_other_if_the_kernel_lets_them",
     "tests/watchdog/test_process.py",
 )
 
@@ -93,8 +97,8 @@ EACH_VERSION = (
 )
 
 #: Cases that are slow or touch the database but are about something else: pages in a browser, parameters that
-#: are rejected before the database is asked, and what a process does with its environment, arguments and
-#: connections. Other cases test the rows behind that.
+#: are rejected before the database is asked, a host's settings for DRF, and what a process does with its
+#: environment, arguments and connections. Other cases test the rows behind that.
 ONCE = (
     "tests/admin/test_any_text.py::test_in_no_parameter_that_is_guessed",
     "tests/browser/",
@@ -120,6 +124,7 @@ ONCE = (
     "tests/test_deploy.py",
     "tests/test_forking.py",
     "tests/test_fuzz.py",
+    "tests/test_hosts_rest_framework.py::test_no_setting_of_the_hosts_changes_an_answer",
     "tests/test_run.py::test_handlers",
     "tests/test_run.py::test_the_demo_without_a_server_says_so",
     "tests/test_run.py::test_the_first_run_and_the_next",
