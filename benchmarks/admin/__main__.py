@@ -23,6 +23,8 @@ from benchmarks.machine import processor
 if TYPE_CHECKING:
     from django.test import Client
 
+LEAST_EVENTS = 6000
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.admin", description=__doc__)
@@ -40,6 +42,8 @@ def main() -> None:
         help="keep the ledger in this directory, and measure it again if it was filled with as many events",
     )  # fmt: skip
     given = parser.parse_args()
+    if min(given.events) < LEAST_EVENTS:
+        parser.error(f"--events: the last pages need {LEAST_EVENTS} or more.")
     with _postgresql(given.data) as url:
         os.environ["DATABASE_URL"] = url
         os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.admin.settings"

@@ -41,8 +41,8 @@ LONG_TASK = "training-with-1000-events"
 OLD_TYPE = "old_status_update"
 #: Each has a reaction to each ending, of which one in a hundred still waits, and one in a thousand is dead.
 HANDLERS = ("billing", "notify")
-#: One delivery is rejected for this many events, as from a sender that is seldom at fault.
-EVENTS_A_REJECTION = 500
+#: One delivery is rejected for this many tasks, or 500 events, as from a sender that is seldom at fault.
+TASKS_A_REJECTION = 47
 _TIMES = ("timestamp", "started_at", "completed_at")
 _JSON = ("metadata", "additional_properties", "unknown_fields")
 _NOTHING = {
@@ -63,7 +63,7 @@ def fill(events: int, *, until: datetime) -> None:
             "SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [EVENT_TABLE, (number + 1) * copies]
         )
         _react(cursor)
-        _reject(cursor, events // EVENTS_A_REJECTION)
+        _reject(cursor)
         cursor.execute("VACUUM (ANALYZE)")
 
 
@@ -131,16 +131,19 @@ def _react(cursor: CursorWrapper) -> None:
     )
 
 
-def _reject(cursor: CursorWrapper, count: int) -> None:
-    """Store that many rejected deliveries, spread over the days before now."""
-    fault = {"loc": ["body", "task_id"], "msg": "Field required", "type": "missing", "input": {}}
+def _reject(cursor: CursorWrapper) -> None:
+    """Store an open rejected delivery of every 47th task, which its sender has never sent again."""
+    error = {"loc": ["body", "progress"], "msg": "Input should be less than or equal to 100", "input": 101,
+             "type": "less_than_equal", "ctx": {"le": 100.0}}  # fmt: skip
+    body = "jsonb_build_object('task_id', task_id, 'status', 'stuck', 'progress', 101)"
+    numbered = f"SELECT *, row_number() OVER (ORDER BY last_received_at, task_id) AS number FROM {TASK_TABLE}"
     cursor.execute(
         f"INSERT INTO {RejectedDelivery._meta.db_table} (received_at, source, status, errors, faults, "
-        "headers, body, is_whole, not_kept) "
-        "SELECT now() - interval '1 day' * (%s * (1 - number / %s::float)), 'cluster', 422, %s::jsonb, "
-        "' task_id:missing ', '{}'::jsonb, convert_to(%s, 'UTF8'), true, 0 "
-        "FROM generate_series(1, %s) AS number",
-        [DAYS, count, json.dumps([fault]), json.dumps({"status": "running"}), count],
+        "headers, body, is_whole, not_kept, outcome, named_task, named_status) "
+        "SELECT last_received_at, 'cluster', 422, %s::jsonb, ' progress:less_than_equal ', '{}'::jsonb, "
+        f"convert_to({body}::text, 'UTF8'), true, 0, 'open', task_id, 'stuck' "
+        f"FROM ({numbered}) AS tasks WHERE number %% %s = 0 ORDER BY number",
+        [json.dumps([error]), TASKS_A_REJECTION],
     )
 
 
