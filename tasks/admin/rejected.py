@@ -22,7 +22,7 @@ from rest_framework.exceptions import APIException
 from ..conf import app_settings
 from ..lifecycle import Meaning
 from ..models import RejectedDelivery, Task
-from ..querysets.scans import counts_by
+from ..querysets.scans import counts_by, in_batches
 from ..rejections import note_those_sent_again, reopen, settle, try_again
 from . import display, faults
 from .addresses import task_url
@@ -47,6 +47,8 @@ LONGEST_COPIED = 100_000
 MAX_GROUPS = 12
 #: What staff can decide, in the list and by the buttons of a page.
 DECISIONS = ("try_again", "settle", "reopen")
+#: Rows that an action reads at once, with their bodies.
+BATCH = 50
 _NOT_LISTED = ("body", "errors", "headers")
 
 
@@ -234,7 +236,7 @@ class RejectedDeliveryAdmin(RecordAdmin):
     def try_again(self, request: HttpRequest, queryset: QuerySet[RejectedDelivery]) -> None:
         """Validate and record the selected deliveries again."""
         accepted = still_rejected = 0
-        for rejected in queryset.defer(None).iterator(chunk_size=50):
+        for rejected in in_batches(queryset.defer(None), size=BATCH):
             try:
                 try_again(rejected, by=request.user.get_username())
             except APIException:
@@ -276,7 +278,7 @@ class RejectedDeliveryAdmin(RecordAdmin):
         log: str,
     ) -> int:
         """Do so with each of the rows, and return how many it changed."""
-        changed = [one for one in rows.iterator(chunk_size=500) if do(one)]
+        changed = [one for one in in_batches(rows, size=BATCH) if do(one)]
         for one in changed:
             self.log_change(request, one, log)
         return len(changed)
