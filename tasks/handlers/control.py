@@ -27,12 +27,12 @@ def resume(name: str) -> None:
 
 def try_again(reactions: ReactionQuerySet) -> int:
     """Have reactions run once more; return how many. Those that are running are left alone."""
-    now, changed = timezone.now(), 0
-    for one in list(reactions.exclude(state="pending", started_at__isnull=False, due_at__gt=now)):
+    changed = 0
+    for one in _idle(reactions):
         # A pending one only becomes due earlier. One that has ended begins again, with all its attempts.
         has_ended = one.state != Reaction.State.PENDING
         again = {"excused": F("attempts"), "replays": F("replays") + 1} if has_ended else {}
-        due_at = now + CLAIM_MARGIN
+        due_at = timezone.now() + CLAIM_MARGIN  # of each, because there may be many
         changed += _change(one, state=Reaction.State.PENDING, due_at=due_at, ended_at=None, **again)
     return changed
 
@@ -40,10 +40,15 @@ def try_again(reactions: ReactionQuerySet) -> int:
 def give_up(reactions: ReactionQuerySet) -> int:
     """End reactions that are pending or dead; return how many. Those that are running are left alone."""
     now, changed = timezone.now(), 0
-    waiting = reactions.filter(state__in=("pending", "dead"))
-    for one in list(waiting.exclude(state="pending", started_at__isnull=False, due_at__gt=now)):
+    for one in _idle(reactions.filter(state__in=("pending", "dead"))):
         changed += _change(one, state=Reaction.State.SKIPPED, due_at=now, ended_at=now)
     return changed
+
+
+def _idle(reactions: ReactionQuerySet) -> list[Reaction]:
+    """Return those that are not running, of a task in its order: a later one must not be due alone."""
+    running = {"state": "pending", "started_at__isnull": False, "due_at__gt": timezone.now()}
+    return list(reactions.exclude(**running).order_by("seq").defer("error"))
 
 
 def _change(one: Reaction, **columns: object) -> int:

@@ -141,6 +141,18 @@ def test_only_the_dead(handlers: Handlers) -> None:
     assert calls == [(1, False), (1, False), (1, True)]
 
 
+def test_each_is_due_later_than_it_was_written_in_the_order_of_the_task() -> None:
+    """Otherwise a claim that has begun could take a later one beside an earlier one."""
+    on_event(name="a")(lambda change: None)
+    for number in range(3):
+        record(progress=number)
+    Reaction.objects.update(state="dead")
+
+    assert try_again(Reaction.objects.order_by("-seq")) == 3
+    due_at = list(Reaction.objects.order_by("seq").values_list("due_at", flat=True))
+    assert due_at == sorted(set(due_at))
+
+
 def test_running_reactions_are_left_alone(handlers: Handlers) -> None:
     declare()
     record(status="failed")
