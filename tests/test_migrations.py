@@ -132,6 +132,24 @@ def test_an_index_comes_and_goes_both_ways() -> None:
 
 @on_postgresql
 @pytest.mark.django_db(transaction=True)
+def test_what_follows_waits_for_locks_as_before() -> None:
+    without, with_it = states()
+    before = lock_timeout()
+
+    migrate(AddIndexBesideWriters("Task", INDEX), without, with_it)
+    assert lock_timeout() == before
+    migrate(RemoveIndexBesideWriters("Task", INDEX.name), with_it, without)
+    assert lock_timeout() == before
+
+
+def lock_timeout() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        return str(cursor.fetchone()[0])
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
 def test_what_a_broken_attempt_left_is_replaced() -> None:
     without, with_it = states()
     with connection.cursor() as cursor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db.migrations.operations import AddIndex, RemoveIndex
@@ -22,22 +24,22 @@ class AddIndexBesideWriters(AddIndex):
         if schema_editor.connection.vendor != "postgresql":
             super().database_forwards(app_label, schema_editor, from_state, to_state)
             return
-        _prepare(schema_editor)
         model = to_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
-            # An interrupted attempt leaves an invalid index behind, which nothing else removes.
-            schema_editor.remove_index(model, self.index, concurrently=True)
-            schema_editor.add_index(model, self.index, concurrently=True)
+            with _beside_writers(schema_editor):
+                # An interrupted attempt leaves an invalid index behind, which nothing else removes.
+                schema_editor.remove_index(model, self.index, concurrently=True)
+                schema_editor.add_index(model, self.index, concurrently=True)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Remove the index."""
         if schema_editor.connection.vendor != "postgresql":
             super().database_backwards(app_label, schema_editor, from_state, to_state)
             return
-        _prepare(schema_editor)
         model = from_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
-            schema_editor.remove_index(model, self.index, concurrently=True)
+            with _beside_writers(schema_editor):
+                schema_editor.remove_index(model, self.index, concurrently=True)
 
 
 class RemoveIndexBesideWriters(RemoveIndex):
@@ -56,9 +58,15 @@ class RemoveIndexBesideWriters(RemoveIndex):
         return AddIndexBesideWriters(self.model_name, index)
 
 
-def _prepare(schema_editor: Any) -> None:
+@contextmanager
+def _beside_writers(schema_editor: Any) -> Iterator[None]:
+    """Wait no longer than ``LOCK_TIMEOUT`` for a lock within the block, which no transaction may surround."""
     if schema_editor.connection.in_atomic_block:
         raise TransactionManagementError(
             "An index is added beside writers outside a transaction: set atomic = False on the migration."
         )
     schema_editor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+    try:
+        yield
+    finally:
+        schema_editor.execute("RESET lock_timeout")
