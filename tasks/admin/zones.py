@@ -32,7 +32,7 @@ class InViewersZone:
     @property
     def urls(self) -> list[URLPattern]:
         """Return the addresses, each of whose views answers in the zone."""
-        patterns: list[URLPattern] = super().urls  # type: ignore[misc]
+        patterns: list[Any] = super().urls  # type: ignore[misc]
         # A host's subclass may include more than views.
         for pattern in (one for one in patterns if isinstance(one, URLPattern)):
             pattern.callback = _in_viewers_zone(pattern.callback)

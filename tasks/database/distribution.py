@@ -18,8 +18,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Model
-from django.db.models.fields import AutoFieldMixin
+from django.db.models import AutoField, Model
 from oauth2_provider.models import get_access_token_model
 
 from ..models import Handler, Task, TaskStatusEvent
@@ -151,11 +150,7 @@ def _numbers() -> Iterator[str]:
     by_task = _by_task()
     for model in apps.get_models(include_auto_created=True):
         table, key = model._meta.db_table, model._meta.pk
-        if (
-            not isinstance(key, AutoFieldMixin)
-            or table in by_task
-            or not router.allow_migrate_model(using, model)
-        ):
+        if not isinstance(key, AutoField) or table in by_task or not router.allow_migrate_model(using, model):
             continue
         sequence = f"pg_get_serial_sequence('\"{table}\"', '{key.column}')"
         last = f"greatest(max({key.column}), pg_sequence_last_value({sequence}))"

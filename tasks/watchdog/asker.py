@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import reprlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.db import connections
 from django.utils.module_loading import import_string
@@ -67,7 +68,8 @@ class _Call:
     def run(self) -> None:
         odd: list[object] = []
         try:
-            for answer in self._probe(self._tasks):
+            answers: Iterable[Any] = self._probe(self._tasks)
+            for answer in answers:
                 is_known = isinstance(answer, (Alive, Gone, Report)) and isinstance(answer.task_id, str)
                 (self.said if is_known else odd).append(answer)
             if odd:

@@ -91,7 +91,7 @@ def _get(query: str) -> list[Any]:
     except URLError as error:
         raise ProbeFailed(f"The cluster cannot be reached: {error.reason}.") from error
     except (OSError, HTTPException) as error:
-        raise ProbeFailed(f"The connection to the cluster broke: {error or type(error).__name__}.") from error
+        raise ProbeFailed(f"The connection to the cluster broke: {error}.") from error
     except (ValueError, RecursionError) as error:
         raise ProbeFailed(f"The cluster's answer is not JSON: {error}.") from error
     if not isinstance(answer, list):
