@@ -22,6 +22,13 @@ for task in ("a.b/c", "plain", "not heard of"):
 Training.objects.create(owner=User.objects.create(username="eve"), task_id="hers")
 Training.objects.create(owner=ada)
 """
+#: Changes since when the task has been running, and nothing else.
+REBUILD = """
+from django.conf import settings
+from sartiq.tasks.ledger.rebuilding import rebuild_task
+settings.SARTIQ_TASKS = {"STATUSES": {"queued": ["running"], "running": ["working"]}}
+rebuild_task("a.b/c")
+"""
 READS = """
 from io import StringIO
 from datetime import timedelta
@@ -86,9 +93,13 @@ def test_the_recipes(tmp_path: Path, host_database: dict[str, Any]) -> None:
         unchanged = staff.get(f"{api}a.b/c/", headers=same, timeout=60)
         assert (unchanged.status_code, unchanged.content) == (304, b"")
         assert unchanged.headers["ETag"] == task.headers["ETag"]
-        deliver(url, token, task_id="a.b/c", status="running", entity_id="dataset-7", progress=6)
+        later = {"status": "working", "timestamp": "2030-01-01T00:00:00Z", "progress": 6}
+        deliver(url, token, task_id="a.b/c", entity_id="dataset-7", **later)
         changed = staff.get(f"{api}a.b/c/", headers=same, timeout=60)
         assert (changed.status_code, changed.json()["progress"]) == (200, 6)
+        host.shell(REBUILD)
+        rebuilt = staff.get(f"{api}a.b/c/", headers={"If-None-Match": changed.headers["ETag"]}, timeout=60)
+        assert rebuilt.json() == changed.json() | {"phase_since": rebuilt.json()["status_at"]}
     usual = re.findall(r"^Task\.objects.*$", PAGE, flags=re.MULTILINE)
 
     assert host.shell(READS % ", ".join(usual)).splitlines() == [
