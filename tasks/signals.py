@@ -9,7 +9,7 @@ __all__ = ("event_recorded",)
 
 class _EventRecorded(Signal):
     def _log_robust_failure(self, receiver: Any, err: Exception) -> None:
-        """Do nothing: ``ledger.recording`` logs it with the event. Django fails if the receiver has no name."""
+        """Do nothing: ``ledger.recording`` logs it. Django would, and fails if the receiver has no name."""
 
 
 #: Sent after the commit, once for each event stored and never for a duplicate.

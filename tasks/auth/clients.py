@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Protocol, cast
 
+from django.db import connections, router, transaction
 from django.utils import timezone
 from oauth2_provider.generators import generate_client_secret
 from oauth2_provider.models import get_access_token_model, get_application_model, set_token_value
@@ -33,16 +34,20 @@ def create_compute_client(name: str) -> tuple[ComputeClient, str]:
     The secret is stored hashed, so it can be seen only now. Raises ``ValueError`` if a client of that name
     exists, because the name is the ``source`` of its events.
     """
-    applications = get_application_model().objects
-    if applications.filter(name=name).exists():
-        raise ValueError(f"There is a client named {name!r} already.")
-    secret = generate_client_secret()
-    client = applications.create(
-        name=name,
-        client_type="confidential",
-        authorization_grant_type="client-credentials",
-        client_secret=secret,
-    )
+    applications, secret = get_application_model(), generate_client_secret()
+    using = router.db_for_write(applications)
+    with transaction.atomic(using=using):
+        if connections[using].vendor == "postgresql":  # SQLite lets one transaction write at a time
+            with connections[using].cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [name])
+        if applications.objects.using(using).filter(name=name).exists():
+            raise ValueError(f"There is a client named {name!r} already.")
+        client = applications.objects.using(using).create(
+            name=name,
+            client_type="confidential",
+            authorization_grant_type="client-credentials",
+            client_secret=secret,
+        )
     return client, secret
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from oauth2_provider.models import get_access_token_model, get_application_model
 
@@ -61,6 +64,26 @@ def test_names_of_clients_are_unique() -> None:
 
     with pytest.raises(ValueError, match="'cluster' already"):
         create_compute_client("cluster")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_clients_that_are_created_at_once_one_gets_the_name() -> None:
+    together = Barrier(8, timeout=60)
+
+    def create(_number: int) -> str | None:
+        together.wait()
+        try:
+            create_compute_client("cluster")
+        except ValueError as error:
+            return str(error)
+        finally:
+            connection.close()
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        faults = list(pool.map(create, range(8)))
+
+    assert faults.count(None) == get_application_model().objects.count() == 1
 
 
 def test_a_name_of_two_clients_means_the_first() -> None:
