@@ -135,6 +135,12 @@ def cut(text: str) -> SafeString | str:
     return SafeString(f'<span title="{told}">{told}</span>')  # escaped
 
 
+def line(text: str | None) -> SafeString | str:
+    """Return a text that has a line of its own in a narrow list: an element, unless it is missing."""
+    told = escape(shown(text))
+    return EMPTY if text is None else SafeString(f'<span title="{told}">{told}</span>')  # escaped
+
+
 def local_time(at: datetime) -> datetime:
     """Return a time in the current zone, or in UTC at an end of the calendar that the zone is beyond."""
     try:

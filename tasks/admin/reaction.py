@@ -111,7 +111,7 @@ class ReactionAdmin(RecordAdmin):
     @admin.display(description=_("error"))
     def error_shown(self, reaction: Any) -> str:
         """Return the last error's headline."""
-        return display.cut(headline(reaction.error_start, reaction.error_end) or display.EMPTY)
+        return display.line(headline(reaction.error_start, reaction.error_end) or None)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -112,7 +112,7 @@ class TaskAdmin(RecordAdmin):
     @admin.display(description=_("error"))
     def error(self, task: Any) -> str:
         """Return the error's headline, or its category."""
-        return display.cut(headline(task.error_start, task.error_end) or display.shown(task.error_category))
+        return display.line(headline(task.error_start, task.error_end) or task.error_category)
 
     def found(self, request: HttpRequest, rows: Any, term: str) -> Any:
         """Return the tasks that a search for ``term`` finds: for the list, and once more for its counts."""

@@ -31,7 +31,7 @@ RuntimeError: CUDA out of memory (os error 12)."""
 #: The labels that are cut off, or wider than the box that they are in.
 CUT = """() => [...document.querySelectorAll("#content :is(" +
     "h2, label, summary, legend, .button, dt, thead th, thead th *, .st-label, .st-count, .st-tile, " +
-    ".st-badge:not([title]))")]
+    ".st-badge:not([title]), #st-handlers td)")]
     .filter((element) => element.checkVisibility() && getComputedStyle(element).display !== "inline")
     .filter((element) => element.scrollWidth > element.clientWidth + 1)
     .map((element) => [element.outerHTML.slice(0, 150), element.scrollWidth, element.clientWidth])"""
