@@ -67,12 +67,11 @@ class SilentFilter(Filter):
     parameter_name = "silent"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the choices; the first names the limit if it is the same for every task type."""
-        limits = set(app_settings().silence_limits.values())
+        """Return the choices; the first names the limit if it is the same for every silent task."""
+        settings = app_settings()
+        limits = {*settings.silence_limits.values(), *filter(None, [settings.queued_after])}
         length = duration(limits.pop()) if len(limits) == 1 else None
-        silent = (
-            _("Running, but not heard from for %(length)s") % {"length": length} if length else _("Silent")
-        )
+        silent = _("Silent for %(length)s") % {"length": length} if length else _("Silent")
         return [
             ("1", silent), ("lost", _("Marked as lost")), ("held", _("Held back")),
             ("ended", _("Silent, and probably ended")),

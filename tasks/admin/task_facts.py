@@ -36,7 +36,10 @@ def context(task: Task, site: str) -> dict[str, Any]:
 
 
 def _facts(task: Task, now: datetime, site: str) -> list[tuple[Any, Any]]:
+    # The badge tells of the silence instead.
+    status = [(_("Status"), display.badge(task.status, Meaning(task.meaning)))]
     return [
+        *(status if task.is_lost or task.is_silent(now) else []),
         (pgettext_lazy("task", "Type"), _link("task_type", task.task_type, site)),
         (_("Entity"), _link("entity_id", task.entity_id, site)),
         (_("Zone"), _link("origin_zone", task.origin_zone, site)),

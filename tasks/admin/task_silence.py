@@ -166,6 +166,8 @@ def of_list(model_admin: Any, request: HttpRequest, queryset: Any, name: str) ->
     if name == "mark_as_not_lost":
         queryset = queryset.lost()
     found = list(queryset.filter(meaning__in=MAY_BE_LOST)[:MAX_DECIDED])
+    if name == "mark_as_lost":  # the list of silent tasks has lost ones, too
+        found = [one for one in found if not one.is_lost]
     fields = [("action", name), *((ACTION_CHECKBOX_NAME, str(one.pk)) for one in found)]
     return _decide(model_admin, request, found, name, fields=fields, back=request.get_full_path())
 

@@ -125,7 +125,7 @@ def test_choices(admin_client: Client) -> None:
         "/admin/sartiq_tasks/task/?task_type=unheard&last_received_at=2026-05-01"
     ).content.decode()
 
-    for part in ("(blank)", "unheard", "Running, but not heard from for 15 min", 'value="2026-05-01"',
+    for part in ("(blank)", "unheard", "Silent for 15 min", 'value="2026-05-01"',
                  'type="hidden" name="task_type" value="unheard"'):  # fmt: skip
         assert part in html
 

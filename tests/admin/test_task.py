@@ -182,9 +182,11 @@ def test_a_lost_task_looks_lost_until_it_is_heard_of(admin_client: Client) -> No
 
 def test_the_filter_names_the_limit_if_there_is_one(admin_client: Client, settings: Any) -> None:
     record()
-    assert "Running, but not heard from for 15 min" in page(admin_client)
+    assert "Silent for 15 min" in page(admin_client)
     settings.SARTIQ_TASKS = {"SILENT_AFTER": {"training": minutes(1), "*": None}}
-    assert "Running, but not heard" not in page(admin_client)
+    assert "Silent for" not in page(admin_client)
+    settings.SARTIQ_TASKS = {"QUEUED_AFTER": minutes(30)}
+    assert "Silent for" not in page(admin_client), "a queued task has another limit"
 
 
 def test_the_list_tells_the_exception_of_a_traceback(admin_client: Client) -> None:

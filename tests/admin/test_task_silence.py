@@ -294,6 +294,26 @@ def test_many_at_once(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> 
     assert Task.objects.lost().count() == 1
 
 
+def test_lost_tasks_in_the_list_of_silent_ones_are_not_marked_again(admin_client: Client) -> None:
+    for task_id in ("silent", "lost"):
+        record(NOON, task_id=task_id)
+    mark_lost(task("lost"))
+    answer = choose(admin_client, "silent=1", "mark_as_lost", "silent", "lost")
+
+    assert [one.pk for one in answer.context["objects"]] == ["silent"]
+
+
+def test_the_page_of_a_silent_task_names_the_status_that_was_reported(admin_client: Client) -> None:
+    record(NOON, status="preparing")
+    record(timezone.now(), task_id="heard", status="preparing")
+    told = '<dt>Status</dt><dd><span class="st-badge st-running" title="Running: preparing">'
+
+    assert told in page(admin_client)
+    assert told not in page(admin_client, "heard"), "its badge says so"
+    mark_lost(task())
+    assert told in page(admin_client)
+
+
 def test_what_is_known_of_a_silent_task_in_order_of_time(admin_client: Client) -> None:
     now = timezone.now()
     record(now - minutes(19), status="running")
