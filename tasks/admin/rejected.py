@@ -234,9 +234,10 @@ class RejectedDeliveryAdmin(RecordAdmin):
 
     @admin.action(description=_("Try again"), permissions=["retry"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[RejectedDelivery]) -> None:
-        """Validate and record the selected deliveries again."""
+        """Validate and record those of the selected deliveries again that are open."""
         accepted = still_rejected = 0
-        for rejected in in_batches(queryset.defer(None), size=BATCH):
+        selected, found = queryset.count(), queryset.filter(outcome=RejectedDelivery.Outcome.OPEN)
+        for rejected in in_batches(found.defer(None), size=BATCH):
             try:
                 try_again(rejected, by=request.user.get_username())
             except APIException:
@@ -254,21 +255,24 @@ class RejectedDeliveryAdmin(RecordAdmin):
                 still_rejected,
             )
             self.message_user(request, text % still_rejected, messages.WARNING)
+        self._tell_of_others(request, selected - accepted - still_rejected)
 
     @admin.action(description=_("Mark as settled"), permissions=["retry"])
     def settle(self, request: HttpRequest, queryset: QuerySet[RejectedDelivery]) -> None:
         """Note that the selected deliveries need nobody."""
         by = request.user.get_username()
         settled = self._decide(request, queryset, lambda one: settle(one, by=by), "Marked as settled.")
-        text = ngettext("%d delivery is settled.", "%d deliveries are settled.", settled)
-        self.message_user(request, text % settled, messages.SUCCESS)
+        if settled:
+            text = ngettext("%d delivery is settled.", "%d deliveries are settled.", settled)
+            self.message_user(request, text % settled, messages.SUCCESS)
 
     @admin.action(description=_("Open again"), permissions=["retry"])
     def reopen(self, request: HttpRequest, queryset: QuerySet[RejectedDelivery]) -> None:
         """Take back that the selected deliveries were settled by staff."""
         opened = self._decide(request, queryset, reopen, "Opened again.")
-        text = ngettext("%d delivery is open again.", "%d deliveries are open again.", opened)
-        self.message_user(request, text % opened, messages.SUCCESS)
+        if opened:
+            text = ngettext("%d delivery is open again.", "%d deliveries are open again.", opened)
+            self.message_user(request, text % opened, messages.SUCCESS)
 
     def _decide(
         self,
@@ -278,10 +282,22 @@ class RejectedDeliveryAdmin(RecordAdmin):
         log: str,
     ) -> int:
         """Do so with each of the rows, and return how many it changed."""
+        selected = rows.count()
         changed = [one for one in in_batches(rows, size=BATCH) if do(one)]
         for one in changed:
             self.log_change(request, one, log)
+        self._tell_of_others(request, selected - len(changed))
         return len(changed)
+
+    def _tell_of_others(self, request: HttpRequest, others: int) -> None:
+        """Say how many of the selected deliveries an action left as they were."""
+        if others:
+            text = ngettext(
+                "%d delivery was not changed: the action does not apply to its outcome.",
+                "%d deliveries were not changed: the action does not apply to their outcome.",
+                others,
+            )
+            self.message_user(request, text % others, messages.WARNING)
 
 
 def _outcome(rejected: RejectedDelivery) -> SafeString:

@@ -154,6 +154,9 @@ def test_try_again(staff: Client, contents: list[bytes], expected: list[str]) ->
     )
 
 
+UNCHANGED = "1 delivery was not changed: the action does not apply to its outcome."
+
+
 def test_settle_and_open_again(staff: Client) -> None:
     kept, other = rejected(), rejected(b'{"task_id": "t2"}')
 
@@ -163,9 +166,11 @@ def test_settle_and_open_again(staff: Client) -> None:
         return [str(message) for message in answer.context["messages"]]
 
     assert act("settle") == ["1 delivery is settled."]
-    assert act("settle") == ["0 deliveries are settled."], "it was before"
+    assert act("settle") == [UNCHANGED], "it was before"
+    assert act("try_again") == [UNCHANGED], "only what is open is tried again"
     assert (listed(staff, outcome="settled"), listed(staff, outcome="open")) == ([kept.pk], [other.pk])
     assert act("reopen") == ["1 delivery is open again."]
+    assert act("reopen") == [UNCHANGED]
     assert listed(staff, outcome="open") == [other.pk, kept.pk]
     told = LogEntry.objects.order_by("pk").values_list("object_id", "change_message")
     assert list(told) == [(str(kept.pk), "Marked as settled."), (str(kept.pk), "Opened again.")]
