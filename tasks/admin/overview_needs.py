@@ -131,7 +131,12 @@ def _rejections(told: Figures, lists: Lists) -> Iterator[Need]:
 
 
 def handler_needs(handlers: Iterable[Standing], now: datetime, lists: Lists) -> Iterator[Need]:
-    """Yield what is wrong with handlers."""
+    """Yield what is wrong with handlers; that no worker serves several is one thing."""
+    handlers = list(handlers)
+    unserved = [one.name for one in handlers if one.is_unserved(now)]
+    if len(unserved) > 1:
+        told = _("No worker serves %s handlers. Is run_handlers running?")
+        yield Need(told % len(unserved), lists.handlers())
     for one in handlers:
         if one.dead:
             text = ngettext(
@@ -142,11 +147,17 @@ def handler_needs(handlers: Iterable[Standing], now: datetime, lists: Lists) -> 
             url = lists.reactions(handler=one.name, state="dead")
             yield Need(text % {"name": one.name, "count": number(one.dead, MAX_COUNT)}, url)
         troubles = (
-            (one.is_unserved(now), _("No worker serves the handler %s.")),
-            (one.is_late(now) and one.is_declared and not one.paused_at, _("The handler %s is late.")),
+            (unserved == [one.name], _("No worker serves the handler %s.")),
+            (_is_late(one, now), _("The handler %s is late.")),
             (one.is_gone, _("Reactions wait for the handler %s, which no app declares.")),
             (one.paused_at, _("The handler %s is paused.")),
         )
         for is_so, text in troubles:
             if is_so:
                 yield Need(text % one.name, lists.handlers())
+
+
+def _is_late(one: Standing, now: datetime) -> bool:
+    """Return whether a handler is late for no other reason that is told."""
+    has_reason = not one.is_declared or one.paused_at or one.is_unserved(now)
+    return one.is_late(now) and not has_reason

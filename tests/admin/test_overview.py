@@ -20,7 +20,7 @@ from tasks.admin import overview, overview_needs
 from tasks.admin.overview_charts import charts
 from tasks.admin.overview_figures import figures
 from tasks.admin.overview_html import Lists, about
-from tasks.admin.overview_needs import Need
+from tasks.admin.overview_needs import Need, handler_needs
 from tasks.handlers import on_change
 from tasks.handlers.registry import declaring
 from tasks.handlers.standing import Standing
@@ -528,6 +528,22 @@ def test_handlers_are_told_where_there_are_any(admin_client: Client) -> None:
     assert "No worker serves the handler shop.refund." in [need.text for need in answer.context["needs"]]
     urls = re.findall(r'href="(/admin/sartiq_tasks/reaction/\?[^"]*)"', answer.content.decode())
     assert [rows_of(admin_client, unescape(url)) for url in urls] == [1, 0]
+
+
+def test_one_need_if_no_worker_serves_several_handlers(client: Client) -> None:
+    now = timezone.now()
+    common: Any = {
+        "pending": 1, "dead": 0, "oldest": now - minutes(6), "paused_at": None, "is_declared": True
+    }  # fmt: skip
+    handlers = [
+        Standing(name=name, seen_at=seen, **common) for name, seen in (("a", None), ("b", None), ("c", now))
+    ]
+    told = handler_needs(handlers, now, Lists("admin", {"reaction": True}))
+
+    assert [need.text for need in told] == [
+        "No worker serves 2 handlers. Is run_handlers running?",
+        "The handler c is late.",
+    ], "nor are those late for another reason"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> None:
             task(hours, f"done-{hours}-{number}", "done", task_type=f"type-{number % 3}")
     task(1, "new-1", "failed", error_message="Unheard of", error_category="storage")
     task(1, "silent-1", "running")
-    factories.rejected(received_at=timezone.now() - timedelta(hours=1))
+    factories.rejected(received_at=timezone.now() - timedelta(hours=1), not_kept=3)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
