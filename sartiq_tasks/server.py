@@ -8,7 +8,6 @@ Options that are not ours go to Granian.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import signal
 import socket
@@ -20,9 +19,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+
+from .processes import LIFELINE
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Connections that the kernel and the workers together hold before they are answered.
@@ -31,12 +31,8 @@ BACKLOG = 1024
 RESPAWN_INTERVAL = 1.0
 #: Seconds that a worker is given to heed signals, before it is told to stop all the same.
 DEAF = 20.0
-#: Seconds within which Granian's worker serves, once it has its own handlers of signals.
-BEGINS = 0.5
 #: Seconds that handlers beside a server may take to end. The next worker begins again what they had begun.
 HANDLERS_PATIENCE = 4.0
-#: The environment's name for the descriptor over which supervisor and worker know of each other.
-LIFELINE = "SARTIQ_TASKS_LIFELINE"
 
 
 def main() -> None:
@@ -47,63 +43,6 @@ def main() -> None:
     except ImproperlyConfigured as error:
         sys.exit(f"The server cannot start. {error}")
     sys.exit(serve(options.host, options.port, options.workers, of_granian))
-
-
-def application() -> Any:
-    """Return the application, in a worker which a signal ends while it still starts.
-
-    The worker inherits the handlers of Granian's main process, which would swallow the signal. It
-    tells the supervisor when that is over, and ends if the supervisor does.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    if LIFELINE in os.environ:
-        lifeline = socket.socket(fileno=int(os.environ[LIFELINE]))
-        for job in (_end_with_supervisor, _tell_when_it_serves):
-            threading.Thread(target=job, args=[lifeline], daemon=True).start()
-    from .wsgi import application as loaded
-
-    return loaded
-
-
-def _tell_when_it_serves(lifeline: socket.socket) -> None:
-    """Tell the supervisor that this worker heeds signals.
-
-    If a signal comes just after Granian has set its handlers, and before it serves, its worker hangs
-    until it is killed. Granian does not say when it serves.
-    """
-    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        time.sleep(0.02)
-    time.sleep(BEGINS)
-    with suppress(OSError):
-        lifeline.send(b"!")
-
-
-def run_granian() -> None:
-    """Run Granian with the arguments of this process.
-
-    Its worker must inherit the lifeline, and so be forked. Since Python 3.14 that is not the default.
-    """
-    from granian.cli import entrypoint
-
-    multiprocessing.set_start_method("fork")
-    entrypoint()  # type: ignore[no-untyped-call]
-
-
-def run_handlers() -> None:
-    """Run the handlers in a process beside a server, which ends if the server does."""
-    from django.core.management import execute_from_command_line
-
-    lifeline = socket.socket(fileno=int(os.environ[LIFELINE]))
-    threading.Thread(target=_end_with_supervisor, args=[lifeline], daemon=True).start()
-    lifeline.send(b"!")
-    execute_from_command_line(["manage.py", "run_handlers"])
-
-
-def _end_with_supervisor(lifeline: socket.socket) -> None:
-    with suppress(OSError):
-        lifeline.recv(1)  # nothing is ever sent: it returns when the other end is closed
-    os.kill(os.getpgid(0), signal.SIGTERM)  # Granian's main process, or what runs the handlers
 
 
 def parser() -> argparse.ArgumentParser:
@@ -206,7 +145,7 @@ def _prepare_machine() -> None:
 
 
 def _in_new_process(function: str) -> tuple[str, str, str]:
-    return sys.executable, "-c", f"from sartiq_tasks.server import {function}; {function}()"
+    return sys.executable, "-c", f"from sartiq_tasks.processes import {function}; {function}()"
 
 
 #: The command that runs the handlers beside a server.
@@ -216,7 +155,7 @@ HANDLERS = _in_new_process("run_handlers")
 def _command(address: str, port: int, workers: int, options: Sequence[str]) -> list[str]:
     return [
         *_in_new_process("run_granian"),
-        "sartiq_tasks.server:application", "--factory",
+        "sartiq_tasks.processes:application", "--factory",
         "--interface", "wsgi",
         "--host", address,
         "--port", str(port),

@@ -8,16 +8,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sartiq_tasks import server, wsgi
+from sartiq_tasks import processes, server
 from tests.servers import free_port
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Listens, as a worker does; the handlers that are run beside it do nothing but wait.
 LISTEN = (
     "import socket, sys\n"
@@ -26,7 +23,7 @@ LISTEN = (
 )
 WAIT = "import time; time.sleep(600)"
 #: Tells the supervisor that it has begun, as a worker does.
-TELL = f"import os, socket\nsocket.socket(fileno=int(os.environ['{server.LIFELINE}'])).send(b'!')\n"
+TELL = f"import os, socket\nsocket.socket(fileno=int(os.environ['{processes.LIFELINE}'])).send(b'!')\n"
 #: Heeds no SIGTERM from then on.
 DEAF = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{TELL}"
 #: Takes a moment to end when it is told to, and then makes the file that its argument names.
@@ -40,15 +37,6 @@ signal.signal(signal.SIGTERM, finish)
 {TELL}"""
 
 
-@pytest.fixture(autouse=True)
-def _own_signals() -> Iterator[None]:
-    """Give back the handlers of signals, which the server changes for its process."""
-    kept = {number: signal.getsignal(number) for number in SIGNALS}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-
-
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> int:
     """A free port, for workers that only listen, in a process whose scheduling stays as it is."""
@@ -58,92 +46,6 @@ def port(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(server, "HANDLERS_PATIENCE", 0.1)
     monkeypatch.setattr("os.sched_setscheduler", lambda *_: None, raising=False)
     return free_port()
-
-
-@pytest.fixture
-def lifeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """The supervisor's end, of which the worker finds its own in the environment."""
-    ours, theirs = socket.socketpair()
-    # The worker owns its descriptor, and closes it when it ends.
-    monkeypatch.setenv(server.LIFELINE, str(os.dup(theirs.fileno())))
-    with ours, theirs:
-        yield ours
-
-
-@pytest.fixture
-def killed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """The processes that would be sent a signal."""
-    sent: list[tuple[int, int]] = []
-    monkeypatch.setattr("os.kill", lambda *of: sent.append(of))
-    return sent
-
-
-def threads_run_at_once(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
-    """Have no thread wait for the supervisor's end; return what it would wait at."""
-    waited: list[socket.socket] = []
-    monkeypatch.setattr(server, "_end_with_supervisor", waited.append)
-    return waited
-
-
-def test_a_worker_says_when_it_heeds_signals(
-    monkeypatch: pytest.MonkeyPatch, lifeline: socket.socket
-) -> None:
-    """Not before Granian, which loses those that come while it starts, has set its own handlers."""
-    waited = threads_run_at_once(monkeypatch)
-    monkeypatch.setattr(server, "BEGINS", 0)
-
-    assert server.application() is wsgi.application
-    assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-    lifeline.settimeout(0.2)
-    with pytest.raises(TimeoutError):
-        lifeline.recv(1)
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    lifeline.settimeout(10)
-    assert lifeline.recv(2) == b"!"
-    for one in waited:
-        one.close()
-
-
-def test_a_worker_without_a_supervisor_serves_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(server.LIFELINE, raising=False)
-
-    assert server.application() is wsgi.application
-
-
-def test_granian_forks_its_worker_whatever_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that is spawned inherits nothing, and could not know of its supervisor."""
-    asked: list[str] = []
-    monkeypatch.setattr("multiprocessing.set_start_method", asked.append)
-    monkeypatch.setattr("granian.cli.entrypoint", lambda: asked.append("serve"))
-
-    server.run_granian()
-
-    assert asked == ["fork", "serve"]
-
-
-def test_the_handlers_process_runs_the_command(
-    monkeypatch: pytest.MonkeyPatch, lifeline: socket.socket
-) -> None:
-    waited = threads_run_at_once(monkeypatch)
-    run: list[Any] = []
-    monkeypatch.setattr("django.core.management.execute_from_command_line", run.append)
-
-    server.run_handlers()
-
-    assert run == [["manage.py", "run_handlers"]]
-    assert lifeline.recv(2) == b"!"
-    for one in waited:
-        one.close()
-
-
-def test_a_worker_ends_with_its_supervisor(killed: list[tuple[int, int]]) -> None:
-    ours, theirs = socket.socketpair()
-    ours.close()
-
-    with theirs:
-        server._end_with_supervisor(theirs)
-
-    assert killed == [(os.getpgid(0), signal.SIGTERM)]
 
 
 @pytest.mark.parametrize("with_handlers", [True, False])
