@@ -6,7 +6,8 @@ from typing import Any
 
 import schemathesis
 
-MAX_LENGTH = 255
+from tasks.conf import COLUMN_LENGTH
+
 #: The years in which a time may lie outside the years 1 to 9999 in UTC.
 EDGES = ("0000", "0001", "9999")
 TIMES = ("timestamp", "started_at", "completed_at")
@@ -21,7 +22,7 @@ def filter_body(context: Any, body: Any) -> bool:
     if not isinstance(body, dict):
         return True
     texts = {name: value for name, value in body.items() if isinstance(value, str)}
-    is_short = all(len(text) <= MAX_LENGTH for name, text in texts.items() if name != "error_message")
+    is_short = all(len(text) <= COLUMN_LENGTH for name, text in texts.items() if name != "error_message")
     return is_short and not any(texts.get(name, "").startswith(EDGES) for name in TIMES)
 
 

@@ -77,7 +77,7 @@ class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/sartiq_tasks/overview.html", context)
 
-    def page(self, request: Any) -> dict[str, Any]:
+    def page(self, request: HttpRequest) -> dict[str, Any]:
         """Return the context of the page."""
         told, lists = look(request, self.admin_site.name)
         # Two hundred times and links ask for the zone, which is found several times as fast if one is set.
@@ -105,7 +105,7 @@ class OverviewAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[
         }
 
 
-def what_needs_you(request: Any, site: str) -> list[Need]:
+def what_needs_you(request: HttpRequest, site: str) -> list[Need]:
     """Return what the page says needs somebody, for one query if nothing does.
 
     Failures are judged from the hours, which takes more: only if a task failed in the last day.
@@ -127,7 +127,7 @@ def what_needs_you(request: Any, site: str) -> list[Need]:
     return needs(*look(request, site))
 
 
-def look(request: Any, site: str) -> tuple[Figures, Lists]:
+def look(request: HttpRequest, site: str) -> tuple[Figures, Lists]:
     """Return the figures, and the lists that they lead to, for what the user may see."""
     now = timezone.now()
     may_see, standing = _may_see(request), _standing(now)
@@ -145,7 +145,7 @@ def look(request: Any, site: str) -> tuple[Figures, Lists]:
     return told, Lists(site, may_see)
 
 
-def _may_see(request: Any) -> dict[str, bool]:
+def _may_see(request: HttpRequest) -> dict[str, bool]:
     names = ("rejecteddelivery", "taskstatusevent", "handler", "reaction")
     return {name: request.user.has_perm(f"sartiq_tasks.view_{name}") for name in names}
 
@@ -169,7 +169,7 @@ def _shortest_limit() -> timedelta | None:
     return min((limit for limit in limits if limit is not None), default=app_settings().queued_after)
 
 
-def _standing(now: Any) -> dict[str, Any]:
+def _standing(now: datetime) -> dict[str, Any]:
     """Return how many tasks are in which state, and since when the first one is queued.
 
     Under ``still_rejected`` it says how many rejected deliveries of the last day are open, and under

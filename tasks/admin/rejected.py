@@ -82,15 +82,8 @@ class RejectedDeliveryAdmin(RecordAdmin):
 
     def get_fields(self, request: HttpRequest, obj: RejectedDelivery | None = None) -> Any:
         """Leave out what is empty."""
-        empty = {
-            field
-            for field, column in (
-                ("not_kept", "not_kept"),
-                ("sent_headers", "headers"),
-            )
-            if not getattr(obj, column, None)
-        }
-        return [field for field in self.fields if field not in empty]
+        columns = {"not_kept": "not_kept", "sent_headers": "headers"}
+        return [one for one in self.fields if one not in columns or getattr(obj, columns[one], None)]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedDelivery]:
         """Leave the bodies out until one is looked at."""

@@ -187,7 +187,7 @@ class TaskAdmin(RecordAdmin):
             }
         return response
 
-    def page(self, request: Any, context: Any) -> dict[str, Any]:
+    def page(self, request: HttpRequest, context: Any) -> dict[str, Any]:
         """Return the context of the task's page."""
         task = context["original"]
         list_url = reverse("admin:sartiq_tasks_taskstatusevent_changelist", current_app=self.admin_site.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -60,7 +61,7 @@ def _facts(task: Task, now: datetime, site: str) -> list[tuple[Any, Any]]:
     ]
 
 
-def rejected(task: Task, request: Any, site: str) -> dict[str, Any]:
+def rejected(task: Task, request: HttpRequest, site: str) -> dict[str, Any]:
     """Return the template's context for the rejected deliveries that name the task, by one query at most."""
     if not request.user.has_perm("sartiq_tasks.view_rejecteddelivery"):
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
@@ -36,7 +37,7 @@ def context(task: Task, request: HttpRequest, site: str) -> dict[str, Any]:
     }
 
 
-def _row(one: Reaction, now: Any, site: str) -> dict[str, Any]:
+def _row(one: Reaction, now: datetime, site: str) -> dict[str, Any]:
     url = reverse("admin:sartiq_tasks_reaction_change", args=[one.pk], current_app=site)
     return {
         "handler": format_html('<a href="{}">{}</a>', url, one.handler),

@@ -22,10 +22,11 @@ from .settings import has_errors
 def check_handlers(**kwargs: Any) -> list[checks.CheckMessage]:
     """Check each declaration, and that reactions are stored in the database of events."""
     handlers = declared()
-    messages = [
+    names = Counter(one.name for one in handlers)
+    messages: list[checks.CheckMessage] = [
         checks.Error(f"The handler {one.name!r} {fault}.", hint=hint, obj=one.function, id=code)
         for one in handlers
-        for fault, hint, code in _faults(one, Counter(other.name for other in handlers))
+        for fault, hint, code in _faults(one, names)
     ]
     if router.db_for_write(Reaction) != router.db_for_write(TaskStatusEvent):
         messages.append(
@@ -35,7 +36,7 @@ def check_handlers(**kwargs: Any) -> list[checks.CheckMessage]:
                 id="sartiq_tasks.E054",
             )
         )
-    return [*messages]
+    return messages
 
 
 def _faults(one: Declared, names: Counter[str]) -> list[tuple[str, str, str]]:

@@ -56,8 +56,8 @@ class Standing:
         found = [f"{self.dead} dead"] if self.dead else []
         if self.paused_at:
             found.append("paused")
-        if not self.is_declared:
-            found += ["declared nowhere"] if self.is_gone else []
+        if self.is_gone:
+            found.append("declared nowhere")
         elif self.is_unserved(now):
             found.append("no worker")
         return found

@@ -24,18 +24,18 @@ STEP = 2000
 DEPLOYED_WITHIN = timedelta(hours=24)
 
 
-def catch_up(names: Sequence[str], *, now: datetime | None = None) -> int:
+def catch_up(names: Sequence[str]) -> int:
     """Store the reactions that older processes missed for handlers deployed lately; return how many.
 
     ``names`` are those of handlers that this process knows.
     """
-    now = now or timezone.now()
-    using = router.db_for_write(Reaction)
-    fresh = Handler.objects.using(using).filter(name__in=names, registered_at__gt=now - DEPLOYED_WITHIN)
+    since = timezone.now() - DEPLOYED_WITHIN
+    handlers = Handler.objects.using(router.db_for_write(Handler))
+    fresh = handlers.filter(name__in=names, registered_at__gt=since)
     return sum(
         made
-        for name, since in fresh.values_list("name", "registered_at")
-        for _, made in react_to_ledger(by_name()[name], since=since)
+        for name, registered_at in fresh.values_list("name", "registered_at")
+        for _, made in react_to_ledger(by_name()[name], since=registered_at)
     )
 
 
@@ -120,10 +120,7 @@ def _missing_events(
 def _missing_change(
     handler: Declared, task: Task, since: datetime, events: list[TaskStatusEvent], theirs: list[Reaction]
 ) -> Iterator[Reaction]:
-    before, after = (
-        _state([event for event in events if event.received_at < since]),
-        _state(events),
-    )
+    before, after = _state([event for event in events if event.received_at < since]), _state(events)
     if after is None or (before and before["meaning"] == after["meaning"]):
         return
     settings = app_settings()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
@@ -35,12 +35,9 @@ class WireField(serializers.Field[Any, Any, Any, Any]):
         self.title = title
         super().__init__(**kwargs)
 
-    def reject(
-        self, type_: str, msg: str, value: Any, *, ctx: dict[str, Any] | None = None, loc: Sequence[str] = ()
-    ) -> NoReturn:
+    def reject(self, type_: str, msg: str, value: Any, *, ctx: dict[str, Any] | None = None) -> NoReturn:
         """Raise ``ContractViolation`` with one item."""
-        place = [str(self.field_name), *loc]
-        raise ContractViolation([error_item(type_, msg, place, value=value, ctx=ctx)])
+        raise ContractViolation([error_item(type_, msg, [str(self.field_name)], value=value, ctx=ctx)])
 
     def to_representation(self, value: Any) -> Any:
         """Return the value as it is: the wire's types are JSON's own."""

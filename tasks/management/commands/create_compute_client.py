@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from json import dumps
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -37,8 +37,4 @@ class Command(BaseCommand):
         shown = {"client_id": client.client_id, "client_secret": secret}
         if token or json:
             shown["access_token"] = issue_token(client)
-        self.stdout.write(_as_json(shown) if json else "\n".join(f"{k}: {v}" for k, v in shown.items()))
-
-
-def _as_json(shown: dict[str, str]) -> str:
-    return json.dumps(shown)
+        self.stdout.write(dumps(shown) if json else "\n".join(f"{k}: {v}" for k, v in shown.items()))

@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from ...conf import app_settings
+from ...database.failures import first_line
 from ...handlers.registry import by_name
 from ...handlers.worker import PATIENCE, Worker
 from ...ledger.catching_up import catch_up
@@ -56,7 +57,7 @@ class Command(BaseCommand):
         threads: int,
         handler: list[str] | None,
         once: bool,
-        metrics: tuple[str, int] | None = None,
+        metrics: tuple[str, int] | None,
         **options: Any,
     ) -> None:
         """Work until told to stop."""
@@ -107,8 +108,7 @@ def _work(workers: Sequence[Worker], watch: Watch, *, once: bool) -> bool:
         if once and watch.wait():
             is_well = workers[1].run(once=True) and is_well
     except (DatabaseError, InterfaceError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise CommandError(f"The database failed for {PATIENCE:.0f} s: {reason}") from None
+        raise CommandError(f"The database failed for {PATIENCE:.0f} s: {first_line(error)}") from None
     finally:
         watch.stop()
     return is_well
