@@ -109,7 +109,10 @@ task_status_event = TaskStatusEventSerializer()
 
 
 def read_event(raw: bytes, content_type: str) -> tuple[dict[str, Any], bytes]:
-    """Return the event in the body ``raw`` and the body's digest, or raise what rejects it."""
+    """Return the event in the body ``raw`` and the body's digest.
+
+    Raises ``ContractViolation``, or DRF's ``UnsupportedMediaType``.
+    """
     check_media_type(content_type)
     body = parse_json(raw, app_settings())
     return task_status_event.run_validation(body), payload_digest(body)

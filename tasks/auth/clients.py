@@ -59,7 +59,7 @@ def compute_client(name: str) -> ComputeClient:
     raise LookupError(f"There is no client named {name!r}.")
 
 
-def issue_token(client: Any) -> str:
+def issue_token(client: ComputeClient) -> str:
     """Return a new access token of ``client`` with the webhook's scope and the usual lifetime."""
     token = generate_token()
     lifetime = timedelta(seconds=oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS)

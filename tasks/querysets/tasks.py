@@ -48,14 +48,9 @@ class TaskQuerySet(QuerySet["Task"]):
         """Return the tasks that have succeeded or failed, or were cancelled."""
         return self.filter(meaning__in=sorted(TERMINAL))
 
-    def silent(self, *, after: timedelta | None = None, now: datetime | None = None) -> TaskQuerySet:
-        """Return the tasks that sent no event for longer than ``SILENT_AFTER`` or ``QUEUED_AFTER`` allows.
-
-        With ``after``, return the running tasks that sent none for longer than that.
-        """
+    def silent(self, *, now: datetime | None = None) -> TaskQuerySet:
+        """Return the tasks that sent no event for longer than ``SILENT_AFTER`` or ``QUEUED_AFTER`` allows."""
         now = now or timezone.now()
-        if after is not None:
-            return self.running().filter(last_received_at__lt=now - after)
         queued_after = app_settings().queued_after
         conditions = _silent_running(app_settings().silence_limits, now)
         if queued_after is not None:
@@ -140,7 +135,6 @@ class TaskQuerySet(QuerySet["Task"]):
         self,
         *,
         cap: int,
-        silent_after: timedelta | None = None,
         now: datetime,
         meanings: Iterable[Meaning] = Meaning,
         also: Mapping[str, QuerySet[Any]] | None = None,
@@ -150,7 +144,7 @@ class TaskQuerySet(QuerySet["Task"]):
         It also counts ``also``. No count goes beyond ``cap`` + 1, which stands for "more than ``cap``".
         """
         counted: dict[str, QuerySet[Any]] = {meaning.value: self.meaning(meaning) for meaning in meanings}
-        counted["silent"] = self.silent(after=silent_after, now=now)
+        counted["silent"] = self.silent(now=now)
         counted["lost"] = self.lost()
         return capped_counts({**counted, **(also or {})}, cap=cap, using=self.db)
 

@@ -45,14 +45,16 @@ def test_by_what_the_status_means(method: str, found: set[str]) -> None:
     assert ids(getattr(Task.objects, method)()) == found
 
 
-def test_silent_by_the_setting_and_as_of_now(settings: Any) -> None:
+@pytest.mark.parametrize(
+    ("after", "found"),
+    [(minutes(3), {"silent"}), (minutes(1), {"silent", "heard"}), (timedelta(), {"silent", "heard"})],
+)
+def test_silent_by_the_setting_and_as_of_now(settings: Any, after: timedelta, found: set[str]) -> None:
     record(timezone.now() - minutes(4), task_id="silent")
     record(timezone.now() - minutes(2), task_id="heard")
-    settings.SARTIQ_TASKS = {"SILENT_AFTER": minutes(3)}
+    settings.SARTIQ_TASKS = {"SILENT_AFTER": after}
 
-    assert ids(Task.objects.silent()) == {"silent"}
-    assert ids(Task.objects.silent(after=minutes(1))) == {"silent", "heard"}
-    assert ids(Task.objects.silent(after=timedelta())) == {"silent", "heard"}
+    assert ids(Task.objects.silent()) == found
 
 
 TRAINING_LIMIT = {"training": minutes(60), "*": minutes(15)}
@@ -142,7 +144,7 @@ def test_silent_are_the_running_ones_of_which_nothing_was_heard() -> None:
     record(NOON, task_id="ended", status="failed")
     record(NOON + minutes(6), task_id="heard")
 
-    assert ids(Task.objects.silent(after=minutes(15), now=NOON + minutes(20))) == {"silent"}
+    assert ids(Task.objects.silent(now=NOON + minutes(20))) == {"silent"}
 
 
 @pytest.mark.parametrize(
@@ -167,14 +169,15 @@ def test_search_of_tasks_and_events(term: str, found: set[str]) -> None:
     assert ids(TaskStatusEvent.objects.search(term)) == found
 
 
-def test_counts_in_one_query(django_assert_num_queries: Any) -> None:
+def test_counts_in_one_query(settings: Any, django_assert_num_queries: Any) -> None:
+    settings.SARTIQ_TASKS = {**settings.SARTIQ_TASKS, "SILENT_AFTER": minutes(1)}
     for number in range(4):
         record(NOON, task_id=f"running-{number}")
     record(NOON, task_id="failed", status="failed")
     mark_lost(Task.objects.get(pk="running-0"))
 
     with django_assert_num_queries(1):
-        counts = Task.objects.counts(cap=2, silent_after=minutes(1), now=NOON + minutes(2))
+        counts = Task.objects.counts(cap=2, now=NOON + minutes(2))
 
     assert counts == {
         "queued": 0, "running": 3, "succeeded": 0, "failed": 1, "cancelled": 0, "other": 0, "silent": 3,
