@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import Error, router, transaction
-from django.db.models import Case, F, Max, OuterRef, Q, Subquery, Sum, When
+from django.db.models import Case, Count, F, Max, OuterRef, Q, Subquery, Sum, When
 from django.utils import timezone
 from rest_framework.exceptions import APIException, UnsupportedMediaType
 
@@ -219,4 +219,5 @@ def _update(rejected: RejectedDelivery, columns: Mapping[str, Any], **only_if: A
 def count_rejected(within: timedelta) -> int:
     """Return how many deliveries were rejected in the time ``within`` until now, kept or only counted."""
     recent = RejectedDelivery.objects.filter(received_at__gte=timezone.now() - within)
-    return recent.count() + (recent.aggregate(not_kept=Sum("not_kept"))["not_kept"] or 0)
+    counted = recent.aggregate(kept=Count("pk"), others=Sum("not_kept"))
+    return int(counted["kept"] + (counted["others"] or 0))
