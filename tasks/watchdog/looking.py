@@ -198,7 +198,7 @@ def mark(now: datetime) -> tuple[int, Counter[Held]]:
     silences = Silence.objects.using(ledger.database()).judged().select_related("task")
     judged = list(silences.order_by("judged_at")[:_JUDGED])
     standing = [one for one in judged if _still_stands(one)]
-    ledger.forget(one for one in judged if one not in standing)
+    ledger.forget(one for one in judged if not _still_stands(one))
     held = held_back([one.task for one in standing], now) if standing else {}
     reasons = Counter(held.values())
     for reason, number in reasons.items():
