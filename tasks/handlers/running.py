@@ -101,7 +101,22 @@ def logged(
     report = Report(
         reaction.handler, reaction.task_id, outcome, reaction.attempt, seconds, lag, reaction.attempts == 1
     )
-    tell(report, error)
+    is_trouble = outcome in (Outcome.FAILED, Outcome.DEAD)
+    logger.log(
+        logging.ERROR if outcome is Outcome.DEAD else logging.WARNING if is_trouble else logging.INFO,
+        "reaction %s: %s",
+        outcome.value,
+        name_of(reaction),
+        exc_info=error if is_trouble and not isinstance(error, GiveUp) else None,
+        extra={
+            "handler": report.handler,
+            "task": report.task,
+            "outcome": outcome.value,
+            "attempt": report.attempt,
+            "milliseconds": round(seconds * 1000, 2),
+            "lag_milliseconds": round(lag * 1000, 2),
+        },
+    )
     return report
 
 
@@ -118,28 +133,6 @@ def is_worn_out(reaction: Reaction, handler: Declared) -> bool:
 def max_attempts(handler: Declared) -> int:
     """Return how often ``handler`` is tried."""
     return handler.attempts or app_settings().handler_attempts
-
-
-def tell(report: Report, error: BaseException | None) -> None:
-    """Write an attempt to the log."""
-    is_trouble = report.outcome in (Outcome.FAILED, Outcome.DEAD)
-    logger.log(
-        logging.ERROR if report.outcome is Outcome.DEAD else logging.WARNING if is_trouble else logging.INFO,
-        "reaction %s: handler=%r task=%r attempt=%d",
-        report.outcome.value,
-        report.handler,
-        report.task,
-        report.attempt,
-        exc_info=error if is_trouble and not isinstance(error, GiveUp) else None,
-        extra={
-            "handler": report.handler,
-            "task": report.task,
-            "outcome": report.outcome.value,
-            "attempt": report.attempt,
-            "milliseconds": round(report.seconds * 1000, 2),
-            "lag_milliseconds": round(report.lag * 1000, 2),
-        },
-    )
 
 
 def _mine(reaction: Reaction, using: str) -> Any:
