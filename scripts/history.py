@@ -27,8 +27,6 @@ DAYS = timedelta(days=14)
 OUTAGE, SILENT = timedelta(hours=4), 3
 #: How many hours ago deliveries were rejected, of two senders.
 REJECTED = [("cluster-eu", 2), ("cluster-eu", 2), ("cluster-us", 7), ("cluster-us", 70), ("cluster-us", 200)]
-
-
 WRONG = b'{"task_id": "upscaling-9c1", "status": "running", "progress": 104.2, "task_type": "upscaling"}'
 
 

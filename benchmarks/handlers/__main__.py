@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from importlib.metadata import version as version_of
 
 from benchmarks.ingest.postgresql import PostgreSQL, postgresql
 from benchmarks.machine import processor
@@ -49,21 +50,14 @@ def _measure(server: PostgreSQL, rounds: int, only: tuple[str, ...]) -> None:
 
 def _machine(server: PostgreSQL) -> str:
     import django
-    import django_tasks_db
 
     version = server.query("SHOW server_version")
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())
     return (
         f"\n{os.cpu_count()} cores of {processor()}, load {load}; "
         f"PostgreSQL {version}, Django {django.__version__}, Python {platform.python_version()}, "
-        f"django-tasks-db {_version_of(django_tasks_db.__name__)}."
+        f"django-tasks-db {version_of('django-tasks-db')}."
     )
-
-
-def _version_of(module: str) -> str:
-    from importlib.metadata import version
-
-    return version(module.replace("_", "-"))
 
 
 if __name__ == "__main__":

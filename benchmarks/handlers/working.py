@@ -9,6 +9,7 @@ from datetime import timedelta
 from statistics import median
 
 from django.db import connections
+from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker as TaskWorker
 from django_tasks_db.models import DBTaskResult
 
@@ -104,7 +105,7 @@ def claims(server: PostgreSQL, sender: Sender, rounds: int) -> str:
     fill(server, 20_000, handler="other")
     lines.append(_claims("20,000 of a handler that is paused, gone or served elsewhere", rounds))
     fill(server, 20_000, tasks=1)
-    Reaction.objects.filter(seq=1).update(due_at=_later(), attempts=1)
+    Reaction.objects.filter(seq=1).update(due_at=timezone.now() + timedelta(hours=1), attempts=1)
     lines.append(_claims("20,000 of one task behind one that was put off just now", rounds))
     start = time.perf_counter()
     blocked.put_off_blocked()
@@ -131,9 +132,3 @@ def _claims(what: str, rounds: int) -> str:
         times.append((time.perf_counter() - start) * 1000)
     of_server, of_worker = (median(one) * 1000 for one in zip(*used[5:], strict=True))
     return f"| {what} | {median(times[5:]):.2f} | {of_server:.2f} | {of_worker:.2f} |"
-
-
-def _later() -> object:
-    from django.utils import timezone
-
-    return timezone.now() + timedelta(hours=1)
