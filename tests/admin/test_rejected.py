@@ -268,7 +268,11 @@ def test_the_index_page_counts_the_last_day(staff: Client, number: int, text: st
     for _ in range(number):
         rejected()
 
-    assert text in staff.get(reverse("admin:index")).content.decode()
+    html = staff.get(reverse("admin:index")).content.decode()
+    assert text in html
+    url = re.search(r'<a href="([^"]*)">\d+ deliver', html)
+    assert url
+    assert len(staff.get(url[1]).context["cl"].result_list) == number
 
 
 def test_the_index_page_tells_only_who_may_see_them() -> None:
