@@ -85,7 +85,7 @@ def test_the_operation(served: Any) -> None:
     assert set(ours["responses"]) == answers
 
 
-def test_the_docs_page_needs_nothing_from_outside(settings: Any) -> None:
+def test_the_docs_page_needs_nothing_from_outside() -> None:
     page = Client().get("/api/v1/docs")
 
     assert page.status_code == 200

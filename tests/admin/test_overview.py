@@ -530,7 +530,7 @@ def test_handlers_are_told_where_there_are_any(admin_client: Client) -> None:
     assert [rows_of(admin_client, unescape(url)) for url in urls] == [1, 0]
 
 
-def test_one_need_if_no_worker_serves_several_handlers(client: Client) -> None:
+def test_one_need_if_no_worker_serves_several_handlers() -> None:
     now = timezone.now()
     common: Any = {
         "pending": 1, "dead": 0, "oldest": now - minutes(6), "paused_at": None, "is_declared": True

@@ -222,7 +222,7 @@ def test_sqlite_is_busy(tmp_path: Path) -> None:
         assert not unavailable(server, progress=6)
 
 
-def test_not_ready_before_the_migrations(tmp_path: Path, postgresql_or_sqlite: str) -> None:
+def test_not_ready_before_the_migrations(postgresql_or_sqlite: str) -> None:
     copy_migrated_sqlite(postgresql_or_sqlite)
     with serving(postgresql_or_sqlite, migrate=False, WORKERS="1") as server:
         manage("migrate", "sartiq_tasks", "0001", "--verbosity", "0", database_url=postgresql_or_sqlite)

@@ -75,7 +75,7 @@ def test_a_decision_puts_off_no_later_reaction_that_is_due(decide: Any) -> None:
     assert Reaction.objects.get(seq=2).due_at == due_at
 
 
-def test_an_unknown_handler_is_named_with_the_known(handlers: Handlers) -> None:
+def test_an_unknown_handler_is_named_with_the_known() -> None:
     declare()
     for command in (["handlers", "pause", "x"], ["replay_handlers", "x"], ["run_handlers", "--handler", "x"]):
         with pytest.raises(CommandError, match=r"No such handler: x\. There are: refund"):
@@ -153,7 +153,7 @@ def test_each_is_due_later_than_it_was_written_in_the_order_of_the_task() -> Non
     assert due_at == sorted(set(due_at))
 
 
-def test_running_reactions_are_left_alone(handlers: Handlers) -> None:
+def test_running_reactions_are_left_alone() -> None:
     declare()
     record(status="failed")
     claiming.claim(["refund"], limit=1, lease=DAY)
@@ -162,7 +162,7 @@ def test_running_reactions_are_left_alone(handlers: Handlers) -> None:
 
 
 @pytest.mark.parametrize("decide", [try_again, give_up])
-def test_a_reaction_that_a_worker_has_taken_meanwhile_is_left_alone(handlers: Handlers, decide: Any) -> None:
+def test_a_reaction_that_a_worker_has_taken_meanwhile_is_left_alone(decide: Any) -> None:
     declare()
     record(status="failed")
 
@@ -242,9 +242,7 @@ def test_a_new_handler_over_old_events_runs_each_once_beside_live_ones(handlers:
         ("change", {"task_type": "no such"}, 0),
     ],
 )
-def test_a_new_handler_hears_of_what_it_asks_for_alone(
-    handlers: Handlers, kind: str, options: dict[str, str], made: int
-) -> None:
+def test_a_new_handler_hears_of_what_it_asks_for_alone(kind: str, options: dict[str, str], made: int) -> None:
     with declaring():
         record(task_id="a", status="failed", event_type="end", task_type="training")
         record(task_id="b", status="failed", event_type="epoch", task_type="training")
@@ -257,7 +255,7 @@ def test_a_new_handler_hears_of_what_it_asks_for_alone(
 
 
 @pytest.mark.parametrize("kind", ["change", "event"])
-def test_a_new_handler_may_hear_of_some_tasks_and_of_what_is_new_alone(handlers: Handlers, kind: str) -> None:
+def test_a_new_handler_may_hear_of_some_tasks_and_of_what_is_new_alone(kind: str) -> None:
     with declaring():
         for name in ("a", "b"):
             record(task_id=name, status="running", received_at=timezone.now() - 40 * DAY)
@@ -311,7 +309,7 @@ def test_pruning_keeps_events_of_pending_reactions_and_removes_reactions_with_th
     assert not Reaction.objects.exists()
 
 
-def test_done_reactions_are_kept_for_so_long_and_dead_ones_until_a_person_decides(handlers: Handlers) -> None:
+def test_done_reactions_are_kept_for_so_long_and_dead_ones_until_a_person_decides() -> None:
     declare()
     for state in ("done", "skipped", "dead", "pending"):
         record(task_id=state, status="failed")

@@ -185,9 +185,7 @@ def test_what_it_cannot_give_back_is_due_after_its_lease(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-def test_one_that_hangs_ends_the_worker(
-    may_return: threading.Event, atomic: bool, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_one_that_hangs_ends_the_worker(may_return: threading.Event, atomic: bool, capsys: Any) -> None:
     """Its attempt has failed, except that on SQLite it holds the lock until the process has ended."""
 
     @on_event(name="hang", atomic=atomic, timeout=timedelta(milliseconds=200))

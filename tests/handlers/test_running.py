@@ -258,7 +258,7 @@ def test_killed_at_any_point(handlers: Handlers, point: str, atomic: bool) -> No
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_that_was_fenced_off_changes_nothing(handlers: Handlers) -> None:
+def test_a_worker_that_was_fenced_off_changes_nothing() -> None:
     @on_change(name="refund")
     def refund(change: Change) -> None:
         effect(change)
@@ -279,7 +279,7 @@ def test_a_worker_that_was_fenced_off_changes_nothing(handlers: Handlers) -> Non
 @pytest.mark.parametrize("is_taken_over", ["before", "while it runs"])
 @pytest.mark.parametrize("fails", [True, False])
 def test_one_without_a_transaction_that_was_fenced_off_changes_no_reaction(
-    handlers: Handlers, is_taken_over: str, fails: bool
+    is_taken_over: str, fails: bool
 ) -> None:
     called: list[int] = []
 
@@ -306,7 +306,7 @@ def test_one_without_a_transaction_that_was_fenced_off_changes_no_reaction(
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's connections do not die")
 @pytest.mark.django_db(transaction=True)
-def test_the_failure_of_one_that_lost_its_connection_is_written_on_another(handlers: Handlers) -> None:
+def test_the_failure_of_one_that_lost_its_connection_is_written_on_another() -> None:
     @on_change(name="refund", atomic=False)
     def refund(change: Change) -> None:
         connection.connection.close()
@@ -318,7 +318,7 @@ def test_the_failure_of_one_that_lost_its_connection_is_written_on_another(handl
     assert "no such account" in Reaction.objects.get().error
 
 
-def test_lapsed_leases_are_returned_with_their_attempts(handlers: Handlers) -> None:
+def test_lapsed_leases_are_returned_with_their_attempts() -> None:
     on_event(name="a")(effect)
     for number in range(3):
         record(task_id=f"task-{number}")

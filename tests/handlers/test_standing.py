@@ -16,7 +16,6 @@ from tasks.handlers.sql import database
 from tasks.handlers.standing import Standing, standings
 from tasks.handlers.worker import mark_seen
 from tasks.models import Handler, Reaction
-from tasks.testing import Handlers
 from tests.factories import record
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_layout")]
@@ -29,7 +28,7 @@ def declare(name: str) -> None:
         pass
 
 
-def test_each_handler_that_is_declared_or_known(handlers: Handlers, django_assert_num_queries: Any) -> None:
+def test_each_handler_that_is_declared_or_known(django_assert_num_queries: Any) -> None:
     now = timezone.now()
     declare("refund")
     declare("never-seen")
@@ -64,7 +63,7 @@ def test_each_handler_that_is_declared_or_known(handlers: Handlers, django_asser
     assert (found["once"].is_declared, found["once"].is_gone) == (False, False)
 
 
-def test_signs_that_a_person_should_look(handlers: Handlers) -> None:
+def test_signs_that_a_person_should_look() -> None:
     now = timezone.now()
     fine = Standing("x", 1, 0, None, None, now, is_declared=True)
 
@@ -75,7 +74,7 @@ def test_signs_that_a_person_should_look(handlers: Handlers) -> None:
     assert Standing("x", 0, 0, None, None, None, is_declared=False).troubles(now) == []
 
 
-def test_a_count_ends(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_count_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     declare("refund")
     for number in range(4):
         record(task_id=f"t{number}", status="failed")
@@ -84,12 +83,12 @@ def test_a_count_ends(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> No
     assert [one.pending for one in standings()] == [3]
 
 
-def test_nothing_is_known(handlers: Handlers) -> None:
+def test_nothing_is_known() -> None:
     assert standings() == []
     assert not Handler.objects.exists()
 
 
-def test_it_reads_no_table_whole(handlers: Handlers) -> None:
+def test_it_reads_no_table_whole() -> None:
     if connection.vendor != "postgresql" or app_settings().distributed:
         pytest.skip("PostgreSQL's plans")
     Reaction.objects.bulk_create(
