@@ -231,7 +231,8 @@ class ReactionAdmin(RecordAdmin):
                 request, self, title=title, text=f"{limit} {text}" if is_cut else text, objects=found,
                 fields=fields, back=back,
             )  # fmt: skip
-        changed = [one for one in found if decide(_alone(one))]
+        # In the order of a task: a later one must not be due alone.
+        changed = [one for one in sorted(found, key=lambda one: one.seq) if decide(_alone(one))]
         for one in changed:
             self.log_change(request, one, log)
         self.tell(request, len(changed), len(found) - len(changed))

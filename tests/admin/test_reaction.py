@@ -281,6 +281,18 @@ def test_a_decision_is_confirmed_made_and_logged(
     assert (entry.object_id, entry.change_message) == (str(dead.pk), log)
 
 
+def test_those_of_one_task_are_tried_again_in_its_order(decider: Client) -> None:
+    for number in range(3):
+        record(task_id="t-1", progress=number)
+    found = list(Reaction.objects.filter(handler="keep").order_by("seq"))
+    Reaction.objects.update(state="dead", ended_at=timezone.now())
+
+    post(decider, "try_again", *found, confirmed="yes")
+    due_at = list(Reaction.objects.filter(handler="keep").order_by("seq").values_list("due_at", flat=True))
+    assert len(due_at) == 3
+    assert due_at == sorted(set(due_at))
+
+
 def test_a_decision_on_the_page_comes_back_to_it(decider: Client, dead: Reaction) -> None:
     html = decider.get(page_of(dead)).content.decode()
     assert f'action="{LIST}"' in html
