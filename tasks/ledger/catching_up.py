@@ -63,22 +63,29 @@ def react_to_ledger(
     # SQLite's are read whole. Beside an open cursor no transaction of the same connection can begin to write,
     # once another connection has written.
     for task_id in found.iterator(chunk_size=STEP) if is_postgresql(connections[using]) else found:
-        with transaction.atomic(using=using):
-            # Writing first takes the lock on both databases: no event of the task comes in between.
-            Task.objects.using(using).filter(pk=task_id).update(event_count=F("event_count"))
-            task = Task.objects.using(using).filter(pk=task_id).first()
-            missing = [] if task is None else list(_missing(handler, task, since, using))
-            if missing and not dry_run:
+        # Most tasks lack none: only those that seem to are locked.
+        missing = _missing(handler, task_id, since, using)
+        if missing and not dry_run:
+            with transaction.atomic(using=using):
+                # Writing first takes the lock on both databases: no event of the task comes in between.
+                Task.objects.using(using).filter(pk=task_id).update(event_count=F("event_count"))
+                missing = _missing(handler, task_id, since, using)
                 Reaction.objects.using(using).bulk_create(missing, ignore_conflicts=True)
         if missing:
             yield task_id, len(missing)
 
 
-def _missing(handler: Declared, task: Task, since: datetime, using: str) -> Iterator[Reaction]:
+def _missing(handler: Declared, task_id: str, since: datetime, using: str) -> list[Reaction]:
+    task = Task.objects.using(using).filter(pk=task_id).first()
+    return [] if task is None else list(_missing_of(handler, task, since, using))
+
+
+def _missing_of(handler: Declared, task: Task, since: datetime, using: str) -> Iterator[Reaction]:
     if handler.kind == Reaction.Kind.LOST:
         yield from _missing_mark(handler, task, since, using)
         return
-    events = list(TaskStatusEvent.objects.using(using).filter(task_id=task.pk).order_by("pk"))
+    of_task = TaskStatusEvent.objects.using(using).filter(task_id=task.pk).order_by("pk")
+    events = list(of_task.defer("metadata", "additional_properties", "unknown_fields"))
     theirs = list(
         Reaction.objects.using(using).filter(task_id=task.pk, handler=handler.name, kind=handler.kind)
     )
