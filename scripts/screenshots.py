@@ -35,18 +35,12 @@ EVENTS = "/admin/sartiq_tasks/taskstatusevent/"
 #: File, address, whether to open the first row of the list there, and the browser's options.
 PICTURES: list[tuple[str, str, bool, dict[str, Any]]] = [
     ("dashboard", DASHBOARD, False, {}),
-    ("dashboard-dark", DASHBOARD, False, {"color_scheme": "dark"}),
-    ("dashboard-phone", DASHBOARD, False, {"viewport": PHONE}),
     ("task", FAILED, True, {}),
-    ("task-dark", FAILED, True, {"color_scheme": "dark"}),
-    ("task-phone", FAILED, True, {"viewport": PHONE}),
-    ("events", EVENTS, False, {}),
     ("event", f"{EVENTS}?status=failed", True, {}),
 ]
 #: Likewise those of two weeks.
 HISTORY: list[tuple[str, str, bool, dict[str, Any]]] = [
     ("overview", OVERVIEW, False, {"viewport": DESK}),
-    ("overview-dark", OVERVIEW, False, {"viewport": DESK, "color_scheme": "dark"}),
     ("overview-phone", OVERVIEW, False, {"viewport": PHONE}),
 ]
 

@@ -18,6 +18,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_every_picture_is_shown() -> None:
+    shown = set(re.findall(r"!\[[^]]+\]\((?:docs/)?images/([^)]+)\)", "".join(map(Path.read_text, PAGES))))
+
+    assert {picture.name for picture in (ROOT / "docs" / "images").iterdir()} == shown
+
+
 def test_every_test_that_proves_a_promise_of_the_handlers_is_there() -> None:
     tables = (ROOT / "docs" / "handlers.md").read_text()
     named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", tables)
