@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,12 +23,32 @@ from .rebuilding import state_of_stored
 STEP = 2000
 #: Every process knows a handler that was registered longer ago.
 DEPLOYED_WITHIN = timedelta(hours=24)
+#: A worker looks this often at every task heard from since then, and otherwise at those heard from lately: no
+#: delivery that came before takes so long to be committed.
+WHOLE_EVERY, LATELY = timedelta(hours=1), timedelta(minutes=10)
 
 
-def catch_up(names: Sequence[str]) -> int:
+class CatchUp:
+    """A worker's sweep. Each call stores what was missed of late, and once in a while all that was missed."""
+
+    def __init__(self) -> None:
+        self._last_whole = float("-inf")
+
+    def __call__(self, names: Sequence[str]) -> int:
+        """Return how many reactions were stored."""
+        now = time.monotonic()
+        if now - self._last_whole < WHOLE_EVERY.total_seconds():
+            return catch_up(names, heard_since=timezone.now() - LATELY)
+        stored = catch_up(names)
+        self._last_whole = now
+        return stored
+
+
+def catch_up(names: Sequence[str], *, heard_since: datetime | None = None) -> int:
     """Store the reactions that older processes missed for handlers deployed lately; return how many.
 
-    ``names`` are those of handlers that this process knows.
+    ``names`` are those of handlers that this process knows. With ``heard_since`` only tasks are looked at
+    that were heard from since then.
     """
     since = timezone.now() - DEPLOYED_WITHIN
     handlers = Handler.objects.using(router.db_for_write(Handler))
@@ -35,12 +56,17 @@ def catch_up(names: Sequence[str]) -> int:
     return sum(
         made
         for name, registered_at in fresh.values_list("name", "registered_at")
-        for _, made in react_to_ledger(by_name()[name], since=registered_at)
+        for _, made in react_to_ledger(by_name()[name], since=registered_at, heard_since=heard_since)
     )
 
 
 def react_to_ledger(
-    handler: Declared, *, since: datetime, task_ids: Iterable[str] | None = None, dry_run: bool = False
+    handler: Declared,
+    *,
+    since: datetime,
+    heard_since: datetime | None = None,
+    task_ids: Iterable[str] | None = None,
+    dry_run: bool = False,
 ) -> Iterator[tuple[str, int]]:
     """Store the reactions that ``handler`` would have had to events received from ``since`` on.
 
@@ -54,7 +80,7 @@ def react_to_ledger(
     if handler.kind == Reaction.Kind.LOST:
         tasks = Task.objects.using(using).lost().filter(lost_at__gte=since)
     else:
-        tasks = Task.objects.using(using).filter(last_received_at__gte=since)
+        tasks = Task.objects.using(using).filter(last_received_at__gte=max(since, heard_since or since))
     if task_ids is not None:
         tasks = tasks.filter(pk__in=list(task_ids))
     if handler.kind == Reaction.Kind.CHANGE and handler.to is not None:

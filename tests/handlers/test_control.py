@@ -17,7 +17,7 @@ from tasks.handlers.registry import declaring
 from tasks.handlers.sql import database
 from tasks.handlers.standing import standings
 from tasks.handlers.worker import mark_seen
-from tasks.ledger.catching_up import catch_up
+from tasks.ledger.catching_up import CatchUp, catch_up
 from tasks.ledger.pruning import ended_tasks, old_events, prune_reactions, prune_tasks
 from tasks.models import Handler, Reaction, Task, TaskStatusEvent
 from tasks.querysets import ReactionQuerySet
@@ -288,6 +288,29 @@ def test_a_rolling_deploy_misses_no_ending(handlers: Handlers) -> None:
     with declaring():
         record(task_id="much later", status="failed")
     assert catch_up(["refund"]) == 0
+
+
+def test_a_worker_looks_at_every_task_once_and_then_at_those_heard_from_lately() -> None:
+    declare(to="failed")
+    now = timezone.now()
+    Handler.objects.create(name="refund", registered_at=now - timedelta(hours=2))
+    sweep = CatchUp()
+
+    def miss(name: str, minutes: int) -> None:
+        with declaring():
+            record(task_id=name, status="failed", received_at=now - timedelta(minutes=minutes))
+
+    def stored() -> list[str]:
+        sweep(["refund"])
+        return sorted(Reaction.objects.values_list("task_id", flat=True))
+
+    miss("old", 60)
+    assert stored() == ["old"]
+    miss("older", 61)
+    miss("recent", 1)
+    assert stored() == ["old", "recent"]
+    sweep = CatchUp()
+    assert stored() == ["old", "older", "recent"]
 
 
 def test_pruning_keeps_events_of_pending_reactions_and_removes_reactions_with_their_task(

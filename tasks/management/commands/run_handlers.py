@@ -18,7 +18,7 @@ from ...conf import app_settings
 from ...database.failures import first_line
 from ...handlers.registry import by_name
 from ...handlers.worker import PATIENCE, Worker
-from ...ledger.catching_up import catch_up
+from ...ledger.catching_up import CatchUp
 from ...ops import reaction_metrics, silence_metrics
 from ...watchdog.threads import Watch
 
@@ -65,7 +65,7 @@ class Command(BaseCommand):
             raise CommandError("--threads must be at least 1.")
         names = _chosen(handler)
         report = {"report": reaction_metrics.count} if metrics else {}
-        workers = [Worker(names, threads=threads, sweep=catch_up, **report) for _ in range(1 + once)]
+        workers = [Worker(names, threads=threads, sweep=CatchUp(), **report) for _ in range(1 + once)]
         with ExitStack() as stack:
             if metrics:
                 _serve(stack, *metrics)
