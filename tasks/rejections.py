@@ -35,7 +35,7 @@ HEADERS = (
 #: How many characters of a header are kept, and how many bytes of a body that is over the limit.
 MAX_HEADER_LENGTH = 1000
 MAX_START_BYTES = 4096
-#: So many open deliveries, the newest, are compared at once with what their senders have sent since.
+#: At most this many open deliveries, the newest, are compared with what their senders have sent since.
 MOST_COMPARED = 200
 
 

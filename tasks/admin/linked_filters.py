@@ -60,7 +60,7 @@ class UnderFilter(LinkedFilter):
     first: ClassVar[str]
 
     def found(self, queryset: Any, value: str) -> Any:
-        """Return the rows with ``value``; beyond so many values of the first column by reading the table."""
+        """Return the rows with ``value``; with ``MAX_FIRST`` values of the first column, read the table."""
         wanted = {str(self.parameter_name): value}
         known = known_values(queryset.model, self.first, using=queryset.db, most=MAX_FIRST)
         if len(known) == MAX_FIRST:

@@ -35,9 +35,9 @@ from .zones import InViewersZone
 
 #: How long one request may count hours of the past.
 BUDGET = timedelta(milliseconds=200)
-#: The watchdog is behind if for so long it has not looked at a silent task that was due.
+#: The watchdog is behind if a silent task has been due for this long.
 BEHIND_AFTER = timedelta(minutes=5)
-#: Of so many queued tasks, those heard from longest ago, the page tells since when the first one is queued.
+#: The oldest queued task is looked for among this many, those heard from longest ago.
 MOST_QUEUED = 100
 #: The kinds of failure, task types and senders that are shown, at most.
 MOST_SHOWN = 6

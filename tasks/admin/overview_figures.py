@@ -93,7 +93,7 @@ class Figures:
     standing: Mapping[str, Any]
     still_rejected: int | None
     handlers: Sequence[Standing]
-    #: A task may be silent for so long, of the types with different limits the shortest; None if for ever.
+    #: The shortest time that a task of any type may be silent; None if there is no limit.
     silence_limit: timedelta | None
     #: Hours of the past that are not counted yet.
     missing: int

@@ -100,7 +100,7 @@ def _plot(
 
 
 def _y(value: float, low: float, high: float) -> str:
-    # In parts of the greater end, because the difference of the two greatest floats is none.
+    # In parts of the greater end, because the difference of the two greatest floats is infinite.
     most = max(abs(low), abs(high))
     share = (value / most - low / most) / (high / most - low / most)
     return f"{HEIGHT - share * HEIGHT:.1f}"

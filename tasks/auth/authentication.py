@@ -63,7 +63,7 @@ def source_of(request: Request) -> str:
     application = getattr(request.auth, "application", None)
     user: Any = request.user
     if getattr(user, "is_authenticated", False):
-        # The user of a stateless JWT or of an API key is often none of Django's models.
+        # The user of a stateless JWT or of an API key is often not a Django model.
         return str(user.get_username() if hasattr(user, "get_username") else user)
     if application is not None:
         return str(application.name or application.client_id)

@@ -64,7 +64,7 @@ def _count(request: Any, kind: str, rate: str, who: str | None = None) -> None:
 
 
 class _Throttle(SimpleRateThrottle):
-    #: The parts of the rate: so many requests in so many seconds.
+    #: The parts of the rate: the number of requests, and the seconds in which they may come.
     num_requests: int
     duration: int
 

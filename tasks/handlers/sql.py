@@ -49,7 +49,7 @@ def any_of(connection: BaseDatabaseWrapper, picked: str) -> str:
 
 
 def skip_locked(connection: BaseDatabaseWrapper) -> str:
-    """Return the end of a query that locks the rows which it picks, and passes over those locked already."""
+    """Return the end of a query that locks the rows it picks, and skips those that are locked already."""
     return "FOR UPDATE SKIP LOCKED" if is_postgresql(connection) else ""
 
 

@@ -67,7 +67,7 @@ def standings() -> list[Standing]:
     """Return how every handler stands that is declared here or known to the database, by name.
 
     This is one query, which no number of reactions slows down: it jumps from handler to handler in an
-    index, and counts at most ``MAX_COUNT`` + 1 of each. If ``declared()`` is empty, it can be spared.
+    index, and counts at most ``MAX_COUNT`` + 1 of each. If ``declared()`` is empty, callers can skip it.
     """
     known = {str(row[0]): row[1:] for row in _known(timezone.now())}
     names = by_name()

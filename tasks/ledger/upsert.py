@@ -43,7 +43,7 @@ _OF_EVENT = {column: column for column in TASK_COLUMNS if column in EVENT_COLUMN
     "last_event_id": "id",
     "last_received_at": "received_at",
 }
-#: Of a single event the earliest and the latest time are equal, so that the first alone is sent.
+#: A single event's earliest and latest times are equal, so only the first is sent.
 _TWICE = {f"first_{time}_at": f"last_{time}_at" for time in ("event", *Phase)}
 _ONCE = tuple(column for column in TASK_COLUMNS if column not in (*_OF_EVENT, *_TWICE, *_TWICE.values()))
 #: The columns of a task that PostgreSQL is given.

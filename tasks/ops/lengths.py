@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
-#: A length is told by its power of this: within five per cent.
+#: Lengths are rounded to a power of this, and so are within five per cent.
 _BASE = 1.1
 _LOG_OF_BASE = math.log(_BASE)
 _NONE = timedelta()

@@ -12,7 +12,7 @@ from ..models import Task, TaskStatusEvent
 from ..querysets.tasks import MAY_BE_LOST
 from .reporting import SOURCE
 
-#: So many tasks may be marked within an hour, or if that is more, one in so many of those queued and running.
+#: Within an hour, this many tasks may be marked, or one in ``ONE_IN`` of those queued and running if more.
 MAX_MARKS, ONE_IN = 10, 5
 WINDOW = timedelta(hours=1)
 _SLICE = timedelta(minutes=15)
