@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import Error, router, transaction
-from django.db.models import Case, Count, F, Max, OuterRef, Q, Subquery, Sum, When
+from django.db.models import Case, Count, F, OuterRef, Q, Subquery, Sum, When
 from django.utils import timezone
 from rest_framework.exceptions import APIException, UnsupportedMediaType
 
@@ -109,11 +109,14 @@ def _keep(rejected: RejectedDelivery) -> None:
     minute = rejected.received_at.replace(second=0, microsecond=0)
     of_minute = RejectedDelivery.objects.using(using).filter(source=rejected.source, received_at__gte=minute)
     with transaction.atomic(using=using):
-        if of_minute.count() < app_settings().rejected_per_minute:
+        number = of_minute.count()
+    # Apart: on SQLite a transaction that begins by reading may be unable to write.
+    with transaction.atomic(using=using):
+        if number < app_settings().rejected_per_minute:
             rejected.save(using=using, force_insert=True)
         else:
-            last = of_minute.aggregate(last=Max("pk"))["last"]
-            RejectedDelivery.objects.using(using).filter(pk=last).update(not_kept=F("not_kept") + 1)
+            last = of_minute.order_by("-pk").values("pk")[:1]
+            RejectedDelivery.objects.using(using).filter(pk__in=last).update(not_kept=F("not_kept") + 1)
 
 
 def _findings(rejection: APIException) -> dict[str, Any]:

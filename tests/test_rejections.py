@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, connection
+from django.db import DatabaseError, IntegrityError, connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.exceptions import UnsupportedMediaType
@@ -139,6 +140,35 @@ def test_a_flood_is_counted_beyond_its_bound(post: Any, settings: Any, monkeypat
     assert [number for source, number in kept if source != "tests"] == [0, 3, 0]
     assert count_rejected(timedelta(hours=1)) == 7
     assert count_rejected(timedelta(seconds=30)) == 1
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's lock")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kept", [1, 2])
+def test_one_is_kept_or_counted_though_another_is_stored_meanwhile(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    """On SQLite, a transaction that begins by reading cannot write any more, unless it is IMMEDIATE."""
+    settings.SARTIQ_TASKS = {"REJECTED_PER_MINUTE": kept}
+    connection.ensure_connection()
+    monkeypatch.setattr(connections["default"], "transaction_mode", None)
+    rejected()
+
+    def meanwhile(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith(("INSERT", "UPDATE")):
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(record_and_close).result()
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(meanwhile):
+        keep_rejected(UnsupportedMediaType("x"), body=b"", headers={}, source="tests", idempotency_key=None)
+
+    assert sum(1 + one.not_kept for one in RejectedDelivery.objects.all()) == 2
+
+
+def record_and_close() -> None:
+    record()
+    connection.close()
 
 
 def test_none_are_kept_where_none_are_wanted(post: Any, settings: Any) -> None:
