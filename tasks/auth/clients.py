@@ -36,18 +36,20 @@ def create_compute_client(name: str) -> tuple[ComputeClient, str]:
     """
     applications, secret = get_application_model(), generate_client_secret()
     using = router.db_for_write(applications)
+    clients = applications.objects.using(using)
     with transaction.atomic(using=using):
-        if connections[using].vendor == "postgresql":  # SQLite lets one transaction write at a time
+        if connections[using].vendor == "postgresql":
             with connections[using].cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [name])
-        if applications.objects.using(using).filter(name=name).exists():
-            raise ValueError(f"There is a client named {name!r} already.")
-        client = applications.objects.using(using).create(
+        # Writing first takes SQLite's lock, and no other client can come in between.
+        client = clients.create(
             name=name,
             client_type="confidential",
             authorization_grant_type="client-credentials",
             client_secret=secret,
         )
+        if clients.filter(name=name).exclude(pk=client.pk).exists():
+            raise ValueError(f"There is a client named {name!r} already.")
     return client, secret
 
 

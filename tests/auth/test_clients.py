@@ -8,7 +8,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 from oauth2_provider.models import get_access_token_model, get_application_model
 
@@ -67,10 +67,14 @@ def test_names_of_clients_are_unique() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_clients_that_are_created_at_once_one_gets_the_name() -> None:
+@pytest.mark.parametrize("mode", ["IMMEDIATE", None])
+def test_of_clients_that_are_created_at_once_one_gets_the_name(mode: str | None) -> None:
+    """In both transaction modes of SQLite: the project's, and Django's own."""
     together = Barrier(8, timeout=60)
 
     def create(_number: int) -> str | None:
+        connection.ensure_connection()
+        connections["default"].transaction_mode = mode  # type: ignore[attr-defined]
         together.wait()
         try:
             create_compute_client("cluster")
