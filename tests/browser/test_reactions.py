@@ -187,6 +187,17 @@ def test_every_page_fits(open_page: OpenPage, viewport: Any) -> None:
         assert max(height for has_error, height in heights if has_error) < 60, "and its error another"
 
 
+def test_a_theme_that_makes_icons_of_buttons_leaves_these_whole(open_page: OpenPage) -> None:
+    page = open_page(bypass_csp=True, timezone_id="UTC")
+    page.goto(HANDLERS)
+    page.add_style_tag(content="button { display: inline-block; width: 25px; margin-left: -25px }")
+    button = page.locator("button[name=pause]").first
+
+    assert button.evaluate("one => one.scrollWidth <= one.clientWidth")
+    assert button.evaluate("one => getComputedStyle(one).marginLeft") == "0px"
+    expect(page.locator("#st-zone-switch")).to_be_hidden()
+
+
 def test_no_page_breaks_a_strict_content_security_policy(open_page: OpenPage) -> None:
     page = open_page()
     hold_to_strict_policy(page)
