@@ -44,7 +44,26 @@ class Filter(admin.SimpleListFilter):
         yield from rest
 
 
-class MeaningFilter(Filter):
+class ValueFilter(Filter):
+    """By a column's value."""
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the rows with the value."""
+        value = self.value()
+        if value is None:
+            return queryset
+        return self.found(queryset, value) if self.may_find(value) else queryset.none()
+
+    def may_find(self, value: str) -> bool:
+        """Return whether the database can be asked for ``value``."""
+        return may_be_stored(value)
+
+    def found(self, queryset: Any, value: str) -> Any:
+        """Return the rows with ``value``, which an index finds."""
+        return queryset.filter(**{str(self.parameter_name): value})
+
+
+class MeaningFilter(ValueFilter):
     """By what the status means."""
 
     title = _("status")
@@ -53,11 +72,6 @@ class MeaningFilter(Filter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Return the meanings there are."""
         return [(meaning.value, meaning.label) for meaning in Meaning]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the tasks of the meaning; an unknown word finds none."""
-        value = self.value()
-        return queryset if value is None else queryset.filter(meaning=value.replace("\0", ""))
 
 
 class SilentFilter(Filter):
@@ -90,25 +104,6 @@ class SilentFilter(Filter):
                 return queryset.said_to_have_ended()
             case _:
                 return queryset.silent(now=timezone.now())
-
-
-class ValueFilter(Filter):
-    """By a column's value."""
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the rows with the value."""
-        value = self.value()
-        if value is None:
-            return queryset
-        return self.found(queryset, value) if self.may_find(value) else queryset.none()
-
-    def may_find(self, value: str) -> bool:
-        """Return whether the database can be asked for ``value``."""
-        return may_be_stored(value)
-
-    def found(self, queryset: Any, value: str) -> Any:
-        """Return the rows with ``value``, which an index finds."""
-        return queryset.filter(**{str(self.parameter_name): value})
 
 
 class KnownValuesFilter(ValueFilter):
@@ -191,7 +186,7 @@ class EventTypeFilter(KnownValuesFilter):
     parameter_name = "event_type"
 
 
-class StateFilter(Filter):
+class StateFilter(ValueFilter):
     """By the state of a reaction."""
 
     title = _("state")
@@ -201,10 +196,9 @@ class StateFilter(Filter):
         """Return the states there are."""
         return list(Reaction.State.choices)
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+    def found(self, queryset: Any, value: str) -> Any:
         """Return the reactions in the state; an unknown word finds none."""
-        value = self.value()
-        return queryset if value is None else queryset.in_state(value)
+        return queryset.in_state(value)
 
 
 class HandlerFilter(KnownValuesFilter):

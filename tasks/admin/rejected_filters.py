@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..serializers import task_status_event
 from .faults import WORDS, label
-from .filters import Filter, SourceFilter
+from .filters import SourceFilter, ValueFilter
 from .linked_filters import LinkedFilter
 
 
@@ -22,7 +22,7 @@ class RejectedSourceFilter(SourceFilter):
         return queryset.filter(source=value)
 
 
-class AnswerFilter(Filter):
+class AnswerFilter(ValueFilter):
     """By the status of the answer."""
 
     title = _("answer")
@@ -36,14 +36,12 @@ class AnswerFilter(Filter):
             ("422", _("422, invalid")),
         ]
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the deliveries with that answer."""
-        answers = [answer for answer, _title in self.lookup_choices]
-        value = self.value()
-        return queryset if value is None else queryset.filter(status__in={value}.intersection(answers))
+    def may_find(self, value: str) -> bool:
+        """Return whether it is one of the answers."""
+        return value in dict(self.lookup_choices)
 
 
-class OutcomeFilter(Filter):
+class OutcomeFilter(ValueFilter):
     """By whether it still needs somebody, and why not."""
 
     title = _("outcome")
@@ -58,13 +56,8 @@ class OutcomeFilter(Filter):
             ("settled", _("Settled by staff")),
         ]
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the deliveries with that outcome; an unknown word finds none."""
-        value = self.value()
-        return queryset if value is None else queryset.filter(outcome=value.replace("\0", ""))
 
-
-class FaultFilter(Filter):
+class FaultFilter(ValueFilter):
     """By a part of the faults. The choices are fixed, because looking for them would read the whole table."""
 
     names: ClassVar[Iterable[str]]
@@ -75,13 +68,12 @@ class FaultFilter(Filter):
         """Return the names there are."""
         return [(name, name) for name in self.names]
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+    def may_find(self, value: str) -> bool:
+        """Return whether it is one of the names."""
+        return value in self.names
+
+    def found(self, queryset: Any, value: str) -> Any:
         """Return the deliveries with the chosen one."""
-        value = self.value()
-        if value is None:
-            return queryset
-        if value not in self.names:
-            return queryset.none()
         return queryset.filter(faults__contains=self.written.format(value))
 
 
