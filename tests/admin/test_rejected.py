@@ -77,6 +77,14 @@ def test_filters_by_field_and_error_type(staff: Client) -> None:
     assert listed(staff, field="body") == []
 
 
+def test_filters_by_answer(staff: Client) -> None:
+    invalid, large = rejected(), rejected(status=413)
+
+    assert listed(staff, status="422") == [invalid.pk]
+    assert listed(staff, status="413") == [large.pk]
+    assert listed(staff, status="500") == listed(staff, status="x") == []
+
+
 def test_every_error_type_of_the_contract_can_be_filtered_by() -> None:
     types = {error[1] for case in CASES for error in case.get("errors") or []}
 
