@@ -21,6 +21,9 @@ from .paginator import CappedPaginator
 from .permissions import ReadOnly
 from .zones import InViewersZone
 
+#: What a list shows and offers. Type checkers would allow a host's subclass only as many as ours.
+Names = list[Any] | tuple[Any, ...]
+
 
 class RecordAdmin(InViewersZone, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """A read-only list that is fast at any size and can be exported as it is filtered."""

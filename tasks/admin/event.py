@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten
@@ -16,7 +16,7 @@ from ..lifecycle import meaning_of
 from ..models import TaskStatusEvent
 from . import display
 from .addresses import event_url, task_url
-from .base import RecordAdmin
+from .base import Names, RecordAdmin
 from .curl import copy_buttons
 from .filters import ErrorCategoryFilter, EventTypeFilter, SourceFilter, StatusFilter, TaskTypeFilter
 from .linked_filters import TaskFilter
@@ -29,11 +29,11 @@ class TaskStatusEventAdmin(RecordAdmin):
     """The ledger."""
 
     change_form_template = "admin/sartiq_tasks/event_page.html"
-    list_display = (
+    list_display: Names = (
         "received", "event_clock", "task_link", "event_type_shown", "status_badge", "progress_shown", "zone",
         "deliveries",
     )  # fmt: skip
-    list_filter = (
+    list_filter: ClassVar[Names] = (
         StatusFilter,
         ErrorCategoryFilter,
         TaskTypeFilter,
@@ -43,18 +43,18 @@ class TaskStatusEventAdmin(RecordAdmin):
         EventTimeFilter,
         TaskFilter,
     )
-    search_fields = ("task_id",)
+    search_fields: ClassVar[Names] = ("task_id",)
     search_help_text = _(
         "Finds events by the beginning of a task id, or by the whole id of the entity. Letter case matters."
     )
-    ordering = ("-id",)
-    sortable_by = ("received",)
+    ordering: ClassVar[Names] = ("-id",)
+    sortable_by: ClassVar[Names] = ("received",)
     export_columns = tuple(
         field.attname
         for field in TaskStatusEvent._meta.concrete_fields
         if field.attname not in ("idempotency_key", "payload_digest")
     )
-    fieldsets = (
+    fieldsets: ClassVar[Names] = (
         (
             _("What happened"),
             {

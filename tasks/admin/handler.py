@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import BadRequest, PermissionDenied
@@ -24,7 +24,7 @@ from ..handlers.standing import MAX_COUNT, Standing, standings
 from ..lifecycle import Meaning
 from ..models import Handler, Reaction
 from . import display
-from .base import RecordAdmin
+from .base import Names, RecordAdmin
 from .confirmation import confirmation, is_confirmed
 
 #: Seconds after which the page refreshes itself.
@@ -43,7 +43,7 @@ _OTHERS = {
 class HandlerAdmin(RecordAdmin):
     """Every handler that is declared or that the database knows, on one page."""
 
-    fields = ("name", "registered_at", "paused_at", "seen_at")
+    fields: ClassVar[Names] = ("name", "registered_at", "paused_at", "seen_at")
     export_columns = fields
 
     def has_module_permission(self, request: HttpRequest) -> bool:

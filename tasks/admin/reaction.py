@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -24,7 +24,7 @@ from ..ops.headline import headline
 from ..querysets import ReactionQuerySet
 from . import display, reaction_display
 from .addresses import event_url, task_url
-from .base import RecordAdmin
+from .base import Names, RecordAdmin
 from .confirmation import confirmation, is_confirmed
 from .filters import HandlerFilter, StateFilter
 from .linked_filters import KindFilter, TaskFilter
@@ -43,18 +43,18 @@ class ReactionAdmin(RecordAdmin):
     """The reactions."""
 
     change_form_template = "admin/sartiq_tasks/reaction_page.html"
-    list_display = (
+    list_display: Names = (
         "handler_shown", "task_link", "change_shown", "state_badge", "attempts_shown", "next_attempt",
         "created", "error_shown",
     )  # fmt: skip
-    list_filter = (StateFilter, HandlerFilter, KindFilter, CreatedFilter, TaskFilter)
-    search_fields = ("task_id",)
+    list_filter: ClassVar[Names] = (StateFilter, HandlerFilter, KindFilter, CreatedFilter, TaskFilter)
+    search_fields: ClassVar[Names] = ("task_id",)
     search_help_text = _("Finds reactions by the beginning of a task id. Letter case matters.")
-    ordering = ("-id",)
-    sortable_by = ("created",)
-    actions = ("try_again", "give_up")
+    ordering: ClassVar[Names] = ("-id",)
+    sortable_by: ClassVar[Names] = ("created",)
+    actions: Names = ("try_again", "give_up")
     export_columns = tuple(field.attname for field in Reaction._meta.concrete_fields)
-    fields = ("handler",)
+    fields: ClassVar[Names] = ("handler",)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Return whether the start page lists reactions: not if no app declares a handler."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -26,7 +26,7 @@ from ..querysets.scans import counts_by, in_batches
 from ..rejections import note_those_sent_again, reopen, settle, try_again
 from . import display, faults
 from .addresses import task_url
-from .base import RecordAdmin
+from .base import Names, RecordAdmin
 from .body_marks import marked
 from .curl import copy_buttons
 from .paginator import MAX_COUNT
@@ -57,8 +57,10 @@ class RejectedDeliveryAdmin(RecordAdmin):
     """Rejected deliveries."""
 
     change_form_template = "admin/sartiq_tasks/rejected_page.html"
-    list_display = ("received", "task", "sender", "status", "faults_shown", "not_kept", "outcome_shown")
-    list_filter = (
+    list_display: Names = (
+        "received", "task", "sender", "status", "faults_shown", "not_kept", "outcome_shown",
+    )  # fmt: skip
+    list_filter: ClassVar[Names] = (
         OutcomeFilter,
         RejectedSourceFilter,
         AnswerFilter,
@@ -68,14 +70,14 @@ class RejectedDeliveryAdmin(RecordAdmin):
         GroupFilter,
         NamedTaskFilter,
     )
-    ordering = ("-received_at", "-id")
-    sortable_by = ("received",)
-    actions = DECISIONS
+    ordering: ClassVar[Names] = ("-received_at", "-id")
+    sortable_by: ClassVar[Names] = ("received",)
+    actions: Names = DECISIONS
     export_columns = (
         "received_at", "source", "status", "errors", "headers", "body", "is_whole", "not_kept", "named_task",
         "outcome", "settled_at", "settled_by",
     )  # fmt: skip
-    fields = (
+    fields: ClassVar[Names] = (
         "what_was_wrong", "what_was_sent", "task_on_page", "outcome_on_page", "received", "sender", "status",
         "not_kept", "sent_headers",
     )  # fmt: skip

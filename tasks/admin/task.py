@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
@@ -23,7 +23,7 @@ from ..ops.headline import headline
 from ..querysets.text import may_be_stored
 from . import display, history, task_facts, task_reactions, task_rows, task_silence, timeline
 from .addresses import event_urls, row_id, task_url, without_placeholder
-from .base import RecordAdmin
+from .base import Names, RecordAdmin
 from .filters import ErrorCategoryFilter, MeaningFilter, SilentFilter, TaskTypeFilter, ZoneFilter
 from .linked_filters import EntityFilter, FailureFilter, InstanceFilter, VersionFilter
 from .paginator import MAX_COUNT
@@ -43,28 +43,28 @@ class TaskAdmin(RecordAdmin):
     """The current state of each task."""
 
     change_form_template = "admin/sartiq_tasks/task_page.html"
-    list_display = (
+    list_display: Names = (
         "id_shown", "status_badge", "progress_shown", "type_shown", "entity_shown", "origin", "last_heard",
         "elapsed", "error",
     )  # fmt: skip
-    list_filter = (
+    list_filter: ClassVar[Names] = (
         MeaningFilter, SilentFilter, TaskTypeFilter, ZoneFilter, ErrorCategoryFilter, LastHeardFilter,
         LastEventFilter, EntityFilter, InstanceFilter, VersionFilter, FailureFilter,
     )  # fmt: skip
-    search_fields = ("task_id",)
+    search_fields: ClassVar[Names] = ("task_id",)
     search_help_text = _(
         "Finds tasks by the beginning of a task id or by a whole entity id. If none matches, or after a *, "
         "searches the last 10,000 tasks for any part of an id, entity, instance or error, in any letter case."
     )
-    ordering = ("-last_received_at", "task_id")
-    sortable_by = ("last_heard", "progress_shown", "elapsed")
+    ordering: ClassVar[Names] = ("-last_received_at", "task_id")
+    sortable_by: ClassVar[Names] = ("last_heard", "progress_shown", "elapsed")
     sorted_in_newest = ("progress_shown", "elapsed")
-    actions = ("ask_now", "mark_as_lost", "mark_as_not_lost")
+    actions: Names = ("ask_now", "mark_as_lost", "mark_as_not_lost")
     export_columns = (
         *(field.attname for field in Task._meta.concrete_fields if not field.attname.endswith("_order")),
         *_LENGTHS,
     )
-    fields = ("task_id",)
+    fields: ClassVar[Names] = ("task_id",)
 
     @admin.display(description=_("task id"))
     def id_shown(self, task: Task) -> str:

@@ -109,6 +109,9 @@ MIDDLEWARE = [f"{deliveries_first.__module__}.{deliveries_first.__name__}"]
 
 class OurTasks(TaskAdmin):
     list_per_page = 50
+    list_display = [*TaskAdmin.list_display, "entity_id"]
+    list_filter = (*TaskAdmin.list_filter, "entity_id")
+    actions = ["ask_now"]
 
 
 site = AdminSite(name="ours")
