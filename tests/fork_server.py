@@ -84,11 +84,11 @@ def run(
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         return
     if arguments[0] == "-c":
-        file, code, sys.argv = "<string>", arguments[1], ["-c", *arguments[2:]]
+        path, code, sys.argv = "<string>", arguments[1], ["-c", *arguments[2:]]
     else:
-        file = str(Path(cwd, arguments[0]))
-        code, sys.argv = Path(file).read_text(), arguments
-    exec(compile(code, file, "exec"), {"__name__": "__main__", "__file__": file})
+        path = str(Path(cwd, arguments[0]))
+        code, sys.argv = Path(path).read_text(), arguments
+    exec(compile(code, path, "exec"), {"__name__": "__main__", "__file__": path})
 
 
 if __name__ == "__main__":

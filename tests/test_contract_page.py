@@ -39,7 +39,7 @@ def own_exceptions() -> list[type[APIException]]:
 
 
 def test_every_answer_of_the_code_is_in_the_table() -> None:
-    of_drf = {
+    of_drf: set[type[APIException]] = {
         drf.NotAuthenticated,
         drf.PermissionDenied,
         drf.MethodNotAllowed,

@@ -200,7 +200,7 @@ def held(url: str) -> Iterator[Callable[[], None]]:
         other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
     else:
-        other = psycopg.connect(url)
+        other = psycopg.connect(url)  # type: ignore[assignment]
         other.execute("LOCK TABLE sartiq_tasks_task IN ACCESS EXCLUSIVE MODE")
     with closing(other):
         yield other.rollback

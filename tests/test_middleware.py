@@ -174,7 +174,7 @@ def other_urls(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequ
     """Give each request other URLs, as hosts with several domains do."""
 
     def change(request: HttpRequest) -> HttpRequest:
-        request.urlconf = Urls(foreign_view)
+        request.urlconf = Urls(foreign_view)  # type: ignore[assignment]
         return request
 
     async def async_middleware(request: HttpRequest) -> HttpResponse:

@@ -128,11 +128,11 @@ def test_a_valid_delivery_costs_no_more_queries(post: Any) -> None:
 
 def test_a_flood_is_counted_beyond_its_bound(post: Any, settings: Any, monkeypatch: Any) -> None:
     settings.SARTIQ_TASKS = {"REJECTED_PER_MINUTE": 2}
-    monkeypatch.setattr(rejections.timezone, "now", lambda: NOON)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: NOON)
     rejected()  # another client's
     for _ in range(5):
         assert post(b"[]").status_code == 422
-    monkeypatch.setattr(rejections.timezone, "now", lambda: NOON + minutes(1))
+    monkeypatch.setattr("django.utils.timezone.now", lambda: NOON + minutes(1))
     post(b"[]")
 
     kept = RejectedDelivery.objects.order_by("pk").values_list("source", "not_kept")
@@ -364,7 +364,7 @@ def test_staff_settle_what_is_open_and_open_it_again() -> None:
     assert not settle(kept, by="bob")
     assert RejectedDelivery.objects.get().settled_by == "ada"
     assert reopen(kept)
-    kept.refresh_from_db()
+    kept = RejectedDelivery.objects.get()
     assert (kept.outcome, kept.settled_at, kept.settled_by) == ("open", None, None)
     assert not reopen(kept)
 

@@ -39,7 +39,8 @@ def test_an_export_has_the_rows_of_the_list(admin_client: Client, model: str, en
     url = f"/admin/sartiq_tasks/{model}/"
     listed = admin_client.get(f"{url}?task_type=one&q=a").content.decode()
     (link,) = re.findall(rf'href="(export\.{ending}[^"]*)"', listed)
-    text = b"".join(admin_client.get(url + link.replace("&amp;", "&")).streaming_content).decode()
+    answer: Any = admin_client.get(url + link.replace("&amp;", "&"))
+    text = b"".join(answer.streaming_content).decode()
 
     assert ("a-1" in text, "a-2" in text, "boom" in text) == (True, False, True)
 

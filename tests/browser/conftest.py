@@ -47,7 +47,7 @@ def open_page(browser: Browser, live_server: Any) -> Iterator[Callable[..., Page
         if login:
             give_session(context, str(live_server))
         page = context.new_page()
-        page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+        page.on("console", lambda told: complaints.extend([told.text] if told.type == "error" else []))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         return page
 

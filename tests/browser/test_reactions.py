@@ -210,7 +210,7 @@ def test_no_page_breaks_a_strict_content_security_policy(open_page: OpenPage) ->
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(open_page: OpenPage, scheme: Any) -> None:
     page = open_page(color_scheme=scheme, bypass_csp=True)  # axe itself writes styles
-    found = []
+    found: list[Any] = []
 
     def look(name: str) -> None:
         found.extend(

@@ -58,8 +58,8 @@ def test_valid_declarations_pass() -> None:
         (lambda: on_change(name="..")(react), "E051"),
         (lambda: on_change(name="...")(react), None),
         (lambda: on_change(name=".x")(react), None),
-        (lambda: on_change()(react_later), "E052"),  # type: ignore[arg-type]
-        (lambda: on_event()(react_later), "E052"),  # type: ignore[arg-type]
+        (lambda: on_change()(react_later), "E052"),  # type: ignore[type-var]
+        (lambda: on_event()(react_later), "E052"),  # type: ignore[type-var]
         (lambda: on_change(to="done")(react), "E053"),
         (lambda: on_change(to=["failed", "Failed"])(react), "E053"),
     ],

@@ -37,7 +37,7 @@ def sent_for(act: Callable[[], Any]) -> list[str]:
 def test_a_delivery_is_two_statements_and_one_commit_on_one_worker(post: Post) -> None:
     post(body())
     for number in range(6):  # by then every statement is prepared
-        assert sent_for(lambda number=number: post(body(progress=10 + number))) == STORED
+        assert sent_for(partial(post, body(progress=10 + number))) == STORED
 
 
 def test_a_duplicate_is_one_statement(post: Post) -> None:

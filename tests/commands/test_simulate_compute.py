@@ -24,11 +24,11 @@ UNTIL = "2026-05-01T12:00:00Z"
 
 
 def simulate(url: Any, client: tuple[Any, str] | None = None, **options: Any) -> str:
-    client, secret = client or create_compute_client("cluster")
+    known, secret = client or create_compute_client("cluster")
     told = StringIO()
     given = {"tasks": 12, "rate": 100_000, "seed": 3, "until": UNTIL, "patience": 20} | options
     arguments = [f"--{name}={value}" for name, value in given.items()]
-    command = ["simulate_compute", f"--url={url}", f"--client-id={client.client_id}"]  # type: ignore[attr-defined]
+    command = ["simulate_compute", f"--url={url}", f"--client-id={known.client_id}"]
     call_command(*command, f"--client-secret={secret}", *arguments, stdout=told, stderr=StringIO())
     return told.getvalue()
 

@@ -22,7 +22,7 @@ def page(model: str, action: str, *args: Any) -> str:
 class NoDefaultDatabase(TestCase):
     """Nothing asks the default database, not even how it would write a query."""
 
-    databases = frozenset({"own"})
+    databases = {"own"}
 
     def test_a_client_is_created_gets_a_token_and_posts(self) -> None:
         """Deliveries are stored: by a token that is read, and then by a cached one."""

@@ -38,7 +38,7 @@ def deliveries() -> list[Sent]:
 class Cases:
     """What holds in each kind of test case."""
 
-    databases = "__all__"
+    databases: Any = "__all__"
 
     def setUp(self) -> None:
         """Forget what the throttles have counted."""

@@ -104,8 +104,7 @@ def python_with(*requirements: str, extras: tuple[str, ...] = ()) -> str:
             app = f"sartiq-tasks[{','.join(extras)}] @ {wheel().as_uri()}"
             install = (UV, "pip", "install", "--quiet", "--reinstall-package", "sartiq-tasks")
             # Otherwise each process of a host compiles Django once more: 1.5 of the 2.6 seconds of a command.
-            install = (*install, "--compile-bytecode")
-            run(*install, "--python", str(python), app, *requirements, cwd=ROOT)
+            run(*install, "--compile-bytecode", "--python", str(python), app, *requirements, cwd=ROOT)
             installed.write_text(str(wheel()))
     return str(python)
 

@@ -32,9 +32,9 @@ def test_the_tutorial(tmp_path: Path, host_database: dict[str, Any]) -> None:
     host = new_project(tmp_path, python_with(extras=database_extras()), database=host_database)
     write_files(host, project)
 
-    check, migrate, create = map(arguments, commands(client))
+    check, first_migrate, create = map(arguments, commands(client))
     assert "no issues" in host.manage(*check, options=("-W", "error"))
-    host.manage(*migrate)
+    host.manage(*first_migrate)
     token = host.manage(*create).split()[-1]
 
     def post(url: str, command: str) -> dict[str, Any]:

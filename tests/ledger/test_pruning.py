@@ -74,7 +74,7 @@ def test_in_batches(batch: int) -> None:
 def test_a_run_that_was_stopped_halfway_goes_on() -> None:
     for number in range(10):
         story(f"task-{number}", at=number)
-    steps = prune_events(before=NOON + minutes(1000), batch=4)
+    steps: Any = prune_events(before=NOON + minutes(1000), batch=4)
     first = next(steps)
     steps.close()
 

@@ -337,7 +337,7 @@ def test_rebuild_mends_a_row_and_says_what_differed(damage: dict[str, Any]) -> N
     assert Task.objects.values().get() != before
     differences = rebuild_task("task-1")
 
-    assert differences == {column: (value, before[column]) for column, value in damage.items()}
+    assert differences == {column: (value, {**before}[column]) for column, value in damage.items()}
     assert Task.objects.values().get() == before
     assert rebuild_task("task-1") == {}
 

@@ -34,7 +34,8 @@ def post(token: str | None = None, content: Any = None, method: str = "post", **
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     """Return the lines as the project's own formatter writes them."""
-    formatter = DictConfigurator({}).configure_formatter(dict(django_settings.LOGGING["formatters"]["json"]))
+    configured: Any = django_settings.LOGGING["formatters"]
+    formatter = DictConfigurator({}).configure_formatter(dict(configured["json"]))
     records = [record for record in caplog.records if record.name == "sartiq_tasks.deliveries"]
     return [json.loads(formatter.format(record)) for record in records]
 

@@ -25,7 +25,7 @@ from tests.factories import NOON, minutes, record, rejected
 
 pytestmark = pytest.mark.django_db
 ALL = timedelta(minutes=10)
-NOTHING = {"ended": [], "lengths": [], "failures": [], "rejected": []}
+NOTHING: dict[str, list[Any]] = {"ended": [], "lengths": [], "failures": [], "rejected": []}
 
 
 def count_hour(hour: datetime) -> Any:

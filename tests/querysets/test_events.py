@@ -44,7 +44,7 @@ def test_metadata_is_read_where_it_is_small() -> None:
 def test_the_last_events_with_a_value_are_read_from_one_index(column: str, index: str) -> None:
     """Even if only old events have it: the index of ids would read all newer ones first."""
     record(**{column: "old"})
-    columns = [field.column for field in TaskStatusEvent._meta.concrete_fields]
+    columns = [str(field.column) for field in TaskStatusEvent._meta.concrete_fields]
     values = {"id": "id + number", "idempotency_key": "sha256(int8send(number))"}
     values[column] = "CASE WHEN number <= 5000 THEN 'old' ELSE 'new' END"
     selected = ", ".join(values.get(name, name) for name in columns)

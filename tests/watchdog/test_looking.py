@@ -111,7 +111,7 @@ def test_an_invalid_report_is_a_rejected_delivery(
     ("answer", "words"),
     [
         (lambda task_id: Report(task_id, {"at": object()}), "TypeError"),
-        (lambda task_id: Report("task-1", {**reporting()("other").body}), "about another task"),
+        (lambda task_id: Report("task-1", reporting()("other").body), "about another task"),
         (nothing, "said nothing about it"),
         (lambda task_id: "running", "instead of Alive, Gone or Report"),
     ],
