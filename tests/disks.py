@@ -1,4 +1,5 @@
-"""A disk whose power can be cut: what was written and not flushed is gone, as it is with a real one."""
+"""A disk whose power can be cut: what was written and not flushed is gone, as it is with a real one. And one
+that can be filled."""
 
 from __future__ import annotations
 
@@ -6,10 +7,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+
+from tests.servers import temporary_directory
 
 # Nothing but fsync() writes to the disk: the file system's own interval (seconds) is longer than any test.
 OPTIONS = "loop,commit=300"
@@ -60,6 +63,32 @@ def disk(directory: Path) -> Iterator[Disk]:
     finally:
         # At once from here on, and in fact when its last user has ended.
         _run("umount", "--lazy", str(one.place))
+
+
+@contextmanager
+def small_disk(size: str) -> Iterator[Path]:
+    """A file system of its own that can be filled."""
+    with temporary_directory() as place:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(place)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+            pytest.skip("no file system can be mounted here: that takes root")
+        try:
+            yield place
+        finally:
+            subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@contextmanager
+def full(disk: Path) -> Iterator[Path]:
+    """Leave no room on ``disk`` inside the block, until the file that it gives is removed."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):  # no space left on device
+        while True:
+            file.write(b"\0" * 4096)
+    try:
+        yield filler
+    finally:
+        filler.unlink(missing_ok=True)
 
 
 def _run(*command: str) -> None:

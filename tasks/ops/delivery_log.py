@@ -85,8 +85,6 @@ def report(
         status = 500 if response is None else response.status_code
         outcome = _outcome(status, recorded)
         errors = [] if recorded else _errors(getattr(response, "data", {}), outcome)
-        if is_counted:
-            metrics.count(outcome, errors, seconds)
         if is_logged:
             delivery = Delivery(
                 outcome=outcome,
@@ -105,9 +103,11 @@ def report(
             logger.log(level, message, *arguments, extra=vars(delivery), exc_info=failure)
             if failure and response is not None:
                 response._has_been_logged = True  # type: ignore[attr-defined]  # not by django.request, too
+        if is_counted:  # last, because it writes to a disk, which may be full
+            metrics.count(outcome, errors, seconds)
     except Exception:
         logger.exception(
-            "A delivery was answered, but could not be logged and counted: client=%r task=%r event=%s",
+            "A delivery was answered, but could not be logged or counted: client=%r task=%r event=%s",
             client,
             task,
             recorded and recorded.event_id,

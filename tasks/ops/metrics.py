@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from functools import cache
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ __all__ = ("MetricsView",)
 
 #: Seconds: a delivery takes a few milliseconds, or seconds if the database makes it wait.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+#: Bytes of a file of ``PROMETHEUS_MULTIPROC_DIR``, several times what is counted.
+ROOM = 65536
 #: Each is told from the start, as 0: in a series that begins with 1, Prometheus sees no increase.
 OUTCOMES = (
     "stored", "duplicate", "conflict", "error", "forbidden", "rejected", "throttled", "unauthenticated",
@@ -72,6 +75,9 @@ def _instruments() -> tuple[Counter, Counter, Histogram]:
 def _made_once() -> tuple[Counter, Counter, Histogram]:
     from prometheus_client import Counter, Histogram
 
+    if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        for kind in ("counter", "histogram"):
+            _reserve(Path(directory) / f"{kind}_{os.getpid()}.db")
     deliveries = Counter("sartiq_tasks_deliveries", "Deliveries by outcome", ["outcome"])
     for outcome in OUTCOMES:
         deliveries.labels(outcome)
@@ -80,6 +86,22 @@ def _made_once() -> tuple[Counter, Counter, Histogram]:
         Counter("sartiq_tasks_rejected", "Errors of deliveries that were not stored, by type", ["type"]),
         Histogram("sartiq_tasks_delivery_seconds", "How long a delivery took to answer", buckets=BUCKETS),
     )
+
+
+def _reserve(file: Path) -> None:
+    """Make ``file``, where prometheus-client counts, with all its room on the disk, or raise ``OSError``.
+
+    It would make a file with holes and map it. If the disk is full when it writes to a hole, the kernel kills
+    the process.
+    """
+    if file.exists():
+        return
+    unnamed = file.with_suffix(".part")
+    try:
+        unnamed.write_bytes(bytes(ROOM))
+        unnamed.rename(file)
+    finally:
+        unnamed.unlink(missing_ok=True)
 
 
 def _counted() -> CollectorRegistry:

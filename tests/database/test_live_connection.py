@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from django.utils import timezone
 from tasks.database import live_connection
 from tasks.database.live_connection import cut, in_time, on_live_connection
 from tasks.models import Handler, RejectedDelivery, Task
+from tests.disks import full, small_disk
 from tests.factories import body, record, rejected
 from tests.servers import (
     PostgreSQL,
@@ -154,32 +154,6 @@ def test_out_of_connections(postgresql: PostgreSQL) -> None:
                     others.enter_context(psycopg.connect(postgresql.url))
             assert unavailable(server, task_id="crowded")
         assert not unavailable(server, task_id="crowded")
-
-
-@contextmanager
-def small_disk(size: str) -> Iterator[Path]:
-    """A file system of its own that can be filled."""
-    with temporary_directory() as place:
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(place)]
-        if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-            pytest.skip("no file system can be mounted here: that takes root")
-        try:
-            yield place
-        finally:
-            subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-@contextmanager
-def full(disk: Path) -> Iterator[None]:
-    """Leave no room on ``disk`` inside the block."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, suppress(OSError):  # no space left on device
-        while True:
-            file.write(b"\0" * 4096)
-    try:
-        yield
-    finally:
-        filler.unlink()
 
 
 @on_postgresql

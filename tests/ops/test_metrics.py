@@ -22,6 +22,7 @@ from tasks.models import Task
 from tasks.ops import metrics
 from tasks.ops.delivery_log import _OUTCOMES
 from tests import factories
+from tests.disks import full, small_disk
 from tests.factories import body
 
 pytestmark = pytest.mark.django_db
@@ -205,6 +206,34 @@ def test_any_process_answers_for_all(tmp_path: Path) -> None:
     assert now["sartiq_tasks_deliveries_total rejected"] == 1
     assert now["sartiq_tasks_rejected_total missing"] == 1
     assert now["sartiq_tasks_delivery_seconds_count"] == 3
+
+
+def test_a_full_disk_ends_no_process_and_counting_goes_on_when_there_is_room() -> None:
+    code = (
+        DJANGO
+        + "from tasks.ops import metrics; from prometheus_client import generate_latest\n"
+        + "try: metrics.count('stored', [], 0.004)\n"
+        + "except OSError as error: print('#', error.strerror)\n"
+        + "os.unlink(os.environ['FILLER'])\n"
+        + "for _ in range(2): metrics.count('stored', [], 0.004)\n"
+        + "print(generate_latest(metrics._counted()).decode())"
+    )
+    with small_disk("1m") as disk, full(disk) as filler:
+        counted = run(code, PROMETHEUS_MULTIPROC_DIR=str(disk), FILLER=str(filler))
+
+    assert counted.startswith("# No space left on device")
+    assert samples(counted)["sartiq_tasks_deliveries_total stored"] == 2
+
+
+def test_what_a_process_of_the_same_number_counted_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "counter_1.db"
+    metrics._reserve(file)
+    assert file.read_bytes() == bytes(metrics.ROOM)
+    file.write_bytes(b"counted")
+    metrics._reserve(file)
+
+    assert file.read_bytes() == b"counted"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_files_of_all_processes_are_read_where_the_environment_names_them(
