@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from django.db import Error, connections, router
+from django.db import Error, OperationalError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.http import UnreadablePostError
 
 from ..conf import app_settings
 from ..models import TaskStatusEvent
@@ -97,21 +98,30 @@ def in_time(operation: Callable[[], _Result], ledger: BaseDatabaseWrapper | None
     """Return what ``operation`` returns, and have it fail after ``DATABASE_TIMEOUT``.
 
     The server's own timeouts (``statement_timeout``, ``lock_timeout``) bind a server that works. One that is
-    stopped or has lost its disk never answers, and psycopg never stops waiting.
+    stopped or has lost its disk never answers, and psycopg never stops waiting. If no file can be opened to
+    connect, psycopg passes the system's error on: it becomes an ``OperationalError`` like all others.
     """
+    ticket = _watch(ledger)
+    try:
+        return operation()
+    except UnreadablePostError:  # the client's doing
+        raise
+    except OSError as error:
+        raise OperationalError(str(error)) from error
+    finally:
+        if ticket:
+            _deadlines.release(ticket)
+
+
+def _watch(ledger: BaseDatabaseWrapper | None) -> object | None:
+    """Have the connections cut after ``DATABASE_TIMEOUT``; return the ticket, or None if none is watched."""
     timeout = app_settings().database_timeout
     if timeout is None:
-        return operation()
+        return None
     # ``ledger`` saves looking the only connection up again, which would take longer than all else here.
     every = [ledger] if ledger and [*connections] == [ledger.alias] else connections.all()
     watched = [one for one in every if one.vendor == "postgresql"]
-    if not watched:
-        return operation()
-    ticket = _deadlines.watch(watched, time.monotonic() + timeout.total_seconds())
-    try:
-        return operation()
-    finally:
-        _deadlines.release(ticket)
+    return _deadlines.watch(watched, time.monotonic() + timeout.total_seconds()) if watched else None
 
 
 class _Deadlines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from django.db import (
     transaction,
 )
 from django.db.models import F
+from django.http import UnreadablePostError
 from django.utils import timezone
 
 from tasks.database import live_connection
@@ -154,6 +156,41 @@ def test_out_of_connections(postgresql: PostgreSQL) -> None:
                     others.enter_context(psycopg.connect(postgresql.url))
             assert unavailable(server, task_id="crowded")
         assert not unavailable(server, task_id="crowded")
+
+
+@contextmanager
+def free_files(number: int) -> Iterator[None]:
+    """Let this process open no more files than ``number`` inside the block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as others:
+        highest = max(int(file.name) for file in Path("/proc/self/fd").iterdir())
+        while (filling := os.dup(0)) < highest:
+            others.callback(os.close, filling)
+        others.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (filling + number, hard))
+        os.close(filling)
+        yield
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("number", [0, 1])
+def test_out_of_files(number: int) -> None:
+    """With a socket and nothing to wait for it with, psycopg raises the system's error."""
+    on_live_connection(Task.objects.exists)
+    connection.close()
+    with free_files(number), pytest.raises(OperationalError):
+        on_live_connection(Task.objects.exists)
+
+    assert on_live_connection(Task.objects.exists) is False
+
+
+def test_a_client_that_goes_is_no_fault_of_the_database() -> None:
+    def read() -> None:
+        raise UnreadablePostError("gone")
+
+    with pytest.raises(UnreadablePostError):
+        in_time(read)
 
 
 @on_postgresql
