@@ -105,6 +105,21 @@ def test_a_limit_is_over_when_its_time_is(settings: Any, monkeypatch: pytest.Mon
     assert second["Retry-After"] == "60"
 
 
+def test_a_clock_that_was_ahead_stops_nobody_until_its_time_has_come(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SARTIQ_TASKS = {"THROTTLE_DELIVERIES": "1/min"}
+    token, now = factories.client_token(), 1000.0 + 5 * 3600
+    monkeypatch.setattr("tasks.auth.throttling._Throttle.timer", lambda self: now)
+
+    statuses = [post(token).status_code for _ in range(2)]
+    now = 1000.0
+    statuses += [post(token).status_code for _ in range(2)]
+    now -= 30  # no more than clocks of several servers may differ
+
+    assert [*statuses, post(token).status_code] == [200, 429, 200, 429, 429]
+
+
 @pytest.mark.parametrize("setting", ["THROTTLE_DELIVERIES", "THROTTLE_FAILURES", "THROTTLE_TOKEN_REQUESTS"])
 def test_a_limit_that_was_lowered_says_how_long_to_wait(
     settings: Any, monkeypatch: pytest.MonkeyPatch, setting: str
