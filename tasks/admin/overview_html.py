@@ -145,7 +145,7 @@ def tiles(told: Figures, lists: Lists) -> list[dict[str, Any]]:
         ),
         _tile(
             "silent", display.SILENT_NAME, standing["silent"], lists.tasks(silent="1"),
-            _("%(of)s, and %(count)s lost") % {"of": silent_of, "count": standing["lost"]}
+            _("%(of)s; %(count)s lost") % {"of": silent_of, "count": standing["lost"]}
             if standing["lost"]
             else silent_of,
         ),

@@ -432,7 +432,7 @@ def test_lost_tasks_need_somebody(admin_client: Client) -> None:
     Task.objects.update(lost_at=timezone.now(), lost_events=1)
 
     assert "1 task is marked as lost." in conclusion(admin_client)
-    assert "and 1 lost" in admin_client.get(OVERVIEW).content.decode()
+    assert "of the running; 1 lost" in admin_client.get(OVERVIEW).content.decode()
 
 
 def test_a_higher_rate_of_failures_needs_somebody(admin_client: Client) -> None:
