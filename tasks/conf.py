@@ -6,7 +6,7 @@ Every key is optional. It stands here once: its default, and the code and the ju
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from functools import cached_property
@@ -66,7 +66,7 @@ class AppSettings:
     #: A silent task of which the cluster tells nothing is marked as lost after this much longer; None: never.
     lost_after: timedelta | None = setting(None, "E032", must_be.or_none(must_be.positive))
     #: A function that asks the cluster about silent tasks, or its dotted path.
-    probe: Any = setting(None, "E033", must_be.probe)
+    probe: str | Callable[[Sequence[Any]], Iterable[Any]] | None = setting(None, "E033", must_be.probe)
     #: The address of the cluster's status API, for the built-in probe.
     probe_url: str | None = setting(None, "E034", must_be.http_url)
     #: The bearer token that the built-in probe sends.
