@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core import checks
 from django.db import connections, router
+from django.db.models import Model
 from django.urls import URLResolver, get_resolver, get_script_prefix, is_valid_path
 from django.utils.regex_helper import normalize
 from oauth2_provider.models import get_access_token_model
@@ -227,6 +228,51 @@ def check_docs_page(**kwargs: Any) -> list[checks.CheckMessage]:
             id="sartiq_tasks.W045",
         )
     ]
+
+
+@checks.register("sartiq_tasks")
+def check_cached_queries(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that no cache of queries answers reads of the ledger.
+
+    The app writes in SQL of its own, which django-cacheops does not notice. django-cachalot does, but a read
+    that runs beside a delivery stores what it read after the delivery has emptied the cache.
+    """
+    return [
+        checks.Warning(
+            f"{name} caches reads of the ledger: a task may be shown with an old status.",
+            hint=hint,
+            id="sartiq_tasks.W047",
+        )
+        for name, is_cached, hint in (
+            ("django-cachalot", _in_cachalot, 'Add "sartiq_tasks" to CACHALOT_UNCACHABLE_APPS.'),
+            ("django-cacheops", _in_cacheops, 'Set CACHEOPS["sartiq_tasks.*"] = None.'),
+        )
+        if any(is_cached(model) for model in apps.get_app_config("sartiq_tasks").get_models())
+    ]
+
+
+def _in_cachalot(model: type[Model]) -> bool:
+    """Tell if django-cachalot caches the table: all, or those of two lists, without those of two others."""
+    if not apps.is_installed("cachalot") or not getattr(settings, "CACHALOT_ENABLED", True):
+        return False
+
+    def is_listed(kind: str) -> bool:
+        of_apps, tables = (getattr(settings, f"CACHALOT_{kind}_{of}", ()) for of in ("APPS", "TABLES"))
+        return model._meta.app_label in of_apps or model._meta.db_table in tables
+
+    is_limited = any(getattr(settings, f"CACHALOT_ONLY_CACHABLE_{of}", ()) for of in ("APPS", "TABLES"))
+    return not is_listed("UNCACHABLE") and (not is_limited or is_listed("ONLY_CACHABLE"))
+
+
+def _in_cacheops(model: type[Model]) -> bool:
+    """Tell if the first of django-cacheops' profiles that fits the model caches an operation by itself."""
+    if not apps.is_installed("cacheops") or not getattr(settings, "CACHEOPS_ENABLED", True):
+        return False
+    profiles = {key.lower(): profile for key, profile in getattr(settings, "CACHEOPS", {}).items()}
+    label = model._meta.app_label
+    fitting = [key for key in (model._meta.label_lower, f"{label}.*", "*.*") if key in profiles]
+    profile = profiles[fitting[0]] if fitting else None
+    return profile is not None and bool({**getattr(settings, "CACHEOPS_DEFAULTS", {}), **profile}.get("ops"))
 
 
 @checks.register(checks.Tags.database)

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connections
@@ -15,6 +16,7 @@ from django.test.utils import override_script_prefix
 from django.urls import include, path, re_path
 
 from tasks.checks.host import (
+    check_cached_queries,
     check_database,
     check_distributed,
     check_docs_page,
@@ -307,3 +309,74 @@ def test_users_of_each_tenant_and_tokens_of_all(settings: Any, tenant_apps: Any,
     settings.TENANT_APPS = tenant_apps
 
     assert codes(check_tenants()) == expected
+
+
+ALL = {"ops": "all", "timeout": 60}
+TABLES = [model._meta.db_table for model in apps.get_app_config("sartiq_tasks").get_models()]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Pretend that a cache of queries is installed: a real one would patch Django for the whole process."""
+
+    def pretend(name: str) -> None:
+        is_installed = apps.is_installed
+        monkeypatch.setattr(apps, "is_installed", lambda app: app == name or is_installed(app))
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_cached"),
+    [
+        ({}, True),
+        ({"CACHALOT_ENABLED": False}, False),
+        ({"CACHALOT_UNCACHABLE_APPS": ["sartiq_tasks"]}, False),
+        ({"CACHALOT_UNCACHABLE_APPS": ["auth"]}, True),
+        ({"CACHALOT_UNCACHABLE_TABLES": TABLES}, False),
+        ({"CACHALOT_UNCACHABLE_TABLES": TABLES[1:]}, True),
+        ({"CACHALOT_ONLY_CACHABLE_APPS": ["auth"]}, False),
+        ({"CACHALOT_ONLY_CACHABLE_TABLES": ["auth_user"]}, False),
+        ({"CACHALOT_ONLY_CACHABLE_TABLES": TABLES[:1]}, True),
+        ({"CACHALOT_ONLY_CACHABLE_APPS": ["sartiq_tasks"]}, True),
+    ],
+)
+def test_cachalot(changes: dict[str, Any], is_cached: bool, settings: Any, install: Any) -> None:
+    install("cachalot")
+    for name, value in changes.items():
+        setattr(settings, name, value)
+
+    messages = check_cached_queries()
+
+    assert codes(messages) == ["W047"] * is_cached
+    assert all("CACHALOT_UNCACHABLE_APPS" in str(message.hint) for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_cached"),
+    [
+        ({}, False),
+        ({"CACHEOPS": {"*.*": ALL}}, True),
+        ({"CACHEOPS": {"*.*": ALL}, "CACHEOPS_ENABLED": False}, False),
+        ({"CACHEOPS": {"*.*": {"timeout": 60}}}, False),
+        ({"CACHEOPS": {"*.*": {"timeout": 60}}, "CACHEOPS_DEFAULTS": {"ops": "get"}}, True),
+        ({"CACHEOPS": {"auth.*": ALL}}, False),
+        ({"CACHEOPS": {"sartiq_tasks.*": None, "*.*": ALL}}, False),
+        ({"CACHEOPS": {"sartiq_tasks.Task": ALL, "sartiq_tasks.*": None}}, True),
+    ],
+)
+def test_cacheops(changes: dict[str, Any], is_cached: bool, settings: Any, install: Any) -> None:
+    install("cacheops")
+    for name, value in changes.items():
+        setattr(settings, name, value)
+
+    messages = check_cached_queries()
+
+    assert codes(messages) == ["W047"] * is_cached
+    assert all("CACHEOPS" in str(message.hint) for message in messages)
+
+
+def test_no_cache_of_queries(settings: Any) -> None:
+    settings.CACHEOPS = {"*.*": ALL}
+
+    assert check_cached_queries() == []
